@@ -1,0 +1,48 @@
+"""Spike sorting by convolutional sparse coding, as the sorter `crsae` of SpikeInterface."""
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import _si_crsae_autoload
+
+if TYPE_CHECKING:
+    from si_crsae.config import CrsaeConfig
+    from si_crsae.diagnostics import doctor
+    from si_crsae.sorting.resume import resume_sorter
+    from si_crsae.sorting.sorter import CrsaeSorter
+
+__version__ = "0.1.0"
+
+__all__ = ["CrsaeConfig", "CrsaeSorter", "doctor", "resume_sorter"]
+
+# Imported on first use: torch and SpikeInterface take seconds to load.
+_MODULE_OF_NAME = {
+    "CrsaeConfig": "si_crsae.config",
+    "CrsaeSorter": "si_crsae.sorting.sorter",
+    "doctor": "si_crsae.diagnostics",
+    "resume_sorter": "si_crsae.sorting.resume",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF_NAME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULE_OF_NAME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _register() -> None:
+    """Register at once where SpikeInterface is loaded, else when it will be."""
+    _si_crsae_autoload.arm()
+    sorter_list = sys.modules.get(_si_crsae_autoload.SORTER_LIST)
+    if hasattr(sorter_list, "sorter_dict"):
+        from si_crsae.registration import register_sorter
+
+        register_sorter(sorter_list)
+
+
+_register()

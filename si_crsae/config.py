@@ -1,0 +1,134 @@
+"""Every parameter a user can set, declared once: name, type, range, unit, default and help."""
+
+import difflib
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class CrsaeConfig(BaseModel):
+    """Parameters of the CRsAE sorter: times in ms or s, distances in um, frequencies in Hz."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+    apply_preprocessing: bool = True
+    """Filter, reference and whiten the recording; set to False if that is already done."""
+    freq_min: Positive = 150.0
+    """Low cut of the band-pass filter (Hz); raise to remove slow waves, lower to keep broad spikes whole."""
+    freq_max: Positive = 7000.0
+    """High cut of the band-pass filter (Hz), itself cut to 0.45 of the sampling frequency; lower to remove hiss."""
+    common_reference: Literal["auto", "yes", "no"] = "auto"
+    """Subtract the median of all channels; auto: from 32 channels on."""
+    whitening_radius_um: Positive = 100.0
+    """Channels whitened together (um); raise for noise shared over long distances, lower to whiten faster."""
+    apply_motion_correction: bool = False
+    """Estimate the drift of the probe and correct it; needs a dense probe."""
+    motion_correction_preset: str = "dredge_fast"
+    """Name of SpikeInterface's preset of motion correction."""
+    cache_preprocessing_mode: Literal["auto", "memory", "folder", "zarr", "no-cache"] = "auto"
+    """Where the preprocessed recording is kept while sorting; auto: in memory if it fits, else in the folder."""
+    peak_sign: Literal["neg", "pos", "both"] = "neg"
+    """Polarity of the spikes to look for."""
+    detect_threshold: Positive = 5.0
+    """Height of a peak (noise standard deviations); raise to start from clear spikes, lower to find small units."""
+    detection_radius_um: Positive = 50.0
+    """Distance within which one peak counts once (um); raise for large spikes, lower for dense small ones."""
+    template_radius_um: Positive = 120.0
+    """Reach of a template around its main channel (um); raise to use far channels, lower to sort faster."""
+    ms_before: Positive = 1.0
+    """Length of a template before its peak (ms); raise for slow spikes, lower to sort faster."""
+    ms_after: Positive = 2.0
+    """Length of a template after its peak (ms); raise for slow spikes, lower to sort faster."""
+    learning_duration_s: Positive = 300.0
+    """Signal to learn from, spread over the recording (s); raise for rare units, lower to learn faster."""
+    num_rounds: Annotated[int, Field(ge=0, le=20)] = 4
+    """Rounds of expectation-maximization; raise for a better dictionary, lower to learn faster."""
+    rank: Annotated[int, Field(ge=1, le=64)] = 6
+    """Temporal components of a template; raise for exact waveforms, lower to sort faster."""
+    regularization_scale: Positive = 4.0
+    """First regularization (noise sd of the correlation map); raise for fewer events, lower to keep small ones."""
+    learn_regularization: bool = True
+    """Learn the regularization of every template from the data; if False, keep the first one."""
+    merge_threshold: Positive = 3.5
+    """Separation (d') below which two units are one; raise to merge more, lower to keep more units apart."""
+    split_units: bool = True
+    """Split units whose waveforms form two groups."""
+    find_missed_units: bool = True
+    """Look for new units in what the dictionary leaves unexplained."""
+    min_firing_rate: NonNegative = 0.1
+    """Slowest unit kept (Hz); raise to drop rare units, lower to keep them."""
+    min_amplitude: Annotated[float, Field(gt=0, lt=1)] = 0.55
+    """Smallest spike accepted (fraction of its template); raise for fewer false spikes, lower for fewer missed ones."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:N."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of every random choice: the same seed gives the same result."""
+    save_array: bool = True
+    """Keep templates, dictionary, code and learning curve beside the sorting."""
+    job_kwargs: dict[str, Any] = {}
+    """SpikeInterface's n_jobs, chunk_duration and the like."""
+
+    @field_validator("freq_max")
+    @classmethod
+    def _is_above_freq_min(cls, freq_max: float, info: ValidationInfo) -> float:
+        freq_min = info.data.get("freq_min", 0.0)  # absent when it is itself refused
+        if freq_max <= freq_min:
+            raise PydanticCustomError("band", f"Input should be greater than freq_min = {freq_min}")
+        return freq_max
+
+    @classmethod
+    def sorter_defaults(cls) -> dict[str, Any]:
+        """Return the default of every parameter, ready for JSON."""
+        return cls().model_dump(mode="json")
+
+    @classmethod
+    def sorter_descriptions(cls) -> dict[str, str]:
+        """Return the one-line description of every parameter."""
+        return {name: field.description or "" for name, field in cls.model_fields.items()}
+
+
+def validate_parameters(parameters: dict[str, Any]) -> CrsaeConfig:
+    """Return the configuration that these parameters make; those left out take their default.
+
+    Parameters
+    ----------
+    parameters : dict
+        Values by name of parameter; numpy scalars count as numbers.
+
+    Returns
+    -------
+    CrsaeConfig
+        Frozen and complete.
+
+    Raises
+    ------
+    ValueError
+        Lists every unknown name and every refused value.
+    """
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()}
+    try:
+        return CrsaeConfig(**plain)
+    except ValidationError as error:
+        problems = [_describe_problem(problem) for problem in error.errors()]
+    raise ValueError("\n  ".join(["crsae cannot run with these parameters:", *problems]))
+
+
+def _describe_problem(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{name} = {problem['input']!r}: {problem['msg']}"
+    guesses = difflib.get_close_matches(name, CrsaeConfig.model_fields, n=1, cutoff=0.5)
+    remedy = f"did you mean {guesses[0]}?" if guesses else "see CrsaeConfig for all names"
+    return f"{name}: unknown parameter; {remedy}"

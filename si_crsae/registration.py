@@ -1,0 +1,23 @@
+"""Make the sorter known to SpikeInterface, which has no entry point for sorters."""
+
+import sys
+from typing import Any
+
+
+def register_sorter(sorter_list: Any) -> None:
+    """Add `CrsaeSorter` to SpikeInterface's tables of sorters; doing it twice changes nothing.
+
+    Parameters
+    ----------
+    sorter_list : module
+        ``spikeinterface.sorters.sorterlist``, fully executed.
+    """
+    from si_crsae.sorting.sorter import CrsaeSorter
+
+    registered = sorter_list.sorter_dict.setdefault(CrsaeSorter.sorter_name, CrsaeSorter)
+    if registered not in sorter_list.sorter_full_list:
+        sorter_list.sorter_full_list.append(registered)
+    # The star-imports of these modules may have run before us.
+    for name in (sorter_list.__name__, "spikeinterface.sorters", "spikeinterface.full"):
+        if name in sys.modules:
+            setattr(sys.modules[name], registered.__name__, registered)

@@ -1,0 +1,1 @@
+"""Jupyter widgets and their plain-data view models."""
