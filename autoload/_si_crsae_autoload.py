@@ -1,7 +1,7 @@
 """Make the sorter `crsae` known to SpikeInterface wherever SpikeInterface is imported.
 
-Python runs this module at start-up (`si_crsae_autoload.pth`, or `.start` from Python 3.15). It imports nothing heavy: it
-only waits for SpikeInterface's list of sorters to be imported. ``SI_CRSAE_AUTOLOAD=0`` in the environment turns it off.
+Python runs this module at start-up (`si_crsae_autoload.pth`, or `.start` from Python 3.15). It imports nothing heavy,
+it only waits for SpikeInterface's list of sorters. ``SI_CRSAE_AUTOLOAD=0`` in the environment turns it off.
 """
 
 import os
@@ -42,8 +42,8 @@ def _register_after_execution(loader):
             import warnings
 
             warnings.warn(
-                f"SpikeInterface works, but its sorter 'crsae' could not be registered ({error!r}): reinstall si_crsae, "
-                "or set SI_CRSAE_AUTOLOAD=0 to stop trying",
+                f"SpikeInterface works, but its sorter 'crsae' could not be registered ({error!r}): "
+                "reinstall si_crsae, or set SI_CRSAE_AUTOLOAD=0 to stop trying",
                 stacklevel=2,
             )
 

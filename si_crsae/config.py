@@ -85,8 +85,19 @@ class CrsaeConfig(BaseModel):
     def _is_above_freq_min(cls, freq_max: float, info: ValidationInfo) -> float:
         freq_min = info.data.get("freq_min", 0.0)  # absent when it is itself refused
         if freq_max <= freq_min:
-            raise PydanticCustomError("band", f"Input should be greater than freq_min = {freq_min}")
+            raise PydanticCustomError(
+                "band", "Input should be greater than freq_min = {freq_min}", {"freq_min": freq_min}
+            )
         return freq_max
+
+    @field_validator("job_kwargs")
+    @classmethod
+    def _is_known_to_spikeinterface(cls, job_kwargs: dict[str, Any]) -> dict[str, Any]:
+        if job_kwargs:
+            from spikeinterface.core.job_tools import fix_job_kwargs
+
+            fix_job_kwargs(job_kwargs)  # asserts, which pydantic reports with the other problems
+        return job_kwargs
 
     @classmethod
     def sorter_defaults(cls) -> dict[str, Any]:
@@ -128,7 +139,8 @@ def validate_parameters(parameters: dict[str, Any]) -> CrsaeConfig:
 def _describe_problem(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
-        return f"{name} = {problem['input']!r}: {problem['msg']}"
+        message = problem["msg"].removeprefix("Assertion failed, ")
+        return f"{name} = {problem['input']!r}: {message}"
     guesses = difflib.get_close_matches(name, CrsaeConfig.model_fields, n=1, cutoff=0.5)
     remedy = f"did you mean {guesses[0]}?" if guesses else "see CrsaeConfig for all names"
     return f"{name}: unknown parameter; {remedy}"
