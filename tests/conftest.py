@@ -1,0 +1,42 @@
+import os
+from pathlib import Path
+
+import pytest
+import spikeinterface as si
+import torch
+from hypothesis import settings
+
+settings.register_profile("si_crsae", deadline=None, derandomize=True)
+settings.load_profile("si_crsae")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(request.param)
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SI_CRSAE_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no data in {folder}: set SI_CRSAE_DATA to the folder that holds recordings/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """10 s of 4 channels in two groups: `recording` and its ground truth, `sorting`, as a fresh process loads them."""
+    folder = tmp_path_factory.mktemp("tiny")
+    recording, sorting = si.generate_ground_truth_recording(durations=[10.0], num_channels=4, num_units=3, seed=0)
+    recording.set_property("group", [0, 0, 1, 1])
+    recording.save(folder=folder / "recording", progress_bar=False)
+    sorting.save(folder=folder / "sorting")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_recording(tiny_folder):
+    return si.load(tiny_folder / "recording")
