@@ -19,7 +19,7 @@ from spikeinterface.generation import (
     generate_displacement_vector,
     generate_noise,
 )
-from spikeinterface.preprocessing import ScaleRecording
+from spikeinterface.preprocessing.normalize_scale import ScaleRecording
 
 MS_BEFORE = 1.5
 MS_AFTER = 3.0
