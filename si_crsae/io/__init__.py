@@ -1,1 +1,1 @@
-"""Exchange with other formats."""
+"""Exchange of recordings and sortings with other libraries; `neo` is the only one so far."""
