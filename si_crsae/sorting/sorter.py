@@ -33,7 +33,7 @@ class CrsaeSorter(BaseSorter):
         "templates, spike trains and the level of sparsity from the recording, by expectation-maximization. "
         "Overlapping spikes are part of the model. Runs on a CPU or a GPU.\n"
         "Reference: Tolooshams, Dey and Ba, 'Deep residual autoencoders for expectation maximization-inspired "
-        "dictionary learning', IEEE TNNLS 32(6), 2021, doi 10.1109/TNNLS.2020.3005348."
+        "dictionary learning', IEEE TNNLS, 2021, doi 10.1109/TNNLS.2020.3005348."
     )
     installation_mesg = "\tpip install si_crsae"
 

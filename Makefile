@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Compiled kernels outlive a run; processes share the cores among themselves, not through OpenMP.
+export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint unit docs clean
+
+demo: $(READY)
+	$(BIN)/python -m si_crsae.evaluation.demo
+
+test: lint unit docs
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+unit: $(READY)
+	$(BIN)/pytest
+
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+
+# torch first: a later, looser requirement must find it in place rather than fetch another build.
+$(READY): pyproject.toml constraints.txt $(wildcard autoload/*)
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'si_crsae needs Python 3.11 or newer: make PYTHON=...')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet torch -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e .[dev,docs] -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf .venv .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis docs/_build docs/jupyter_execute docs/reference/generated build dist
