@@ -2,9 +2,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-# Compiled kernels outlive a run; processes share the cores among themselves, not through OpenMP.
+# Compiled kernels outlive a run.
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint unit docs clean
 
@@ -19,6 +18,8 @@ lint: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+# Tests start processes of their own: these share the cores, so none takes them all.
+unit: export OMP_NUM_THREADS ?= 1
 unit: $(READY)
 	$(BIN)/pytest
 
@@ -26,7 +27,7 @@ docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 
 # torch first: a later, looser requirement must find it in place rather than fetch another build.
-$(READY): pyproject.toml constraints.txt $(wildcard autoload/*)
+$(READY): pyproject.toml constraints.txt $(wildcard autoload/*.*)
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'si_crsae needs Python 3.11 or newer: make PYTHON=...')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet torch -c constraints.txt
