@@ -1,0 +1,72 @@
+"""Claims about the proximal operators."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from si_crsae.core import soft_threshold
+
+seeds = st.integers(0, 2**16)
+
+
+def draw_with(seed):
+    return partial(torch.randn, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@given(seed=seeds, nonnegative=st.booleans(), radius=st.sampled_from([1e-3, 0.1, 1.0]))
+def test_soft_threshold_beats_nearby_points(seed, nonnegative, radius):
+    draw = draw_with(seed)
+    code, threshold = draw(2, 3, 5), draw(3).abs()
+
+    def proximal_objective(candidate):
+        return (candidate - code).square() / 2 + threshold[:, None] * candidate.abs()
+
+    best = soft_threshold(code, threshold, nonnegative=nonnegative)
+    for _ in range(20):
+        nearby = best + radius * draw(2, 3, 5)
+        if nonnegative:
+            nearby = nearby.clamp_min(0.0)
+        assert (proximal_objective(best) <= proximal_objective(nearby) + 1e-12).all()
+
+
+@given(seed=seeds)
+def test_each_atom_is_shrunk_by_its_own_threshold(seed):
+    code = draw_with(seed)(2, 3, 5)
+    shrunk = soft_threshold(code, torch.tensor([0.0, 0.5, 100.0], dtype=torch.float64))
+    torch.testing.assert_close(shrunk[:, 0], code[:, 0])
+    torch.testing.assert_close(shrunk[:, 1], code[:, 1].sign() * (code[:, 1].abs() - 0.5).clamp_min(0.0))
+    assert not shrunk[:, 2].any()
+
+
+@given(seed=seeds, nonnegative=st.booleans())
+def test_soft_threshold_never_moves_two_codes_apart(seed, nonnegative):
+    draw = draw_with(seed)
+    first, second, threshold = draw(1, 3, 5), draw(1, 3, 5), draw(3).abs()
+    distance = soft_threshold(first, threshold, nonnegative=nonnegative) - soft_threshold(
+        second, threshold, nonnegative=nonnegative
+    )
+    assert distance.norm() <= (first - second).norm() + 1e-12
+
+
+@given(seed=seeds)
+def test_the_nonnegative_code_is_the_positive_part_of_the_two_sided_one(seed):
+    draw = draw_with(seed)
+    code, threshold = draw(2, 3, 5), draw(3).abs()
+    two_sided = soft_threshold(code, threshold)
+    torch.testing.assert_close(soft_threshold(code, threshold, nonnegative=True), two_sided.clamp_min(0.0))
+
+
+def test_soft_threshold_leaves_its_input_as_it_was():
+    code = torch.ones(1, 1, 3)
+    soft_threshold(code, torch.full((1,), 0.5))
+    assert (code == 1).all()
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_soft_threshold_has_the_right_gradients(nonnegative):
+    draw = draw_with(0)
+    code, threshold = draw(2, 3, 4).requires_grad_(), draw(3).abs().requires_grad_()
+    assert torch.autograd.gradcheck(partial(soft_threshold, nonnegative=nonnegative), (code, threshold))
