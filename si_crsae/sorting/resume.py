@@ -5,7 +5,6 @@ from pathlib import Path
 
 from spikeinterface.core import BaseSorting
 
-import si_crsae  # noqa: F401  (SpikeInterface looks the sorter up by name)
 from si_crsae.sorting.sorter import CrsaeSorter
 
 
