@@ -1,0 +1,310 @@
+"""Compare spike sorters on recordings with known spikes.
+
+Every sorter runs with its default parameters (a filter beyond the sampled band apart) in a process of its own, on the
+same saved recordings, case after case.
+Cases are names of `si_crsae.evaluation.CASES`, files of the data folder (environment variable SI_CRSAE_DATA, default
+../shared/data) or paths of case folders. Seconds are those of `run_sorter`, compilation included; memory is the largest
+sum over the processes of the sorter. The file named by --out is complete after each run.
+
+    python benchmarks/sorters.py --quick
+    python benchmarks/sorters.py --sorters crsae,lupin --cases tetrode,lowsnr32 --seeds 1,2 --out rows.json
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+import spikeinterface as si
+from spikeinterface.sorters import get_default_sorter_params, installed_sorters, run_sorter
+
+from si_crsae.evaluation import CASES, align_truth, count_best_unit, generate_case, load_case, score_sorting
+
+SORTERS = ("crsae", "lupin", "spykingcircus2", "tridesclous2", "mountainsort5", "kilosort4")
+DATA_FILES = {
+    "dev_tetrode": "recordings/dev_tetrode",
+    "dev_neuronexus32": "recordings/dev_neuronexus32",
+    "harris": "recordings/harris_d533101_5sec.mat",
+    "c_easy1": "recordings/C_Easy1_noise015_5sec.mat",
+}
+DEFAULT_CASES = (
+    "tetrode",
+    "collisions16",
+    "lowsnr32",
+    "probe32",
+    "dev_tetrode",
+    "dev_neuronexus32",
+    "harris",
+    "c_easy1",
+)
+UNITS = {"seconds": "s", "memory": "MiB", "error": ""}
+PACKAGES = ("si_crsae", "spikeinterface", "torch", "numpy", "numba", "mountainsort5", "kilosort")
+POLL_S = 0.1
+
+Row = dict[str, object]
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    arguments = parse_arguments()
+    if arguments.run_one:
+        run_one(*arguments.run_one)
+        return
+    rows = [machine_row(arguments.threads)]
+    with tempfile.TemporaryDirectory() as work_folder:
+        for case in arguments.cases:
+            folders = prepare_case(case, arguments, Path(work_folder))
+            for label, folder in folders.items():
+                for sorter in arguments.sorters:
+                    rows += measure(sorter, label, folder, arguments)
+                    save(rows, arguments.out)
+                    sys.stderr.write(f"{label} {sorter}: {summary(rows, label, sorter)}\n")
+    sys.stdout.write(markdown_table(rows))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line; --quick only changes the defaults."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two short cases, crsae and lupin")
+    parser.add_argument("--out", type=Path, help="JSON file of rows; must not exist yet")
+    parser.add_argument("--sorters", type=names, help=f"default: the installed ones of {','.join(SORTERS)}")
+    parser.add_argument("--cases", type=names, help=f"default: {','.join(DEFAULT_CASES)}")
+    parser.add_argument("--duration", type=float, help="length of generated cases in s, default: 90")
+    parser.add_argument("--seeds", type=names, default=["0"], help="of generated cases, default: 0")
+    parser.add_argument("--timeout", type=float, default=1800.0, help="of one run in s, default: 1800")
+    parser.add_argument("--threads", type=int, default=2, help="given to every sorter, default: 2")
+    parser.add_argument("--run-one", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.out is not None and arguments.out.exists():
+        parser.error(f"--out = {arguments.out} exists; give another name or remove it")
+    wanted = ("crsae", "lupin") if arguments.quick else SORTERS
+    arguments.sorters = arguments.sorters or [name for name in wanted if name in installed_sorters()]
+    arguments.cases = arguments.cases or (["mono", "tetrode"] if arguments.quick else available_cases())
+    arguments.duration = arguments.duration or (20.0 if arguments.quick else 90.0)
+    return arguments
+
+
+def names(text: str) -> list[str]:
+    """Split a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def data_folder() -> Path:
+    """Folder of the recordings that are not part of the repository."""
+    return Path(os.environ.get("SI_CRSAE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def available_cases() -> list[str]:
+    """Default cases, without those whose file is missing."""
+    return [name for name in DEFAULT_CASES if name in CASES or (data_folder() / DATA_FILES[name]).exists()]
+
+
+def prepare_case(case: str, arguments: argparse.Namespace, work_folder: Path) -> dict[str, Path]:
+    """Save a case once for all sorters; returns the folder of each label."""
+    if case in CASES:
+        folders = {}
+        for seed in arguments.seeds:
+            folder = work_folder / f"{case}_{seed}"
+            save_case(*generate_case(case, duration_s=arguments.duration, seed=int(seed)), folder)
+            folders[folder.name] = folder
+        return folders
+    path = data_folder() / DATA_FILES[case] if case in DATA_FILES else Path(case)
+    recording, truth = load_case(path)
+    if path.is_dir():
+        return {path.name: path}
+    save_case(recording, truth, work_folder / case)
+    return {case: work_folder / case}
+
+
+def save_case(recording: si.BaseRecording, truth: si.BaseSorting, folder: Path) -> None:
+    """Save a recording and its true sorting where `load_case` finds them."""
+    recording.save(folder=folder / "recording", n_jobs=1, chunk_duration="1s", progress_bar=False, verbose=False)
+    truth.save(folder=folder / "sorting")
+
+
+def measure(sorter: str, case: str, folder: Path, arguments: argparse.Namespace) -> list[Row]:
+    """Run one sorter on one case; a failure becomes a row."""
+    with tempfile.TemporaryDirectory() as run_folder:
+        result_folder = Path(run_folder) / "result"
+        memory, error = run_in_process(sorter, folder, result_folder, arguments)
+        figures: dict[str, object] = {"memory": round(memory / 2**20)}
+        if error is None:
+            figures["seconds"] = json.loads((result_folder / "seconds.json").read_text())
+            figures |= score(case, si.load(result_folder / "sorting"), load_case(folder)[1])
+        else:
+            figures["error"] = error
+    return [
+        {"case": case, "method": sorter, "figure": figure, "value": value, "unit": UNITS.get(figure, "1")}
+        for figure, value in figures.items()
+    ]
+
+
+def score(case: str, tested: si.BaseSorting, truth: si.BaseSorting) -> dict[str, object]:
+    """Figures of a sorting; the real tetrode knows a single cell only."""
+    if case == "harris":
+        num_found, num_others = count_best_unit(tested, truth.get_unit_spike_train(truth.unit_ids[0]))
+        num_true = truth.get_unit_spike_train(truth.unit_ids[0]).size
+        return {"intracellular_found": num_found, "intracellular_total": num_true, "others_in_unit": num_others}
+    if case == "c_easy1":
+        truth = align_truth(truth, tested)
+    return score_sorting(tested, truth).as_dict()
+
+
+def run_in_process(
+    sorter: str, folder: Path, result_folder: Path, arguments: argparse.Namespace
+) -> tuple[float, str | None]:
+    """Run `run_one` in a fresh process; returns the peak memory in bytes and the error, if any."""
+    threads = str(arguments.threads)
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)
+    log_path = result_folder.parent / "log.txt"
+    with log_path.open("w") as log:
+        process = psutil.Popen(
+            [sys.executable, __file__, "--run-one", sorter, str(folder), str(result_folder), "--threads", threads],
+            env=os.environ | limits,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        peak, end = 0, time.monotonic() + arguments.timeout
+        while process.poll() is None:
+            if time.monotonic() > end:
+                stop(process)
+                return peak, f"stopped after {arguments.timeout:.0f} s"
+            peak = max(peak, memory_of(process))
+            time.sleep(POLL_S)
+    return peak, None if process.returncode == 0 else last_error(log_path, process.returncode)
+
+
+def last_error(log_path: Path, return_code: int) -> str:
+    """Name the error that ended a process; SpikeInterface wraps the sorter's own, which comes first."""
+    lines = log_path.read_text().splitlines()
+    errors = [line.strip() for line in lines if "Error" in line and not line.startswith(" ")]
+    return next((line for line in errors if "SpikeSortingError" not in line), f"exit code {return_code}")
+
+
+def run_one(sorter: str, folder: str, result_folder: str) -> None:
+    """Sort one recording and leave the sorting and the seconds it took in a folder."""
+    # Each sorter takes its number of processes from here and its number of threads from the environment.
+    si.set_global_job_kwargs(n_jobs=int(os.environ["OMP_NUM_THREADS"]), progress_bar=False)
+    recording = si.load(Path(folder) / "recording")
+    result = Path(result_folder)
+    result.mkdir()
+    start = time.perf_counter()
+    sorting = run_sorter(sorter, recording, folder=result / "sorter", **low_frequency_parameters(sorter, recording))
+    seconds = time.perf_counter() - start
+    sorting.save(folder=result / "sorting")
+    (result / "seconds.json").write_text(json.dumps(round(seconds, 2)))
+
+
+def low_frequency_parameters(sorter: str, recording: si.BaseRecording) -> dict[str, object]:
+    """Lower the upper edge of the sorter's filter where the default lies beyond what was sampled; else nothing."""
+    highest = 0.45 * recording.sampling_frequency
+    defaults = get_default_sorter_params(sorter)
+    if defaults.get("freq_max", 0.0) > highest:
+        return {"freq_max": highest}
+    filtering = defaults.get("filtering")
+    if isinstance(filtering, dict) and filtering.get("freq_max", 0.0) > highest:
+        return {"filtering": filtering | {"freq_max": highest}}
+    return {}
+
+
+def memory_of(process: psutil.Process) -> int:
+    """Bytes of a process and its children; what they share counts once where the system tells."""
+    total = 0
+    try:
+        for member in (process, *process.children(recursive=True)):
+            memory = member.memory_full_info()
+            total += getattr(memory, "pss", memory.rss)
+    except psutil.Error:
+        # A process ended while it was looked at; the next look is POLL_S away.
+        return total
+    return total
+
+
+def stop(process: psutil.Process) -> None:
+    """Kill a process and its children."""
+    for member in (*process.children(recursive=True), process):
+        member.kill()
+    process.wait()
+
+
+def machine_row(threads: int) -> Row:
+    """Where the figures come from."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    value = {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "commit": commit.stdout.strip(),
+        **{name: found for name in PACKAGES if (found := package_version(name))},
+    }
+    return {"case": "machine", "method": "", "figure": "where", "value": value, "unit": ""}
+
+
+def cpu_name() -> str:
+    """Model of the processor."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
+
+
+def package_version(name: str) -> str | None:
+    """Version of an installed package."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def save(rows: list[Row], path: Path | None) -> None:
+    """Write all rows; a kill in between leaves the previous file."""
+    if path is None:
+        return
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(rows, indent=1))
+    partial.replace(path)
+
+
+def figures_of(rows: list[Row], case: str, method: str) -> dict[str, object]:
+    """Figures of one run by name."""
+    return {str(row["figure"]): row["value"] for row in rows if (row["case"], row["method"]) == (case, method)}
+
+
+def summary(rows: list[Row], case: str, method: str) -> str:
+    """One run as cells of the table."""
+    figures = figures_of(rows, case, method)
+    cost = f"{figures.get('seconds', '')} | {figures['memory']}"
+    if "error" in figures:
+        return f"{str(figures['error'])[:80]} | | | | | | | | {cost}"
+    if "others_in_unit" in figures:
+        found = f"{figures['intracellular_found']} of {figures['intracellular_total']} intracellular spikes"
+        return f"{found}, {figures['others_in_unit']} others | | | | | | | | {cost}"
+    means = [f"{figures[name]:.3f}" for name in ("accuracy", "recall", "precision", "overlapping_recall")]
+    counts = [f"{figures['num_well_detected']}/{figures['num_true_units']}"]
+    counts += [str(figures[f"num_{name}"]) for name in ("false_positive", "redundant", "overmerged")]
+    return " | ".join([*means, *counts, cost])
+
+
+def markdown_table(rows: list[Row]) -> str:
+    """Every run as a line."""
+    header = (
+        "| case | sorter | accuracy | recall | precision | overlapping recall | well detected | false positive |"
+        " redundant | over-merged | s | MiB |\n" + "|---" * 12 + "|\n"
+    )
+    runs = dict.fromkeys((str(row["case"]), str(row["method"])) for row in rows if row["method"])
+    return header + "".join(f"| {case} | {method} | {summary(rows, case, method)} |\n" for case, method in runs)
+
+
+if __name__ == "__main__":
+    main()
