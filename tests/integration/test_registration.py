@@ -90,11 +90,10 @@ def test_an_explicit_import_registers_where_the_hook_is_off(run_python, imports)
     assert run_python("-c", code, SI_CRSAE_AUTOLOAD="0").stdout.startswith("True")
 
 
-@pytest.mark.parametrize("autoload", ["0", "1"])
 @pytest.mark.parametrize("name", ["si_crsae", "si_crsae.sorting.sorter", "si_crsae.sorting.resume"])
-def test_whatever_is_imported_first_the_sorter_is_registered(run_python, name, autoload):
+def test_whatever_is_imported_first_the_sorter_is_registered(run_python, name):
     code = f"from {name} import CrsaeSorter; from spikeinterface.sorters import sorter_dict; sorter_dict['crsae']"
-    run_python("-W", "error::UserWarning", "-c", code, SI_CRSAE_AUTOLOAD=autoload)
+    run_python("-W", "error::UserWarning", "-c", code)
 
 
 def test_the_hook_can_be_switched_off(run_python):
