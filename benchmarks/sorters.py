@@ -2,10 +2,11 @@
 
 Every sorter runs with its default parameters (a filter beyond the sampled band apart) in a process of its own, on the
 same saved recordings, case after case.
+
 Cases are names of `si_crsae.evaluation.CASES`, files of the data folder (environment variable SI_CRSAE_DATA, default
-../shared/data) or paths of case folders. Seconds are those of `run_sorter`, called twice in one process: the
-first call includes compilation, the second is the one to compare and to score. Memory is the largest sum over the
-processes of the sorter. The file named by --out is complete after each run.
+../shared/data) or paths of case folders. Seconds are those of `run_sorter`, called twice in one process: the first call
+includes compilation, the second is the one to compare and to score. Memory is the largest sum over the processes of the
+sorter. The file named by --out is rewritten after each run.
 
     python benchmarks/sorters.py --quick
     python benchmarks/sorters.py --sorters crsae,lupin --cases tetrode,lowsnr32 --seeds 1,2 --out rows.json
@@ -192,8 +193,8 @@ def last_error(log_path: Path, return_code: int) -> str:
 
 def run_one(sorter: str, folder: str, result_folder: str) -> None:
     """Sort one recording and leave the sorting and the seconds it took in a folder."""
-    # Two worker processes or threads would cost SpikeInterface's own sorters most: workers compile at every run (lupin on
-    # 20 s of tetrode, second run: 115 s with two processes, 50 s with two threads, 5 s without).
+    # Two worker processes or threads would cost SpikeInterface's own sorters most, since workers compile at every run:
+    # lupin on 20 s of tetrode took 115 s with two processes, 50 s with two threads and 5 s without (second run).
     si.set_global_job_kwargs(n_jobs=1, progress_bar=False)
     recording = si.load(Path(folder) / "recording")
     result = Path(result_folder)
