@@ -1,0 +1,146 @@
+"""Greedy coordinate descent on the correlation map, local in time."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+# Sums may be reordered so that the inner loops vectorize; NaN and inf keep their meaning.
+FAST = {"nsz", "contract", "reassoc"}
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _largest_step(residual, code, regularization):
+    """Return the largest change that one coordinate of a stretch of one atom asks for."""
+    largest = np.float32(0.0)
+    for shift in range(residual.size):
+        wanted = max(residual[shift] + code[shift] - regularization, np.float32(0.0))
+        largest = max(largest, abs(wanted - code[shift]))
+    return largest
+
+
+@njit(nogil=True, cache=True)
+def _find_step(residual, code, regularization, step):
+    """Return where in the stretch the change of that size stands: what `_largest_step` found."""
+    best, best_distance = 0, np.float32(np.inf)
+    for shift in range(residual.size):
+        wanted = max(residual[shift] + code[shift] - regularization, np.float32(0.0))
+        distance = abs(abs(wanted - code[shift]) - step)
+        if distance < best_distance:
+            best, best_distance = shift, distance
+    return best
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def subtract_event(residual, gram_rows, neighbors, shift, amplitude):
+    """Take an event out of the residual correlation of every atom that meets it, in place.
+
+    Parameters
+    ----------
+    residual : ndarray of float32, shape (atom, shift)
+        Correlation of the residual with every atom; changed in place.
+    gram_rows : ndarray of float32, shape (neighbor, 2 * width - 1)
+        Correlation of the event's atom with its neighbors at every lag.
+    neighbors : ndarray of int64, shape (neighbor,)
+        Atoms that share a channel with the event's atom.
+    shift : int
+        Where the event stands.
+    amplitude : float
+        What is subtracted; negative to put the event back.
+    """
+    reach = gram_rows.shape[1] // 2
+    start = max(shift - reach, 0)
+    end = min(shift + reach + 1, residual.shape[1])
+    offset = start - shift + reach
+    for row in range(neighbors.size):
+        target = residual[neighbors[row], start:end]
+        lags = gram_rows[row, offset : offset + end - start]
+        for position in range(target.size):
+            target[position] -= amplitude * lags[position]
+
+
+@njit(nogil=True, cache=True)
+def subtract_events(residual, gram, neighbors, neighbor_start, events):
+    """Take events, given as (atom_index, shift, amplitude) arrays, out of the residual correlation, in place."""
+    atom_index, shift, amplitude = events
+    for event in range(shift.size):
+        pairs = slice(neighbor_start[atom_index[event]], neighbor_start[atom_index[event] + 1])
+        subtract_event(residual, gram[pairs], neighbors[pairs], shift[event], amplitude[event])
+
+
+@njit(nogil=True, cache=True)
+def descend(residual, regularization, gram, neighbors, neighbor_start, tolerance, max_updates):
+    """Minimize 1/2 ||traces - synthesize(code)||^2 + sum_c regularization_c ||code_c||_1 over code >= 0.
+
+    The coordinate that would move most is moved to its minimum, one at a time, as long as it is the largest among the
+    stretches of one atom width around it, so that what is far apart in time never waits for each other. A stretch
+    in which no correlation exceeds the regularization is never entered: its zero code is optimal.
+
+    Parameters
+    ----------
+    residual : ndarray of float32, shape (atom, shift)
+        ``correlate(traces, atoms)``; holds the correlation of the residual on return.
+    regularization : ndarray of float32, shape (atom,)
+        Lambda of each atom.
+    gram : ndarray of float32, shape (pair, 2 * width - 1)
+        Correlations of the pairs of atoms that share a channel, pairs of one atom together.
+    neighbors : ndarray of int64, shape (pair,)
+        Second atom of each pair.
+    neighbor_start : ndarray of int64, shape (atom + 1,)
+        Where the pairs of each atom begin.
+    tolerance : float
+        Largest change of a coefficient that is still made; bounds the optimality residual.
+    max_updates : int
+        Give up after so many updates.
+
+    Returns
+    -------
+    code : ndarray of float32, shape (atom, shift)
+        The minimizer, within the tolerance.
+    num_updates : int
+        Number of coordinates that were moved; `max_updates` if the descent was cut short.
+
+    References
+    ----------
+    .. [1] Moreau, Oudre and Vayatis, "DICOD: distributed convolutional coordinate descent for convolutional sparse
+       coding", ICML 2018: the greedy update and its locality.
+    """
+    num_atoms, num_shifts = residual.shape
+    length = (gram.shape[1] + 1) // 2
+    num_stretches = math.ceil(num_shifts / length)
+    code = np.zeros((num_atoms, num_shifts), np.float32)
+    steps = np.zeros((num_stretches, num_atoms), np.float32)
+    for stretch in range(num_stretches):
+        window = slice(stretch * length, (stretch + 1) * length)
+        for atom in range(num_atoms):
+            steps[stretch, atom] = _largest_step(residual[atom, window], code[atom, window], regularization[atom])
+    num_updates = 0
+    moved = True
+    while moved and num_updates < max_updates:
+        moved = False
+        for stretch in range(num_stretches):
+            while num_updates < max_updates:
+                atom = np.argmax(steps[stretch])
+                step = steps[stretch, atom]
+                if step <= tolerance:
+                    break
+                if stretch > 0 and steps[stretch - 1].max() > step:
+                    break
+                if stretch + 1 < num_stretches and steps[stretch + 1].max() > step:
+                    break
+                begin = stretch * length
+                window = slice(begin, begin + length)
+                shift = begin + _find_step(residual[atom, window], code[atom, window], regularization[atom], step)
+                wanted = max(residual[atom, shift] + code[atom, shift] - regularization[atom], np.float32(0.0))
+                pairs = slice(neighbor_start[atom], neighbor_start[atom + 1])
+                subtract_event(residual, gram[pairs], neighbors[pairs], shift, wanted - code[atom, shift])
+                code[atom, shift] = wanted
+                num_updates += 1
+                moved = True
+                for near in range(max(stretch - 1, 0), min(stretch + 2, num_stretches)):
+                    window = slice(near * length, (near + 1) * length)
+                    for other in neighbors[pairs]:
+                        steps[near, other] = _largest_step(
+                            residual[other, window], code[other, window], regularization[other]
+                        )
+    return code, num_updates

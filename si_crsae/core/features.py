@@ -1,0 +1,72 @@
+"""Clean waveforms of events: what is left of the traces when every other event is taken out."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from numba import njit
+
+from si_crsae.core.types import SparseEvents
+
+
+@njit(nogil=True, cache=True)
+def _take_out_others(features, own, shift, channels, events, weights, lags):
+    """Subtract from each feature every event but `own[row]`, as the temporal components see it."""
+    event_atom, event_shift, event_amplitude = events
+    reach = lags.shape[2] // 2
+    num_components = lags.shape[0]
+    for row in range(shift.size):
+        first = np.searchsorted(event_shift, shift[row] - reach)
+        last = np.searchsorted(event_shift, shift[row] + reach + 1)
+        for event in range(first, last):
+            if event == own[row]:
+                continue
+            lag = event_shift[event] - shift[row] + reach
+            for position in range(channels.shape[1]):
+                channel = channels[row, position]
+                if channel < 0:
+                    continue
+                for component in range(num_components):
+                    if weights[event_atom[event], channel, component] == 0:
+                        continue
+                    scaled = event_amplitude[event] * weights[event_atom[event], channel, component]
+                    for seen in range(num_components):
+                        features[row, position, seen] -= scaled * lags[seen, component, lag]
+
+
+def clean_features(
+    filtered: Float[np.ndarray, "channel shift component"],
+    *,
+    events: SparseEvents,
+    own: Int[np.ndarray, " row"],
+    shift: Int[np.ndarray, " row"],
+    channels: Int[np.ndarray, "row local"],
+    weights: Float[np.ndarray, "atom channel component"],
+    lags: Float[np.ndarray, "component component lag"],
+) -> Float[np.ndarray, "row local component"]:
+    """Return the traces around each shift, on the temporal basis, without the events that are not its own.
+
+    Parameters
+    ----------
+    filtered : ndarray, shape (channel, shift, component)
+        What `filter_with_basis` returns.
+    events : SparseEvents
+        Everything found in the traces; `sample_index` is the shift.
+    own : ndarray of int64, shape (row,)
+        The event that stays in, -1 for none: then the feature is that of the residual.
+    shift : ndarray of int64, shape (row,)
+        Where to look.
+    channels : ndarray of int64, shape (row, local)
+        Channels to look at; -1 gives zeros.
+    weights : ndarray, shape (atom, channel, component)
+        Of the dictionary.
+    lags : ndarray, shape (component, component, lag)
+        What `component_lags` returns.
+
+    Returns
+    -------
+    ndarray of float32, shape (row, local, component)
+    """
+    features = filtered[channels, shift[:, None]]
+    features[channels < 0] = 0
+    located = (events.atom_index, events.sample_index, events.amplitude)
+    _take_out_others(features, own, shift, channels, located, weights, lags)
+    return features

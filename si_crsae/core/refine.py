@@ -1,0 +1,157 @@
+"""From a sparse code to events: group, refit without penalty, move, decide."""
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True)
+def group_code(code, max_gap):
+    """Return the events of a code: runs of non-zeros of one atom, gaps up to `max_gap` allowed.
+
+    An l1 code spreads a spike that falls between two samples, or differs a little from its atom, over neighboring
+    shifts. A run becomes one event at its largest coefficient.
+
+    Parameters
+    ----------
+    code : ndarray of float32, shape (atom, shift)
+    max_gap : int
+        Largest distance of two non-zeros of one event (samples).
+
+    Returns
+    -------
+    atom_index, shift : ndarray of int64, shape (event,)
+        Ordered by atom, then time.
+    amplitude : ndarray of float32, shape (event,)
+        Sum of the run.
+    """
+    atoms, shifts, amplitudes = [np.int64(0)][:0], [np.int64(0)][:0], [np.float32(0.0)][:0]
+    for atom in range(code.shape[0]):
+        last = -np.int64(2**62)
+        peak = np.float32(0.0)
+        for shift in np.flatnonzero(code[atom]):
+            value = code[atom, shift]
+            if shift - last > max_gap:
+                atoms.append(np.int64(atom))
+                shifts.append(np.int64(shift))
+                amplitudes.append(value)
+                peak = value
+            else:
+                amplitudes[-1] += value
+                if value > peak:
+                    shifts[-1] = np.int64(shift)
+                    peak = value
+            last = shift
+    return np.array(atoms, np.int64), np.array(shifts, np.int64), np.array(amplitudes, np.float32)
+
+
+@njit(nogil=True, cache=True)
+def interactions(atom_index, shift, gram, pair_index):
+    """Return for every event the other events that overlap it, as compressed rows, and their correlations.
+
+    Parameters
+    ----------
+    atom_index, shift : ndarray of int64, shape (event,)
+        Sorted by shift.
+    gram : ndarray of float32, shape (pair, 2 * width - 1)
+    pair_index : ndarray of int64, shape (atom, atom)
+        Row of each pair in `gram`, -1 for atoms that share no channel.
+
+    Returns
+    -------
+    start : ndarray of int64, shape (event + 1,)
+    other : ndarray of int64, shape (interaction,)
+    correlation : ndarray of float32, shape (interaction,)
+        Correlation of the two unit-norm atoms where they stand.
+    """
+    reach = gram.shape[1] // 2
+    start = np.zeros(shift.size + 1, np.int64)
+    others, values = [np.int64(0)][:0], [np.float32(0.0)][:0]
+    first = 0
+    for event in range(shift.size):
+        while shift[event] - shift[first] > reach:
+            first += 1
+        other = first
+        while other < shift.size and shift[other] - shift[event] <= reach:
+            pair = pair_index[atom_index[event], atom_index[other]]
+            if other != event and pair >= 0:
+                others.append(np.int64(other))
+                values.append(gram[pair, shift[other] - shift[event] + reach])
+            other += 1
+        start[event + 1] = len(others)
+    return start, np.array(others, np.int64), np.array(values, np.float32)
+
+
+@njit(nogil=True, cache=True)
+def refit(observed, amplitude, start, other, correlation, tolerance):
+    """Solve the non-negative least squares of the events' amplitudes, in place, by cyclic coordinate descent.
+
+    Parameters
+    ----------
+    observed : ndarray of float32, shape (event,)
+        Correlation of the traces with the atom of each event, where it stands.
+    amplitude : ndarray of float32, shape (event,)
+        Start; the minimizer on return.
+    start, other, correlation
+        What `interactions` returns.
+    tolerance : float
+        Largest change in the last sweep.
+    """
+    for _ in range(200):
+        largest = np.float32(0.0)
+        for event in range(observed.size):
+            wanted = observed[event]
+            for entry in range(start[event], start[event + 1]):
+                wanted -= correlation[entry] * amplitude[other[entry]]
+            wanted = max(wanted, np.float32(0.0))
+            largest = max(largest, abs(wanted - amplitude[event]))
+            amplitude[event] = wanted
+        if largest < tolerance:
+            break
+
+
+@njit(nogil=True, cache=True)
+def move_events(correlation, atom_index, shift, amplitude, start, other, gram, pair_index, max_move):
+    """Return the shifts after moving each event, in turn, to where its atom fits best, others held fixed."""
+    reach = gram.shape[1] // 2
+    moved = shift.copy()
+    for event in range(shift.size):
+        best, best_value = np.int64(0), np.float32(-np.inf)
+        for move in range(-max_move, max_move + 1):
+            place = shift[event] + move
+            if place < 0 or place >= correlation.shape[1]:
+                continue
+            value = correlation[atom_index[event], place]
+            for entry in range(start[event], start[event + 1]):
+                rival = other[entry]
+                lag = moved[rival] - place
+                if abs(lag) <= reach:
+                    pair = pair_index[atom_index[event], atom_index[rival]]
+                    value -= amplitude[rival] * gram[pair, lag + reach]
+            if value > best_value:
+                best, best_value = np.int64(move), value
+        moved[event] = shift[event] + best
+    return moved
+
+
+@njit(nogil=True, cache=True)
+def worst_events(badness, atom_index, shift, amplitude, start, other, refractory):
+    """Return which events to drop now: the bad ones that no overlapping event exceeds in badness.
+
+    Of two events of one atom nearer than `refractory` samples, the smaller one is bad whatever its amplitude.
+    Dropping the worst first gives the others a chance to become good once their rival is gone.
+    """
+    badness = badness.copy()
+    for event in range(shift.size):
+        for entry in range(start[event], start[event + 1]):
+            rival = other[entry]
+            if atom_index[rival] == atom_index[event] and abs(shift[rival] - shift[event]) < refractory:
+                smaller = amplitude[event] < amplitude[rival]
+                if smaller or (amplitude[event] == amplitude[rival] and event > rival):
+                    badness[event] = max(badness[event], np.float32(1.0) + amplitude[rival])
+    drop = badness > 0
+    for event in range(shift.size):
+        if badness[event] > 0:
+            for entry in range(start[event], start[event + 1]):
+                if badness[other[entry]] > badness[event]:
+                    drop[event] = False
+    return drop

@@ -1,0 +1,96 @@
+"""Birth of atoms: clusters of what the dictionary leaves unexplained, collisions apart."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from spikeinterface.core import BaseRecording, NumpySorting
+from spikeinterface.core.base import minimum_spike_dtype
+from spikeinterface.core.generate import InjectTemplatesRecording
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.core.encoder import Encoder
+from si_crsae.core.filtering import correlate_filtered, filter_with_basis
+from si_crsae.core.types import Dictionary
+from si_crsae.sorting.expectation import Observations
+from si_crsae.sorting.initialization import find_templates
+
+MAX_UNEXPLAINED_FRACTION = 0.3
+MAX_UNEXPLAINED_NORM = 4.0
+# In a collision both spikes have about their usual size; with free amplitudes a few atoms on few channels fit anything.
+COLLISION_AMPLITUDES = (0.75, 1.3)
+
+
+def residual_recording(
+    recording: BaseRecording, dictionary: Dictionary, observations: Observations
+) -> InjectTemplatesRecording:
+    """Return the recording without the events that were found in it, lazily."""
+    spikes = np.zeros(observations.sample_index.size, minimum_spike_dtype)
+    spikes["sample_index"] = observations.sample_index
+    spikes["unit_index"] = observations.atom_index
+    spikes["segment_index"] = observations.segment_index
+    return InjectTemplatesRecording(
+        NumpySorting(spikes, recording.sampling_frequency, np.arange(dictionary.num_atoms)),
+        dictionary.atoms.numpy().transpose(0, 2, 1),
+        nbefore=dictionary.num_before,
+        amplitude_factor=-observations.amplitude.astype("float64"),
+        parent_recording=recording,
+    )
+
+
+def find_missed_templates(
+    recording: BaseRecording,
+    dictionary: Dictionary,
+    observations: Observations,
+    config: CrsaeConfig,
+    *,
+    job_kwargs: dict[str, Any],
+) -> Float[np.ndarray, "unit channel component"]:
+    """Return templates of clusters in the residual, on the dictionary's temporal basis."""
+    residual = residual_recording(recording, dictionary, observations)
+    templates = find_templates(residual, config, job_kwargs=job_kwargs)
+    return (torch.from_numpy(templates) @ dictionary.basis.T).numpy()
+
+
+def explained_by_others(encoder: Encoder, *, rarest_first: np.ndarray) -> Float[np.ndarray, " atom"]:
+    """Tell which atoms are collisions: sums of at least two other atoms at a fixed delay.
+
+    Units that often fire together leave a cluster of their summed waveforms. The template of every atom, rarest
+    first, is encoded with the others; it is a collision if little of it remains.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    rarest_first : ndarray of int64, shape (atom,)
+        Order in which atoms are tested; a collision explains no other atom.
+
+    Returns
+    -------
+    ndarray of bool, shape (atom,)
+    """
+    dictionary = encoder.dictionary
+    regularization = encoder.settings.regularization.copy()
+    is_collision = np.zeros(dictionary.num_atoms, bool)
+    padding = dictionary.width
+    scales = dictionary.scales.numpy()
+    for atom in rarest_first:
+        without_it = regularization.copy()
+        without_it[atom] = np.inf
+        others = replace(encoder, settings=replace(encoder.settings, regularization=without_it))
+        template = dictionary.templates[atom]
+        filtered = filter_with_basis(torch.nn.functional.pad(template, (padding, padding)), dictionary.basis)
+        correlation = correlate_filtered(filtered, dictionary.weights).numpy()
+        events = others.encode(correlation)
+        relative = events.amplitude / scales[events.atom_index]
+        if len(events) < 2 or not np.all((relative > COLLISION_AMPLITUDES[0]) & (relative < COLLISION_AMPLITUDES[1])):
+            continue
+        remaining = others.subtract(correlation, events)[events.atom_index, events.sample_index]
+        observed = correlation[events.atom_index, events.sample_index]
+        energy = scales[atom] ** 2 - np.sum(events.amplitude * (observed + remaining))
+        allowed = max(MAX_UNEXPLAINED_FRACTION * scales[atom], MAX_UNEXPLAINED_NORM)
+        if energy < allowed**2:
+            is_collision[atom] = True
+            regularization[atom] = np.inf
+    return is_collision

@@ -1,0 +1,45 @@
+"""Physical units to samples, in one place."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from spikeinterface.core import BaseRecording, get_channel_distances, ms_to_samples
+
+from si_crsae.config import CrsaeConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateWindow:
+    """Length of a template in samples.
+
+    Parameters
+    ----------
+    num_before : int
+        Samples before the peak.
+    width : int
+        Samples in all.
+    """
+
+    num_before: int
+    width: int
+
+    @classmethod
+    def of(cls, recording: BaseRecording, config: CrsaeConfig) -> "TemplateWindow":
+        """Return the window of `ms_before` and `ms_after` at the recording's sampling frequency."""
+        num_before = ms_to_samples(config.ms_before, recording.sampling_frequency)
+        return cls(
+            num_before=num_before, width=num_before + ms_to_samples(config.ms_after, recording.sampling_frequency)
+        )
+
+
+def local_channels(recording: BaseRecording, radius_um: float) -> np.ndarray:
+    """Return the channels within a radius of each channel, nearest first, filled up with -1.
+
+    Returns
+    -------
+    ndarray of int64, shape (channel, local)
+    """
+    distances = get_channel_distances(recording)
+    order = np.argsort(distances, axis=1, kind="stable")
+    near = np.take_along_axis(distances, order, axis=1) <= radius_um
+    return np.where(near, order, -1)[:, : near.sum(axis=1).max()]

@@ -1,0 +1,164 @@
+"""First templates, from SpikeInterface's peak detection and clustering."""
+
+import logging
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from spikeinterface.core import BaseRecording, estimate_templates, get_channel_distances
+from spikeinterface.core.base import minimum_spike_dtype
+from spikeinterface.sortingcomponents.clustering.main import clustering_methods, find_clusters_from_peaks
+from spikeinterface.sortingcomponents.peak_detection import detect_peaks
+from spikeinterface.sortingcomponents.peak_selection import select_peaks
+from spikeinterface.sortingcomponents.tools import get_prototype_and_waveforms_from_peaks
+from torch import Tensor
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.convert import TemplateWindow
+
+CLUSTERING = "iterative-hdbscan"
+MIN_CLUSTER_SIZE = 12
+MAX_PEAKS_PER_CHANNEL = 5000
+MAX_WAVEFORMS_PER_TEMPLATE = 200
+MIN_CHANNEL_PEAK = 0.5
+EXCLUDE_SWEEP_MS = 1.5
+
+logger = logging.getLogger(__name__)
+
+
+def find_templates(
+    recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
+) -> Float[np.ndarray, "unit channel width"]:
+    """Return the median waveforms of the clusters of a recording's peaks.
+
+    Clusters are cut finely: what belongs together is merged once the templates have been used to encode.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Whitened, unit noise.
+    config : CrsaeConfig
+    job_kwargs : dict
+        SpikeInterface's, complete.
+
+    Returns
+    -------
+    ndarray of float32, shape (unit, channel, width)
+        In noise standard deviations; zero on channels that are far from the cluster or show nothing. Possibly no unit.
+    """
+    window = TemplateWindow.of(recording, config)
+    peaks = find_peaks(recording, config, job_kwargs=job_kwargs)
+    logger.info("%d peaks above %g noise standard deviations", peaks.size, config.detect_threshold)
+    if peaks.size < 2 * MIN_CLUSTER_SIZE:
+        return np.zeros((0, recording.get_num_channels(), window.width), "float32")
+    if peaks.size > MAX_PEAKS_PER_CHANNEL * recording.get_num_channels():
+        num_peaks = MAX_PEAKS_PER_CHANNEL * recording.get_num_channels()
+        peaks = select_peaks(peaks, method="uniform", n_peaks=num_peaks, seed=config.seed)
+    labels = _cluster(recording, peaks, config, job_kwargs=job_kwargs)
+    if not np.any(labels >= 0):
+        return np.zeros((0, recording.get_num_channels(), window.width), "float32")
+    return _median_waveforms(recording, peaks[labels >= 0], labels[labels >= 0], config, job_kwargs=job_kwargs)
+
+
+def find_peaks(recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any]) -> np.ndarray:
+    """Return SpikeInterface's peaks by matched filtering with the recording's own mean waveform.
+
+    Peaks of the traces give the waveform; where there are too few of them, they are the result.
+    """
+    crossing = {
+        "peak_sign": config.peak_sign,
+        "detect_threshold": config.detect_threshold,
+        "exclude_sweep_ms": EXCLUDE_SWEEP_MS,
+        "radius_um": config.detection_radius_um,
+    }
+    noise_levels = np.ones(recording.get_num_channels(), "float32")
+    peaks = detect_peaks(
+        recording,
+        method="locally_exclusive",
+        method_kwargs={**crossing, "noise_levels": noise_levels},
+        job_kwargs=job_kwargs,
+    )
+    if peaks.size < MIN_CLUSTER_SIZE or config.peak_sign == "both":
+        return peaks
+    prototype, _, _ = get_prototype_and_waveforms_from_peaks(
+        recording,
+        peaks,
+        n_peaks=5000,
+        ms_before=config.ms_before,
+        ms_after=config.ms_after,
+        seed=config.seed,
+        job_kwargs=job_kwargs,
+    )
+    matched = {
+        **crossing,
+        "prototype": prototype,
+        "ms_before": config.ms_before,
+        "random_chunk_kwargs": {"num_chunks_per_segment": 5, "seed": config.seed},
+    }
+    return detect_peaks(recording, method="matched_filtering", method_kwargs=matched, job_kwargs=job_kwargs)
+
+
+def _cluster(
+    recording: BaseRecording, peaks: np.ndarray, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
+) -> np.ndarray:
+    """Return the label of every peak, -1 for none."""
+    parameters = deepcopy(clustering_methods[CLUSTERING]._default_params)
+    parameters["seed"] = config.seed
+    parameters["noise_levels"] = np.ones(recording.get_num_channels(), "float32")
+    parameters["verbose"] = False
+    parameters["merge_from_templates"] = None
+    parameters["split"]["split_radius_um"] = 60.0
+    parameters["split"]["method_kwargs"]["n_pca_features"] = 5
+    parameters["split"]["method_kwargs"]["clusterer"]["min_cluster_size"] = MIN_CLUSTER_SIZE
+    _, labels = find_clusters_from_peaks(
+        recording, peaks, method=CLUSTERING, method_kwargs=parameters, job_kwargs=job_kwargs
+    )
+    # channels with few peaks come back as a cluster of whatever size
+    sizes = np.bincount(labels[labels >= 0], minlength=1)
+    return np.where((labels >= 0) & (sizes[labels] >= MIN_CLUSTER_SIZE), labels, -1)
+
+
+def _median_waveforms(
+    recording: BaseRecording, peaks: np.ndarray, labels: np.ndarray, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
+) -> Float[np.ndarray, "unit channel width"]:
+    window = TemplateWindow.of(recording, config)
+    num_channels = recording.get_num_channels()
+    unit_ids, unit_index = np.unique(labels, return_inverse=True)
+    near = get_channel_distances(recording) <= config.template_radius_um
+    spikes = np.zeros(peaks.size, minimum_spike_dtype)
+    spikes["sample_index"], spikes["segment_index"] = peaks["sample_index"], peaks["segment_index"]
+    spikes["unit_index"] = unit_index
+    kept = np.zeros(peaks.size, bool)
+    reach = np.zeros((unit_ids.size, num_channels), bool)
+    for unit in range(unit_ids.size):
+        members = np.flatnonzero(unit_index == unit)
+        kept[members[np.linspace(0, members.size - 1, min(members.size, MAX_WAVEFORMS_PER_TEMPLATE)).astype(int)]] = (
+            True
+        )
+        main_channel = np.bincount(peaks["channel_index"][members], minlength=num_channels).argmax()
+        reach[unit] = near[main_channel]
+    packed = estimate_templates(
+        recording,
+        spikes[kept],
+        unit_ids,
+        window.num_before,
+        window.width - window.num_before,
+        operator="median",
+        return_in_uV=False,
+        sparsity_mask=reach,
+        **job_kwargs,
+    )
+    templates = np.zeros((unit_ids.size, num_channels, window.width), "float32")
+    for unit, channels in enumerate(reach):
+        templates[unit, channels] = packed[unit, :, : channels.sum()].T
+    templates[np.abs(templates).max(axis=2) < MIN_CHANNEL_PEAK] = 0
+    return templates[templates.any(axis=(1, 2))]
+
+
+def temporal_basis(templates: Float[Tensor, "unit channel width"], rank: int) -> Float[Tensor, "component width"]:
+    """Return the orthonormal temporal components that explain most of the templates, by singular value decomposition."""
+    waveforms = templates.flatten(0, 1)
+    _, _, components = torch.linalg.svd(waveforms[waveforms.any(dim=1)], full_matrices=False)
+    return components[:rank].contiguous()

@@ -1,0 +1,170 @@
+"""Learning: rounds of expectation, maximization and of the dictionary's structure."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from spikeinterface.core import BaseRecording
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.core.filtering import component_lags
+from si_crsae.core.sparsity import centered_prior, update_regularization
+from si_crsae.sorting.births import explained_by_others, find_missed_templates
+from si_crsae.sorting.convert import TemplateWindow, local_channels
+from si_crsae.sorting.expectation import Model, Observations, make_encoder, observe
+from si_crsae.sorting.initialization import temporal_basis
+from si_crsae.sorting.noise import noise_of_atoms, sample_noise
+from si_crsae.sorting.structure import MIN_NORM_TO_NOISE, drop_near_repeats, drop_units, merge_units, split_units
+from si_crsae.sorting.units import TemplateGeometry, Unit, collect_units, to_dictionary, without_events
+
+# Weight of the Gamma prior on lambda in coefficients per coefficient of the code: at an empty code lambda is
+# 1 + 1 / PRIOR_STRENGTH times its start, the ratio at which the paper's settles.
+PRIOR_STRENGTH = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningCurve:
+    """What happened in each round.
+
+    Parameters
+    ----------
+    objective : ndarray of float64, shape (round,)
+        Sparse-coding objective per sample at the round's code.
+    num_atoms, num_events : ndarray of int64, shape (round,)
+        Size of the dictionary that was used, and of the code.
+    mean_regularization : ndarray of float64, shape (round,)
+        Mean lambda over atoms.
+    """
+
+    objective: Float[np.ndarray, " round"]
+    num_atoms: Int[np.ndarray, " round"]
+    num_events: Int[np.ndarray, " round"]
+    mean_regularization: Float[np.ndarray, " round"]
+
+
+class Learner:
+    """Learns a model from a recording; holds what does not change from round to round."""
+
+    def __init__(
+        self,
+        recording: BaseRecording,
+        templates: Float[np.ndarray, "unit channel width"],
+        config: CrsaeConfig,
+        *,
+        num_threads: int,
+        job_kwargs: dict[str, Any],
+    ) -> None:
+        self.recording = recording
+        self.config = config
+        self.num_threads = num_threads
+        self.job_kwargs = job_kwargs
+        self.sampling_frequency = recording.sampling_frequency
+        self.num_before = TemplateWindow.of(recording, config).num_before
+        self.near = local_channels(recording, config.template_radius_um)
+        waveforms = torch.from_numpy(templates)
+        self.basis = temporal_basis(waveforms, config.rank)
+        self.geometry = TemplateGeometry(component_lags(self.basis).numpy(), self.basis.numpy())
+        self.noise_features = sample_noise(recording, self.basis)
+        self.units = self._admit([], (waveforms @ self.basis.T).numpy())
+
+    def learn(self, *, progress: bool) -> tuple[Model | None, LearningCurve]:
+        """Return the learned model, None if no unit is left, and the learning curve."""
+        reports = []
+        model = self._model_of(self.units)
+        for round_index in tqdm(range(self.config.num_rounds), desc="learn", disable=not progress):
+            if model is None:
+                break
+            is_last = round_index == self.config.num_rounds - 1
+            observations = self._observe(model)
+            num_events = observations.sample_index.size
+            reports.append(
+                (observations.objective, model.dictionary.num_atoms, num_events, model.regularization.mean())
+            )
+            with threadpool_limits(1):  # small problems only: more threads would wait for each other
+                model = self._maximize(model, observations, is_last=is_last)
+            logger.info(
+                "round %d: %d events of %d atoms, %d atoms kept",
+                round_index + 1,
+                num_events,
+                reports[-1][1],
+                0 if model is None else model.dictionary.num_atoms,
+            )
+        columns = np.array(reports, "float64").reshape(-1, 4).T
+        curve = LearningCurve(
+            objective=columns[0],
+            num_atoms=columns[1].astype("int64"),
+            num_events=columns[2].astype("int64"),
+            mean_regularization=columns[3],
+        )
+        return model, curve
+
+    def _observe(self, model: Model) -> Observations:
+        encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency)
+        main_channels = model.dictionary.weights.norm(dim=2).argmax(dim=1).numpy()
+        observations = observe(self.recording, encoder, channels=self.near[main_channels], num_threads=self.num_threads)
+        self.noise_features = observations.noise_features
+        return observations
+
+    def _maximize(self, model: Model, observations: Observations, *, is_last: bool) -> Model | None:
+        """Return the model after the M-step and the changes of structure; the last round neither splits nor adds."""
+        units = collect_units(model.dictionary, observations, self.near)
+        if self.config.split_units and not is_last:
+            units = split_units(units, self.geometry, self.config)
+        units = merge_units(units, self.geometry, self.config, sampling_frequency=self.sampling_frequency)
+        units = self._prune(units)
+        if self.config.find_missed_units and not is_last:
+            missed = find_missed_templates(
+                self.recording, model.dictionary, observations, self.config, job_kwargs=self.job_kwargs
+            )
+            units = self._admit(units, missed)
+        return self._model_of(units)
+
+    def _prune(self, units: list[Unit]) -> list[Unit]:
+        """Return the units without rare, faint and collision ones."""
+        model = self._model_of(units)
+        if model is None:
+            return []
+        duration_s = self.recording.get_total_duration()
+        units = drop_units(units, model.noise, self.config, duration_s=duration_s)
+        return self._without_collisions(units)
+
+    def _admit(self, units: list[Unit], templates: Float[np.ndarray, "unit channel component"]) -> list[Unit]:
+        """Return the units with new templates added, as far as they are neither faint, repeats nor collisions."""
+        candidates = units + [without_events(template, self.near) for template in templates]
+        model = self._model_of(candidates)
+        if model is None:
+            return []
+        loud = [unit for unit, sd in zip(candidates, model.noise, strict=True) if unit.norm >= MIN_NORM_TO_NOISE * sd]
+        distinct = drop_near_repeats(loud, self.geometry, sampling_frequency=self.sampling_frequency)
+        return self._without_collisions(distinct)
+
+    def _without_collisions(self, units: list[Unit]) -> list[Unit]:
+        model = self._model_of(units)
+        if model is None:
+            return []
+        encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency)
+        rarest_first = np.argsort([unit.num_events for unit in units], kind="stable")
+        is_collision = explained_by_others(encoder, rarest_first=rarest_first)
+        return [unit for unit, is_sum in zip(units, is_collision, strict=True) if not is_sum]
+
+    def _model_of(self, units: list[Unit]) -> Model | None:
+        """Return the model of the units, lambda by its closed form; None without units."""
+        if not units:
+            return None
+        dictionary = to_dictionary(units, self.basis, self.num_before)
+        noise = noise_of_atoms(dictionary, self.noise_features)
+        start = torch.from_numpy(noise) * self.config.regularization_scale
+        if not self.config.learn_regularization:
+            return Model(dictionary=dictionary, noise=noise, regularization=start.numpy())
+        num_coefficients = self.recording.get_total_samples()
+        shape, rate = centered_prior(start, num_coefficients=num_coefficients, strength=PRIOR_STRENGTH)
+        code_l1 = torch.tensor([float(unit.amplitude.sum()) for unit in units])
+        learned = update_regularization(code_l1, num_coefficients, prior_shape=shape, prior_rate=rate)
+        return Model(dictionary=dictionary, noise=noise, regularization=learned.numpy())

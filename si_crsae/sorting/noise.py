@@ -1,0 +1,45 @@
+"""Noise as the atoms see it."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from spikeinterface.core import BaseRecording
+from torch import Tensor
+
+from si_crsae.core.filtering import filter_with_basis
+from si_crsae.core.types import Dictionary
+from si_crsae.sorting.recording import plan_tiles, read_tile
+
+NUM_ROWS = 4000
+NUM_TILES = 40
+MAD_TO_SD = 1.4826
+
+
+def robust_sd(values: np.ndarray) -> np.ndarray:
+    """Return the standard deviation along the first axis, from the median absolute deviation."""
+    return (MAD_TO_SD * np.median(np.abs(values - np.median(values, axis=0)), axis=0)).astype("float32")
+
+
+def noise_of_atoms(
+    dictionary: Dictionary, noise_features: Float[np.ndarray, "row channel component"]
+) -> Float[np.ndarray, " atom"]:
+    """Return the standard deviation of the correlation of noise with each atom.
+
+    Whitening is spatial, so that noise stays colored in time and this is not 1; thresholds are in units of it.
+    """
+    seen = torch.from_numpy(noise_features).flatten(1) @ dictionary.weights.flatten(1).T
+    return robust_sd(seen.numpy())
+
+
+def sample_noise(
+    recording: BaseRecording, basis: Float[Tensor, "component width"]
+) -> Float[np.ndarray, "row channel component"]:
+    """Return the traces on the temporal basis at evenly spread times, spikes and all."""
+    tiles = plan_tiles(recording)
+    chosen = [tiles[index] for index in np.linspace(0, len(tiles) - 1, min(len(tiles), NUM_TILES)).astype(int)]
+    rows = []
+    for tile in chosen:
+        filtered = filter_with_basis(read_tile(recording, tile, basis.shape[1]), basis)
+        times = torch.linspace(0, filtered.shape[1] - 1, NUM_ROWS // len(chosen)).long()
+        rows.append(filtered[:, times].transpose(0, 1).numpy())
+    return np.concatenate(rows)

@@ -1,0 +1,77 @@
+"""SpikeInterface's filters, chained: raw recording to whitened traces with unit noise."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from spikeinterface.core import BaseRecording, get_noise_levels
+from spikeinterface.preprocessing import bandpass_filter, common_reference, correct_motion, scale, whiten
+
+from si_crsae.config import CrsaeConfig
+
+MIN_CHANNELS_FOR_REFERENCE = 32
+MAX_FREQUENCY_FRACTION = 0.45
+
+logger = logging.getLogger(__name__)
+
+
+def preprocess(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -> BaseRecording:
+    """Return the recording filtered, referenced, whitened and scaled to unit noise; nothing is computed yet.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Any data type, gain and offset; needs channel locations.
+    config : CrsaeConfig
+    folder : Path
+        Where the estimated motion is saved, if motion correction is asked for.
+
+    Returns
+    -------
+    BaseRecording
+        Lazy, float32, noise of standard deviation 1 on every channel.
+    """
+    if config.apply_preprocessing:
+        recording = _filter(recording, config)
+        if config.apply_motion_correction:
+            recording = correct_motion(recording, preset=config.motion_correction_preset, folder=folder / "motion")
+        recording = _whiten(recording, config)
+    else:
+        recording = recording.astype("float32")
+    noise_levels = estimate_noise_levels(recording, config)
+    return scale(recording, gain=1.0 / noise_levels, dtype="float32")
+
+
+def estimate_noise_levels(recording: BaseRecording, config: CrsaeConfig) -> np.ndarray:
+    """Return the noise of every channel in the units of the traces; 1 for a channel that is constant."""
+    noise_levels = get_noise_levels(
+        recording, return_in_uV=False, force_recompute=True, random_slices_kwargs={"seed": config.seed}
+    )
+    return np.where(noise_levels > 0, noise_levels, 1.0)
+
+
+def _filter(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
+    highest = MAX_FREQUENCY_FRACTION * recording.sampling_frequency
+    freq_max = min(config.freq_max, highest)
+    if freq_max < config.freq_max:
+        logger.info("freq_max = %g Hz lowered to %g Hz, 0.45 of the sampling frequency", config.freq_max, freq_max)
+    recording = bandpass_filter(
+        recording, freq_min=config.freq_min, freq_max=freq_max, ftype="bessel", filter_order=2, dtype="float32"
+    )
+    enough_channels = recording.get_num_channels() >= MIN_CHANNELS_FOR_REFERENCE
+    if config.common_reference == "yes" or (config.common_reference == "auto" and enough_channels):
+        recording = common_reference(recording)
+    return recording
+
+
+def _whiten(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
+    if recording.get_num_channels() == 1:
+        return recording
+    return whiten(
+        recording,
+        dtype="float32",
+        mode="local",
+        radius_um=config.whitening_radius_um,
+        seed=config.seed,
+        regularize=False,
+    )

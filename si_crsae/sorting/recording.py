@@ -1,0 +1,92 @@
+"""Recording to tensors: fixed tiles with margins, and the stretch of signal that is learned from."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from spikeinterface.core import BaseRecording, append_recordings
+from torch import Tensor
+
+TILE_S = 1.0
+TRAINING_WINDOW_S = 5.0
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A stretch of a segment, the unit of all work on traces.
+
+    Tiles lie on a fixed grid, so that a result never depends on how many of them are read or worked on at once.
+
+    Parameters
+    ----------
+    segment_index : int
+    start, end : int
+        First sample and the one after the last.
+    """
+
+    segment_index: int
+    start: int
+    end: int
+
+
+def plan_tiles(recording: BaseRecording) -> list[Tile]:
+    """Return the tiles that cover a recording, in order."""
+    length = max(round(TILE_S * recording.sampling_frequency), 1)
+    return [
+        Tile(segment_index=segment_index, start=start, end=min(start + length, num_samples))
+        for segment_index in range(recording.get_num_segments())
+        for num_samples in [recording.get_num_samples(segment_index)]
+        for start in range(0, num_samples, length)
+    ]
+
+
+def read_tile(recording: BaseRecording, tile: Tile, margin: int) -> Float[Tensor, "channel sample"]:
+    """Return the traces of a tile and of a margin on both sides, zero beyond the ends of the segment."""
+    num_samples = recording.get_num_samples(tile.segment_index)
+    start, end = max(tile.start - margin, 0), min(tile.end + margin, num_samples)
+    traces = recording.get_traces(segment_index=tile.segment_index, start_frame=start, end_frame=end)
+    padding = (start - (tile.start - margin), tile.end + margin - end)
+    tensor = torch.from_numpy(np.ascontiguousarray(traces.T, dtype="float32"))
+    return torch.nn.functional.pad(tensor, padding)
+
+
+def map_tiles(function: Callable[[Tile], Result], tiles: Iterable[Tile], num_threads: int) -> Iterator[Result]:
+    """Yield the function of every tile, in order, a few tiles ahead in each thread.
+
+    Threads share the traces without copies, and no more results wait than there are threads to make them.
+    """
+    if num_threads == 1:
+        yield from map(function, tiles)
+        return
+    remaining = iter(tiles)
+    with ThreadPoolExecutor(num_threads) as pool:
+        waiting = [pool.submit(function, tile) for tile in islice(remaining, 2 * num_threads)]
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting.extend(pool.submit(function, tile) for tile in islice(remaining, 1))
+
+
+def select_training_windows(recording: BaseRecording, duration_s: float) -> BaseRecording:
+    """Return the signal to learn from: all of a short recording, windows spread evenly over a long one.
+
+    The windows are the segments of the result.
+    """
+    if recording.get_total_duration() <= duration_s:
+        return recording
+    length = round(TRAINING_WINDOW_S * recording.sampling_frequency)
+    windows = []
+    for segment_index in range(recording.get_num_segments()):
+        segment = recording.select_segments([segment_index])
+        num_samples = segment.get_num_samples(0)
+        share = duration_s * num_samples / recording.get_total_samples()
+        count = max(round(share / TRAINING_WINDOW_S), 1)
+        starts = np.linspace(0, max(num_samples - length, 0), count).astype("int64")
+        windows += [segment.frame_slice(start, min(start + length, num_samples)) for start in starts.tolist()]
+    return append_recordings(windows)
