@@ -158,7 +158,7 @@ def _median_waveforms(
 
 
 def temporal_basis(templates: Float[Tensor, "unit channel width"], rank: int) -> Float[Tensor, "component width"]:
-    """Return the orthonormal temporal components that explain most of the templates, by singular value decomposition."""
+    """Return the orthonormal temporal components that explain most of the templates, by their SVD."""
     waveforms = templates.flatten(0, 1)
     _, _, components = torch.linalg.svd(waveforms[waveforms.any(dim=1)], full_matrices=False)
     return components[:rank].contiguous()

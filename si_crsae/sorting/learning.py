@@ -64,7 +64,7 @@ class Learner:
         self.recording = recording
         self.config = config
         self.num_threads = num_threads
-        self.job_kwargs = job_kwargs
+        self.job_kwargs = {**job_kwargs, "progress_bar": False}  # one bar for all rounds
         self.sampling_frequency = recording.sampling_frequency
         self.num_before = TemplateWindow.of(recording, config).num_before
         self.near = local_channels(recording, config.template_radius_um)

@@ -1,11 +1,14 @@
 """SpikeInterface's filters, chained: raw recording to whitened traces with unit noise."""
 
 import logging
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from spikeinterface.core import BaseRecording, get_noise_levels
 from spikeinterface.preprocessing import bandpass_filter, common_reference, correct_motion, scale, whiten
+from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
 from si_crsae.config import CrsaeConfig
 
@@ -32,7 +35,7 @@ def preprocess(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -
         Lazy, float32, noise of standard deviation 1 on every channel.
     """
     if config.apply_preprocessing:
-        recording = _filter(recording, config)
+        recording = bandpass(recording, config)
         if config.apply_motion_correction:
             recording = correct_motion(recording, preset=config.motion_correction_preset, folder=folder / "motion")
         recording = _whiten(recording, config)
@@ -45,12 +48,19 @@ def preprocess(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -
 def estimate_noise_levels(recording: BaseRecording, config: CrsaeConfig) -> np.ndarray:
     """Return the noise of every channel in the units of the traces; 1 for a channel that is constant."""
     noise_levels = get_noise_levels(
-        recording, return_in_uV=False, force_recompute=True, random_slices_kwargs={"seed": config.seed}
+        recording,
+        return_in_uV=False,
+        force_recompute=True,
+        random_slices_kwargs={"seed": config.seed},
+        progress_bar=False,
     )
     return np.where(noise_levels > 0, noise_levels, 1.0)
 
 
-def _filter(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
+def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
+    """Return the recording filtered and, with enough channels, referenced; in its own units."""
+    if not config.apply_preprocessing:
+        return recording
     highest = MAX_FREQUENCY_FRACTION * recording.sampling_frequency
     freq_max = min(config.freq_max, highest)
     if freq_max < config.freq_max:
@@ -75,3 +85,18 @@ def _whiten(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
         seed=config.seed,
         regularize=False,
     )
+
+
+def cache(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kwargs: dict[str, Any]) -> BaseRecording:
+    """Return a recording computed once, in memory or in a folder; there it is made anew if it may be incomplete."""
+    if config.cache_preprocessing_mode in ("folder", "zarr", "auto") and folder.exists():
+        shutil.rmtree(folder)
+    cached, _ = cache_preprocessing(
+        recording, mode=config.cache_preprocessing_mode, folder=folder, job_kwargs=job_kwargs
+    )
+    return cached
+
+
+def drop_cache(folder: Path) -> None:
+    """Remove the folder of a cached recording, if there is one."""
+    shutil.rmtree(folder, ignore_errors=True)

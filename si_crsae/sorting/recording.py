@@ -14,6 +14,7 @@ from torch import Tensor
 
 TILE_S = 1.0
 TRAINING_WINDOW_S = 5.0
+DUMMY_PITCH_UM = 20.0
 
 Result = TypeVar("Result")
 
@@ -90,3 +91,13 @@ def select_training_windows(recording: BaseRecording, duration_s: float) -> Base
         starts = np.linspace(0, max(num_samples - length, 0), count).astype("int64")
         windows += [segment.frame_slice(start, min(start + length, num_samples)) for start in starts.tolist()]
     return append_recordings(windows)
+
+
+def with_locations(recording: BaseRecording) -> BaseRecording:
+    """Return the recording itself, or with a line of contacts if it has no locations."""
+    if recording.has_probe() or "location" in recording.get_property_keys():
+        return recording
+    located = recording.clone()
+    depths = DUMMY_PITCH_UM * np.arange(recording.get_num_channels())
+    located.set_dummy_probe_from_locations(np.column_stack([np.zeros_like(depths), depths]))
+    return located

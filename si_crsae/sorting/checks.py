@@ -1,0 +1,328 @@
+"""Everything that can be wrong with a recording, a device or a disk, said before any work starts."""
+
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Shaped
+from spikeinterface.core import BaseRecording, get_random_data_chunks
+from spikeinterface.core.time_series_tools import get_random_sample_slices
+from spikeinterface.preprocessing import get_motion_presets
+from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correction
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.convert import TemplateWindow
+from si_crsae.sorting.preprocessing import MAX_FREQUENCY_FRACTION
+from si_crsae.sorting.recording import plan_tiles
+
+MIN_TEMPLATE_SAMPLES = 8
+MAX_SCANNED_VALUES = 2 * 10**8
+NUM_SCANNED_SLICES = 400
+NUM_SAMPLED_SLICES = 50
+SAMPLED_SLICE_S = 0.1
+SATURATED_FRACTION = 1e-3
+MIN_SATURATED_SAMPLES = 10
+MIN_QUANTIZATION_LEVELS = 16
+BYTES_PER_CACHED_VALUE = 4
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadChannels:
+    """Channels that carry no information of their own.
+
+    Parameters
+    ----------
+    dead : tuple
+        Ids of channels that are constant.
+    duplicated : tuple
+        Ids of channels whose traces are those of an earlier channel.
+    """
+
+    dead: tuple[int | str, ...]
+    duplicated: tuple[int | str, ...]
+
+    def usable_mask(self, recording: BaseRecording) -> Bool[np.ndarray, " channel"]:
+        """Return True for the channels of a recording that are neither dead nor duplicated."""
+        bad = {*self.dead, *self.duplicated}
+        return np.array([channel_id not in bad for channel_id in recording.channel_ids.tolist()], dtype=bool)
+
+
+def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Path | None = None) -> None:
+    """Refuse a recording that cannot be sorted with these parameters, and warn of what is doubtful.
+
+    Floating-point recordings are searched for samples that are not finite: all of a short one, random slices of a
+    long one.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        As given by the user.
+    config : CrsaeConfig
+    folder : Path or None, default: None
+        Existing folder of the run, whose disk must hold a cache that is asked for; None skips that check.
+
+    Raises
+    ------
+    ValueError
+        Lists every problem with what is allowed and what to do.
+    """
+    problems = [*_settings_problems(recording, config), *_size_problems(recording, config)]
+    if recording.get_num_channels() and recording.get_total_samples():
+        problems += [*_geometry_problems(recording, config), *_value_problems(recording, config.seed)]
+        if folder is not None:
+            problems += _disk_problems(recording, config, folder)
+    if problems:
+        raise ValueError("\n  ".join(["crsae cannot sort this recording:", *problems]))
+    for doubt in (
+        *_short_segments(recording, config),
+        *_doubtful_geometry(recording),
+        *_saturation(recording, config.seed),
+    ):
+        warnings.warn(doubt, stacklevel=2)
+
+
+def find_bad_channels(recording: BaseRecording, *, seed: int) -> BadChannels:
+    """Return the dead and the duplicated channels, and warn of them.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        With at least two samples in a segment.
+    seed : int
+        Chooses the slices that are compared.
+
+    Returns
+    -------
+    BadChannels
+        Of two equal channels only the later one is listed.
+    """
+    traces = _draw_traces(recording, seed)
+    is_dead = traces.min(axis=0) == traces.max(axis=0)
+    first_of_traces: dict[bytes, int] = {}
+    is_duplicated = np.zeros(is_dead.size, dtype=bool)
+    for channel in np.flatnonzero(~is_dead).tolist():
+        is_duplicated[channel] = first_of_traces.setdefault(traces[:, channel].tobytes(), channel) != channel
+    bad = BadChannels(
+        dead=tuple(recording.channel_ids[is_dead].tolist()),
+        duplicated=tuple(recording.channel_ids[is_duplicated].tolist()),
+    )
+    for ids, defect in ((bad.dead, "constant"), (bad.duplicated, "copies of an earlier channel")):
+        if ids:
+            message = f"channels {list(ids)} are {defect}: they are left out, no spike will be found on them"
+            logger.warning(message)
+            warnings.warn(message, stacklevel=2)
+    return bad
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of the parameter `device`: of ``"auto"`` a GPU if there is one.
+
+    Raises
+    ------
+    ValueError
+        If the machine has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    problems = _device_problems(name)
+    if problems:
+        raise ValueError(problems[0])
+    return torch.device(name)
+
+
+def _settings_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
+    yield from _device_problems(config.device)
+    highest = MAX_FREQUENCY_FRACTION * recording.sampling_frequency
+    if config.apply_preprocessing and config.freq_min >= highest:
+        yield (
+            f"sampling_frequency = {recording.sampling_frequency:g} Hz: the band must start below {highest:g} Hz, "
+            f"freq_min = {config.freq_min:g} Hz does not; lower it or give the recording at its full rate"
+        )
+    window = TemplateWindow.of(recording, config)
+    if window.width < MIN_TEMPLATE_SAMPLES or window.num_before < 1:
+        yield (
+            f"ms_before = {config.ms_before:g}, ms_after = {config.ms_after:g}: {window.num_before} + "
+            f"{window.width - window.num_before} samples at {recording.sampling_frequency:g} Hz; at least "
+            f"{MIN_TEMPLATE_SAMPLES} are needed, one of them before the peak; raise them"
+        )
+
+
+def _device_problems(name: str) -> list[str]:
+    if not name.startswith("cuda"):
+        return []
+    if not torch.cuda.is_available():
+        return [f"device = {name!r}: torch finds no CUDA device on this machine; use 'auto' or 'cpu'"]
+    count = torch.cuda.device_count()
+    if (torch.device(name).index or 0) >= count:
+        return [f"device = {name!r}: this machine has {count} CUDA device(s); use 'cuda:0' to 'cuda:{count - 1}'"]
+    return []
+
+
+def _size_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
+    if recording.get_num_channels() == 0:
+        yield "num_channels = 0: at least one channel is needed; select others"
+    longest = _longest_segment(recording)
+    width = TemplateWindow.of(recording, config).width
+    if longest == 0:
+        yield "num_samples = 0 in every segment: there is no signal; check how the recording was made"
+    elif longest < width:
+        yield (
+            f"num_samples = {longest} in the longest segment: one template takes {width} samples; "
+            "give more signal, or lower ms_before and ms_after"
+        )
+
+
+def _geometry_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
+    if recording.has_probe():
+        if recording.is_probe_3d():
+            yield (
+                "channel locations have 3 coordinates, 2 are allowed: project the probe on the plane of its contacts, "
+                "recording.set_probe(recording.get_probe().to_2d(axes='xy'))"
+            )
+        elif not np.isfinite(recording.get_channel_locations()).all():
+            yield "channel locations hold NaN or inf: give every contact a position (um), then recording.set_probe"
+    if config.apply_motion_correction:
+        yield from _motion_problems(recording, config)
+
+
+def _motion_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
+    if not config.apply_preprocessing:
+        yield "apply_motion_correction = True needs apply_preprocessing = True; set both or neither"
+    if config.motion_correction_preset not in get_motion_presets():
+        known = ", ".join(get_motion_presets())
+        yield f"motion_correction_preset = {config.motion_correction_preset!r} is unknown; choose one of {known}"
+    if not recording.has_probe():
+        yield "apply_motion_correction = True needs channel locations: attach a probe, or set it to False"
+    elif not all(check_probe_for_drift_correction(group) for group in _groups(recording)):
+        yield (
+            "apply_motion_correction = True needs more than 32 channels, within 60 um across, in every group: set it "
+            "to False, or group the channels by shank"
+        )
+
+
+def _value_problems(recording: BaseRecording, seed: int) -> Iterator[str]:
+    data_type = np.dtype(recording.get_dtype())
+    if data_type.kind not in "iuf":
+        yield f"dtype = {data_type}: integers or floating-point numbers are needed; convert with recording.astype"
+    if data_type.kind != "f":
+        return
+    for segment_index, start, end in _slices_to_scan(recording, seed):
+        finite = np.isfinite(recording.get_traces(segment_index=segment_index, start_frame=start, end_frame=end))
+        if finite.all():
+            continue
+        sample, channel = np.argwhere(~finite)[0].tolist()
+        sample += start
+        yield (
+            f"traces hold NaN or inf, first in segment {segment_index} at {sample / recording.sampling_frequency:.4f} "
+            f"s (sample {sample}) on channel {recording.channel_ids[channel].item()!r}: every sample must be finite; "
+            "remove the channel (recording.remove_channels) or blank the stretch "
+            "(spikeinterface.preprocessing.silence_periods)"
+        )
+        return
+
+
+def _disk_problems(recording: BaseRecording, config: CrsaeConfig, folder: Path) -> Iterator[str]:
+    if config.cache_preprocessing_mode not in ("folder", "zarr"):
+        return
+    duration_s = min(recording.get_total_duration(), config.learning_duration_s)
+    needed = duration_s * recording.sampling_frequency * recording.get_num_channels() * BYTES_PER_CACHED_VALUE
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        yield (
+            f"cache_preprocessing_mode = {config.cache_preprocessing_mode!r} needs up to {needed / 1e9:.2f} GB, "
+            f"{folder} has {free / 1e9:.2f} GB free: free some space, or use 'memory' or 'no-cache'"
+        )
+
+
+def _short_segments(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
+    width = TemplateWindow.of(recording, config).width
+    for segment_index in range(recording.get_num_segments()):
+        num_samples = recording.get_num_samples(segment_index)
+        if num_samples < width:
+            yield (
+                f"segment {segment_index} has {num_samples} samples, less than the {width} of a template: "
+                "no spike will be found in it"
+            )
+
+
+def _doubtful_geometry(recording: BaseRecording) -> Iterator[str]:
+    if recording.get_num_channels() == 1:
+        return
+    if not recording.has_probe():
+        yield (
+            "recording has no probe: its contacts are taken for a line, 20 um apart; attach the real one, as in "
+            f"probe = probeinterface.generate_linear_probe(num_elec={recording.get_num_channels()}, ypitch=20) or "
+            "generate_tetrode(); probe.set_device_channel_indices(range(probe.get_contact_count())); "
+            "recording.set_probe(probe)"
+        )
+        return
+    for group in _groups(recording):
+        locations = group.get_channel_locations()
+        num_positions = len(np.unique(locations, axis=0))
+        if num_positions < len(locations):
+            yield (
+                f"{len(locations)} channels share {num_positions} contact positions: those at one position are taken "
+                "for the closest of neighbors; if they belong to several shanks, set the property 'group'"
+            )
+
+
+def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
+    traces = _draw_traces(recording, seed)
+    lowest, highest = traces.min(axis=0), traces.max(axis=0)
+    num_extreme = np.maximum((traces == lowest).sum(axis=0), (traces == highest).sum(axis=0))
+    saturated = (num_extreme >= MIN_SATURATED_SAMPLES) & (num_extreme > SATURATED_FRACTION * len(traces))
+    saturated &= highest > lowest
+    if traces.dtype.kind in "iu":  # few levels: extremes are common without any clipping
+        saturated &= highest.astype("float64") - lowest.astype("float64") >= MIN_QUANTIZATION_LEVELS
+    if saturated.any():
+        ids = recording.channel_ids[saturated].tolist()
+        yield (
+            f"channels {ids} are saturated: up to {num_extreme[saturated].max() / len(traces):.1%} of their samples "
+            "lie at one extreme value; spikes there are distorted or lost; record at a lower gain, or blank them "
+            "(spikeinterface.preprocessing.blank_saturation)"
+        )
+
+
+def _groups(recording: BaseRecording) -> list[BaseRecording]:
+    if "group" not in recording.get_property_keys():
+        return [recording]
+    return list(recording.split_by("group").values())
+
+
+def _longest_segment(recording: BaseRecording) -> int:
+    return max((recording.get_num_samples(segment) for segment in range(recording.get_num_segments())), default=0)
+
+
+def _slices_to_scan(recording: BaseRecording, seed: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (segment, start, end): the whole of a small recording, random slices of a large one."""
+    if recording.get_total_samples() * recording.get_num_channels() <= MAX_SCANNED_VALUES:
+        yield from ((tile.segment_index, tile.start, tile.end) for tile in plan_tiles(recording))
+        return
+    sampled, options = _sampling(recording, NUM_SCANNED_SLICES, seed)
+    for segment, start, end in get_random_sample_slices(recording.select_segments(sampled), **options):
+        yield sampled[segment], int(start), int(end)
+
+
+def _draw_traces(recording: BaseRecording, seed: int) -> Shaped[np.ndarray, "sample channel"]:
+    """Return seeded random slices of a recording, joined."""
+    sampled, options = _sampling(recording, NUM_SAMPLED_SLICES, seed)
+    return np.asarray(get_random_data_chunks(recording.select_segments(sampled), **options))
+
+
+def _sampling(recording: BaseRecording, num_slices: int, seed: int) -> tuple[list[int], dict[str, int]]:
+    """Return the segments to draw slices from, and SpikeInterface's options.
+
+    One short segment would shorten the slices of all others, so that only those which hold a slice take part.
+    """
+    slice_size = min(round(SAMPLED_SLICE_S * recording.sampling_frequency), _longest_segment(recording) - 1)
+    segments = range(recording.get_num_segments())
+    sampled = [segment for segment in segments if recording.get_num_samples(segment) > slice_size]
+    num_per_segment = -(-num_slices // len(sampled))
+    return sampled, {"chunk_size": slice_size, "num_chunks_per_segment": num_per_segment, "seed": seed}

@@ -1,0 +1,135 @@
+"""The units of all groups of channels, under one numbering."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+from spikeinterface.core import BaseRecording
+from spikeinterface.core.base import minimum_spike_dtype
+
+from si_crsae.sorting.stages import Code, LearnedModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupResult:
+    """What the stages found in one group of channels.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        The usable channels of the group, raw.
+    learned : LearnedModel or None
+        None if no channel is usable.
+    code : Code or None
+        None if there is no atom.
+    """
+
+    recording: BaseRecording
+    learned: LearnedModel | None
+    code: Code | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Units and spikes of a recording, units in the order of their main channels.
+
+    Parameters
+    ----------
+    atoms : ndarray of float32, shape (unit, channel, width)
+        Unit-norm whitened waveforms, on all channels of the recording.
+    scales, noise, regularization : ndarray of float32, shape (unit,)
+        Typical amplitude of an event, noise of the correlation map, lambda.
+    num_before : int
+        Samples of an atom before its peak.
+    main_channel : ndarray of int64, shape (unit,)
+        Index of the channel on which the atom is largest.
+    spikes : ndarray of SpikeInterface's spike dtype, shape (spike,)
+        Ordered by segment, then time, then unit.
+    amplitude : ndarray of float32, shape (spike,)
+        Coefficient of the unit-norm atom.
+    """
+
+    atoms: Float[np.ndarray, "unit channel width"]
+    scales: Float[np.ndarray, " unit"]
+    noise: Float[np.ndarray, " unit"]
+    regularization: Float[np.ndarray, " unit"]
+    num_before: int
+    main_channel: Int[np.ndarray, " unit"]
+    spikes: Shaped[np.ndarray, " spike"]
+    amplitude: Float[np.ndarray, " spike"]
+
+    @property
+    def num_units(self) -> int:
+        """Number of units."""
+        return self.scales.size
+
+
+def collect_units(recording: BaseRecording, groups: list[GroupResult]) -> Inventory:
+    """Return the units of all groups that have a spike.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        All groups.
+    groups : list of GroupResult
+    """
+    found = [
+        _units_of_group(recording, group.recording, group.learned, group.code)
+        for group in groups
+        if group.learned is not None and group.code is not None and group.code.sample_index.size
+    ]
+    if not found:
+        return _no_units(recording)
+    main_channel = np.concatenate([part.main_channel for part in found])
+    order = np.argsort(main_channel, kind="stable")
+    spikes = np.concatenate([part.spikes for part in found])
+    first_unit = np.cumsum([0] + [part.num_units for part in found])
+    spikes["unit_index"] += np.repeat(first_unit[:-1], [part.spikes.size for part in found])
+    spikes["unit_index"] = np.argsort(order)[spikes["unit_index"]]
+    by_time = np.lexsort((spikes["unit_index"], spikes["sample_index"], spikes["segment_index"]))
+    return Inventory(
+        atoms=np.concatenate([part.atoms for part in found])[order],
+        scales=np.concatenate([part.scales for part in found])[order],
+        noise=np.concatenate([part.noise for part in found])[order],
+        regularization=np.concatenate([part.regularization for part in found])[order],
+        num_before=found[0].num_before,
+        main_channel=main_channel[order],
+        spikes=spikes[by_time],
+        amplitude=np.concatenate([part.amplitude for part in found])[by_time],
+    )
+
+
+def _units_of_group(recording: BaseRecording, group: BaseRecording, learned: LearnedModel, code: Code) -> Inventory:
+    model = learned.model
+    kept, unit_index = np.unique(code.atom_index, return_inverse=True)
+    channels = recording.ids_to_indices(group.channel_ids)
+    local_atoms = model.dictionary.atoms.numpy()[kept]
+    atoms = np.zeros((kept.size, recording.get_num_channels(), local_atoms.shape[2]), "float32")
+    atoms[:, channels] = local_atoms
+    spikes = np.zeros(unit_index.size, minimum_spike_dtype)
+    spikes["sample_index"], spikes["segment_index"] = code.sample_index, code.segment_index
+    spikes["unit_index"] = unit_index
+    return Inventory(
+        atoms=atoms,
+        scales=learned.scales[kept],
+        noise=learned.noise[kept],
+        regularization=learned.regularization[kept],
+        num_before=model.dictionary.num_before,
+        main_channel=np.abs(atoms).max(axis=2).argmax(axis=1),
+        spikes=spikes,
+        amplitude=code.amplitude,
+    )
+
+
+def _no_units(recording: BaseRecording) -> Inventory:
+    nothing = np.zeros(0, "float32")
+    return Inventory(
+        atoms=np.zeros((0, recording.get_num_channels(), 1), "float32"),
+        scales=nothing,
+        noise=nothing,
+        regularization=nothing,
+        num_before=0,
+        main_channel=np.zeros(0, "int64"),
+        spikes=np.zeros(0, minimum_spike_dtype),
+        amplitude=nothing,
+    )

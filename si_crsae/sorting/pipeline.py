@@ -1,0 +1,180 @@
+"""The sorter's stages, one after the other: check, preprocess, initialize, learn, encode, clean, write."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from spikeinterface.core import BaseRecording
+from spikeinterface.core.job_tools import fix_job_kwargs
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.checks import check_recording, find_bad_channels
+from si_crsae.sorting.cleaning import clean_code
+from si_crsae.sorting.expectation import encode_recording, make_encoder
+from si_crsae.sorting.initialization import find_templates
+from si_crsae.sorting.inventory import GroupResult
+from si_crsae.sorting.learning import Learner
+from si_crsae.sorting.preprocessing import cache, drop_cache, preprocess
+from si_crsae.sorting.recording import select_training_windows, with_locations
+from si_crsae.sorting.results import write_results
+from si_crsae.sorting.stages import Code, InitialTemplates, LearnedModel, load_or_compute
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a run may use.
+
+    Parameters
+    ----------
+    job_kwargs : dict
+        SpikeInterface's, complete.
+    num_threads : int
+        Tiles worked on at once.
+    verbose : bool
+        Show progress bars.
+    """
+
+    job_kwargs: dict[str, Any]
+    num_threads: int
+    verbose: bool
+
+    @classmethod
+    def of(cls, config: CrsaeConfig, *, verbose: bool) -> "Resources":
+        """Return the resources that the parameters grant.
+
+        Threads unless the user asks for processes: traces are shared without copies, and scripts need no main guard.
+        """
+        job_kwargs = fix_job_kwargs({"pool_engine": "thread", "chunk_duration": "1s", **config.job_kwargs})
+        job_kwargs["progress_bar"] = verbose
+        return cls(job_kwargs=job_kwargs, num_threads=job_kwargs["n_jobs"], verbose=verbose)
+
+
+def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, verbose: bool) -> None:
+    """Sort a recording; everything that it finds is left in a folder.
+
+    Every group of channels (shank, tetrode) is sorted by itself. Stages that are complete in the folder are not
+    computed again.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Raw; any number of segments, groups and channels.
+    folder : Path
+        The run's ``sorter_output``.
+    config : CrsaeConfig
+    verbose : bool
+        If True, show progress bars and a line per stage.
+
+    Raises
+    ------
+    ValueError
+        If the recording cannot be sorted.
+    OSError
+        If a result cannot be saved.
+    """
+    check_recording(recording, config)
+    resources = Resources.of(config, verbose=verbose)
+    with _log_to(folder / "crsae.log", verbose=verbose), _one_torch_thread():
+        groups = [recording]
+        if "group" in recording.get_property_keys():
+            groups = list(recording.split_by("group").values())
+        results = [
+            sort_group(
+                with_locations(group), folder=folder / "stages" / f"group_{index}", config=config, resources=resources
+            )
+            for index, group in enumerate(groups)
+        ]
+        sorting = write_results(recording, results, folder=folder, config=config, job_kwargs=resources.job_kwargs)
+        logger.info("%d units, %d spikes", sorting.get_num_units(), sorting.count_total_num_spikes())
+
+
+def sort_group(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, resources: Resources) -> GroupResult:
+    """Return the model and the spikes of one group of channels.
+
+    Learning reads its signal many times, so that is computed once and kept; the rest of a long recording is
+    preprocessed as it is encoded.
+    """
+    bad_channels = find_bad_channels(recording, seed=config.seed)
+    usable = bad_channels.usable_mask(recording)
+    if not usable.any():
+        return GroupResult(recording=recording, learned=None, code=None)
+    recording = recording.select_channels(recording.channel_ids[usable])
+    whitened = preprocess(recording, config, folder=folder)
+    training = select_training_windows(whitened, config.learning_duration_s)
+    cached = cache(training, config, folder=folder / "cache", job_kwargs=resources.job_kwargs)
+    learned = load_or_compute(folder / "learn.npz", LearnedModel, lambda: _learn(cached, folder, config, resources))
+    code = None
+    if learned.scales.size:
+        complete = cached if training is whitened else whitened
+        code = load_or_compute(folder / "encode.npz", Code, lambda: _encode(complete, learned, config, resources))
+        code = load_or_compute(folder / "clean.npz", Code, lambda: _clean(recording, code, config))
+    drop_cache(folder / "cache")
+    return GroupResult(recording=recording, learned=learned, code=code)
+
+
+def _learn(training: BaseRecording, folder: Path, config: CrsaeConfig, resources: Resources) -> LearnedModel:
+    initial = load_or_compute(
+        folder / "initialize.npz",
+        InitialTemplates,
+        lambda: InitialTemplates(templates=find_templates(training, config, job_kwargs=resources.job_kwargs)),
+    )
+    if len(initial.templates) == 0:
+        return LearnedModel.without_atoms(num_channels=training.get_num_channels())
+    learner = Learner(
+        training, initial.templates, config, num_threads=resources.num_threads, job_kwargs=resources.job_kwargs
+    )
+    model, curve = learner.learn(progress=resources.verbose)
+    if model is None:
+        return LearnedModel.without_atoms(num_channels=training.get_num_channels())
+    return LearnedModel.of(model, curve)
+
+
+def _encode(recording: BaseRecording, learned: LearnedModel, config: CrsaeConfig, resources: Resources) -> Code:
+    encoder = make_encoder(learned.model, config, sampling_frequency=recording.sampling_frequency)
+    segments = encode_recording(recording, encoder, num_threads=resources.num_threads, progress=resources.verbose)
+    return Code.of(segments)
+
+
+def _clean(recording: BaseRecording, code: Code, config: CrsaeConfig) -> Code:
+    return clean_code(
+        code, config, sampling_frequency=recording.sampling_frequency, duration_s=recording.get_total_duration()
+    )
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Let tiles run side by side, each on one thread, rather than one tile on all."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+@contextmanager
+def _log_to(path: Path, *, verbose: bool) -> Iterator[None]:
+    """Write what the package logs to a file, and to the screen if verbose."""
+    package_logger = logging.getLogger("si_crsae")
+    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf8")]
+    if verbose:
+        handlers.append(logging.StreamHandler(sys.stdout))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        package_logger.addHandler(handler)
+    level = package_logger.level
+    package_logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package_logger.setLevel(level)
+        for handler in handlers:
+            package_logger.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,211 @@
+"""Write: everything that a sorting leaves for its users, the exporters and the widgets."""
+
+import logging
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from spikeinterface.core import (
+    BaseRecording,
+    BaseSorting,
+    ChannelSparsity,
+    NumpySorting,
+    Templates,
+    estimate_templates,
+)
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.convert import TemplateWindow
+from si_crsae.sorting.inventory import GroupResult, Inventory, collect_units
+from si_crsae.sorting.preprocessing import bandpass, estimate_noise_levels
+
+REFRACTORY_PERIOD_MS = 1.5
+MAX_TEMPLATE_SPIKES = 200
+TEMPLATE_WINDOWS = 20
+
+logger = logging.getLogger(__name__)
+
+
+def write_results(
+    recording: BaseRecording,
+    groups: list[GroupResult],
+    *,
+    folder: Path,
+    config: CrsaeConfig,
+    job_kwargs: dict[str, Any],
+) -> BaseSorting:
+    """Save the sorting of all groups and, with `save_array`, how it came about; return the sorting.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Raw, all groups.
+    groups : list of GroupResult
+    folder : Path
+        The run's ``sorter_output``.
+    config : CrsaeConfig
+    job_kwargs : dict
+        SpikeInterface's, complete.
+
+    Returns
+    -------
+    BaseSorting
+        Unit ids are 0, 1, ... in the order of their main channels.
+    """
+    units = collect_units(recording, groups)
+    filtered = bandpass(recording, config)
+    noise_levels = estimate_noise_levels(filtered, config)
+    templates = measure_templates(filtered, units, config, job_kwargs=job_kwargs)
+    sorting = NumpySorting(units.spikes, recording.sampling_frequency, np.arange(units.num_units, dtype="int64"))
+    for name, values in unit_properties(recording, units, templates, noise_levels).items():
+        sorting.set_property(name, values)
+    if units.num_units == 0:
+        warnings.warn(
+            f"crsae found no unit: no cluster of peaks above detect_threshold = {config.detect_threshold:g} noise "
+            f"standard deviations (median noise level {np.median(noise_levels):.3g} in the units of the filtered "
+            "traces) stayed; lower detect_threshold or min_firing_rate, or check peak_sign and the recording",
+            stacklevel=2,
+        )
+    if config.save_array:
+        _save_arrays(units, groups, noise_levels, folder=folder)
+        _save_templates(templates, folder / "templates.zarr")
+        _save_description(recording, config, folder / "preprocessed_recording.json")
+    shutil.rmtree(folder / "sorting", ignore_errors=True)
+    return sorting.save(folder=folder / "sorting")
+
+
+def measure_templates(
+    filtered: BaseRecording, units: Inventory, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
+) -> Templates:
+    """Return the mean waveforms of the units, in uV where the recording has gains, on the channels of their atoms.
+
+    They are averages over up to MAX_TEMPLATE_SPIKES spikes of each unit in TEMPLATE_WINDOWS stretches of the recording,
+    not the learned atoms: those are whitened and built from few temporal components.
+    """
+    window = TemplateWindow.of(filtered, config)
+    unit_ids = np.arange(units.num_units, dtype="int64")
+    occupied = units.atoms.any(axis=2)
+    in_uV = filtered.has_scaleable_traces()
+    shape = (units.num_units, window.width, filtered.get_num_channels())
+    averages = np.zeros(shape, "float32")
+    if units.num_units:
+        averages = estimate_templates(
+            filtered,
+            units.spikes[_choose_spikes(filtered, units)],
+            unit_ids,
+            window.num_before,
+            window.width - window.num_before,
+            return_in_uV=in_uV,
+            **job_kwargs,
+        )
+    return Templates(
+        templates_array=averages * occupied[:, None, :],
+        sampling_frequency=filtered.sampling_frequency,
+        nbefore=window.num_before,
+        is_in_uV=in_uV,
+        unit_ids=unit_ids,
+        channel_ids=filtered.channel_ids,
+        probe=filtered.get_probe() if filtered.has_probe() else None,
+    )
+
+
+def _choose_spikes(recording: BaseRecording, units: Inventory) -> np.ndarray:
+    """Return the indices, sorted, of spikes of every unit that lie close together, so that few chunks are read."""
+    length = round(recording.sampling_frequency)
+    spikes = units.spikes
+    second = spikes["segment_index"] * (1 << 40) + spikes["sample_index"] // length
+    seconds = np.unique(second)
+    preferred = np.isin(second, seconds[np.linspace(0, seconds.size - 1, TEMPLATE_WINDOWS).astype("int64")])
+    chosen = []
+    for unit in range(units.num_units):
+        mine = np.flatnonzero(spikes["unit_index"] == unit)
+        chosen.append(mine[np.argsort(~preferred[mine], kind="stable")][:MAX_TEMPLATE_SPIKES])
+    return np.sort(np.concatenate(chosen))
+
+
+def unit_properties(
+    recording: BaseRecording, units: Inventory, templates: Templates, noise_levels: Float[np.ndarray, " channel"]
+) -> dict[str, np.ndarray]:
+    """Return the properties of the units by name: scalars or strings, so that every exporter can carry them.
+
+    `main_channel_id`; `group` of that channel; `snr`, peak of the template over the noise of its channel;
+    `firing_rate` (Hz); `num_spikes`; `amplitude_median` and `amplitude_cv`, size and spread of the spikes relative to
+    the template; `refractory_violations`, the fraction of intervals below 1.5 ms; `atom_snr`, the template's whitened
+    norm over the noise of its correlation map, which decides what can be detected.
+    """
+    count = units.num_units
+    unit_index = units.spikes["unit_index"]
+    relative = [units.amplitude[unit_index == unit] / units.scales[unit] for unit in range(count)]
+    peaks = np.abs(templates.templates_array).max(axis=1)[np.arange(count), units.main_channel]
+    scaling = recording.get_channel_gains() if templates.is_in_uV else np.ones(recording.get_num_channels())
+    num_spikes = np.bincount(unit_index, minlength=count)
+    return {
+        "main_channel_id": recording.channel_ids[units.main_channel],
+        "group": recording.get_channel_groups()[units.main_channel],
+        "snr": peaks / (noise_levels * scaling)[units.main_channel],
+        "firing_rate": num_spikes / recording.get_total_duration(),
+        "num_spikes": num_spikes,
+        "amplitude_median": np.array([np.median(values) for values in relative]),
+        "amplitude_cv": np.array([np.std(values) / np.mean(values) for values in relative]),
+        "refractory_violations": _refractory_violations(units, recording.sampling_frequency),
+        "atom_snr": units.scales / units.noise,
+    }
+
+
+def _refractory_violations(units: Inventory, sampling_frequency: float) -> Float[np.ndarray, " unit"]:
+    fractions = np.zeros(units.num_units)
+    limit = REFRACTORY_PERIOD_MS * sampling_frequency / 1000
+    for unit in range(units.num_units):
+        spikes = units.spikes[units.spikes["unit_index"] == unit]
+        intervals = np.diff(spikes["sample_index"])[np.diff(spikes["segment_index"]) == 0]
+        fractions[unit] = np.mean(intervals < limit) if intervals.size else 0.0
+    return fractions
+
+
+def _save_arrays(units: Inventory, groups: list[GroupResult], noise_levels: np.ndarray, *, folder: Path) -> None:
+    np.save(folder / "noise_levels.npy", noise_levels)
+    np.savez(
+        folder / "dictionary.npz",
+        atoms=units.atoms,
+        scales=units.scales,
+        noise=units.noise,
+        regularization=units.regularization,
+        num_before=units.num_before,
+    )
+    np.savez(
+        folder / "code.npz",
+        segment_index=units.spikes["segment_index"],
+        sample_index=units.spikes["sample_index"],
+        unit_index=units.spikes["unit_index"],
+        amplitude=units.amplitude,
+    )
+    curves = {
+        f"group_{index}_{name}": getattr(group.learned, name)
+        for index, group in enumerate(groups)
+        if group.learned is not None
+        for name in ("objective", "num_atoms", "num_events", "mean_regularization")
+    }
+    np.savez(folder / "learning_curve.npz", **curves)
+
+
+def _save_templates(templates: Templates, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        if templates.num_units:
+            mask = templates.templates_array.any(axis=1)
+            templates = templates.to_sparse(ChannelSparsity(mask, templates.unit_ids, templates.channel_ids))
+        templates.to_zarr(folder)
+    except NotImplementedError as error:  # zarr 3, with which SpikeInterface cannot write yet
+        logger.warning("templates.zarr was not written: %s", error)
+
+
+def _save_description(recording: BaseRecording, config: CrsaeConfig, path: Path) -> None:
+    """Save how to make the filtered recording again, if it can be described in a file."""
+    filtered = bandpass(recording, config)
+    if filtered.check_serializability("json"):
+        filtered.dump(path)
+    else:
+        logger.warning("%s was not written: the recording exists in memory only", path.name)

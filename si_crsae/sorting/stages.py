@@ -1,0 +1,139 @@
+"""What each stage of a sorting leaves on disk, and how an interrupted run finds it again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from si_crsae.core.types import Dictionary, SparseEvents
+from si_crsae.sorting.expectation import Model
+from si_crsae.sorting.learning import LearningCurve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitialTemplates:
+    """Result of *initialize*: median waveforms of clusters of peaks, in noise standard deviations."""
+
+    templates: Float[np.ndarray, "unit channel width"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedModel:
+    """Result of *learn*: the fields of the model, its dictionary and the learning curve; no atom is a legal result."""
+
+    weights: Float[np.ndarray, "atom channel component"]
+    basis: Float[np.ndarray, "component width"]
+    scales: Float[np.ndarray, " atom"]
+    num_before: Int[np.ndarray, ""]
+    noise: Float[np.ndarray, " atom"]
+    regularization: Float[np.ndarray, " atom"]
+    objective: Float[np.ndarray, " round"]
+    num_atoms: Int[np.ndarray, " round"]
+    num_events: Int[np.ndarray, " round"]
+    mean_regularization: Float[np.ndarray, " round"]
+
+    @classmethod
+    def of(cls, model: Model, curve: LearningCurve) -> "LearnedModel":
+        """Return a model and how it was learned, flat."""
+        dictionary = model.dictionary
+        return cls(
+            weights=dictionary.weights.numpy(),
+            basis=dictionary.basis.numpy(),
+            scales=dictionary.scales.numpy(),
+            num_before=np.array(dictionary.num_before),
+            noise=model.noise,
+            regularization=model.regularization,
+            objective=curve.objective,
+            num_atoms=curve.num_atoms,
+            num_events=curve.num_events,
+            mean_regularization=curve.mean_regularization,
+        )
+
+    @classmethod
+    def without_atoms(cls, *, num_channels: int) -> "LearnedModel":
+        """Return the model of a recording in which nothing was found."""
+        nothing = np.zeros(0, "float32")
+        no_rounds, no_counts = np.zeros(0), np.zeros(0, "int64")
+        return cls(
+            weights=np.zeros((0, num_channels, 1), "float32"),
+            basis=np.ones((1, 1), "float32"),
+            scales=nothing,
+            num_before=np.array(0),
+            noise=nothing,
+            regularization=nothing,
+            objective=no_rounds,
+            num_atoms=no_counts,
+            num_events=no_counts,
+            mean_regularization=no_rounds,
+        )
+
+    @property
+    def model(self) -> Model:
+        """The model itself."""
+        dictionary = Dictionary(
+            weights=torch.from_numpy(self.weights),
+            basis=torch.from_numpy(self.basis),
+            scales=torch.from_numpy(self.scales),
+            num_before=int(self.num_before),
+        )
+        return Model(dictionary=dictionary, noise=self.noise, regularization=self.regularization)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """Result of *encode* and *clean*: the sparse code of all segments, ordered by segment, then time."""
+
+    segment_index: Int[np.ndarray, " event"]
+    sample_index: Int[np.ndarray, " event"]
+    atom_index: Int[np.ndarray, " event"]
+    amplitude: Float[np.ndarray, " event"]
+
+    @classmethod
+    def of(cls, segments: list[SparseEvents]) -> "Code":
+        """Return the events of all segments, joined."""
+        return cls(
+            segment_index=np.repeat(np.arange(len(segments)), [len(events) for events in segments]),
+            sample_index=np.concatenate([events.sample_index for events in segments]),
+            atom_index=np.concatenate([events.atom_index for events in segments]),
+            amplitude=np.concatenate([events.amplitude for events in segments]),
+        )
+
+    def select(self, mask: np.ndarray) -> "Code":
+        """Return the events of a boolean mask or of indices."""
+        return Code(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+
+
+Result = TypeVar("Result", InitialTemplates, LearnedModel, Code)
+
+
+def load_or_compute(path: Path, result_type: type[Result], compute: Callable[[], Result]) -> Result:
+    """Return a stage's result from its file, computing and saving it first if the file is not there.
+
+    A file appears whole or not at all, so that a run killed at any moment finds only complete stages.
+
+    Raises
+    ------
+    OSError
+        If the result cannot be written; the message names the file and what to do.
+    """
+    if path.exists():
+        with np.load(path) as saved:
+            return result_type(**saved)
+    result = compute()
+    unfinished = path.with_suffix(".part.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(unfinished, **{field.name: getattr(result, field.name) for field in fields(result)})
+        unfinished.replace(path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"could not save the stage {path.stem!r} ({error.strerror}): free some disk space or rights, then call "
+            "si_crsae.resume_sorter(folder) to go on from the last complete stage",
+            str(path),
+        ) from error
+    return result
