@@ -1,6 +1,7 @@
 """Everything that can be wrong with a recording, a device or a disk, said before any work starts."""
 
 import logging
+import math
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Shaped
-from spikeinterface.core import BaseRecording, get_random_data_chunks
+from spikeinterface.core import BaseRecording
 from spikeinterface.core.time_series_tools import get_random_sample_slices
 from spikeinterface.preprocessing import get_motion_presets
 from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correction
@@ -24,7 +25,7 @@ MIN_TEMPLATE_SAMPLES = 8
 MAX_SCANNED_VALUES = 2 * 10**8
 NUM_SCANNED_SLICES = 400
 NUM_SAMPLED_SLICES = 50
-SAMPLED_SLICE_S = 0.1
+SLICE_S = 0.1
 SATURATED_FRACTION = 1e-3
 MIN_SATURATED_SAMPLES = 10
 MIN_QUANTIZATION_LEVELS = 16
@@ -116,7 +117,7 @@ def find_bad_channels(recording: BaseRecording, *, seed: int) -> BadChannels:
     for ids, defect in ((bad.dead, "constant"), (bad.duplicated, "copies of an earlier channel")):
         if ids:
             message = f"channels {list(ids)} are {defect}: they are left out, no spike will be found on them"
-            logger.warning(message)
+            logger.info(message)
             warnings.warn(message, stacklevel=2)
     return bad
 
@@ -293,36 +294,43 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
 def _groups(recording: BaseRecording) -> list[BaseRecording]:
     if "group" not in recording.get_property_keys():
         return [recording]
-    return list(recording.split_by("group").values())
+    return list(recording.split_by("group", outputs="list"))
 
 
 def _longest_segment(recording: BaseRecording) -> int:
     return max((recording.get_num_samples(segment) for segment in range(recording.get_num_segments())), default=0)
 
 
-def _slices_to_scan(recording: BaseRecording, seed: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (segment, start, end): the whole of a small recording, random slices of a large one."""
-    if recording.get_total_samples() * recording.get_num_channels() <= MAX_SCANNED_VALUES:
-        yield from ((tile.segment_index, tile.start, tile.end) for tile in plan_tiles(recording))
-        return
-    sampled, options = _sampling(recording, NUM_SCANNED_SLICES, seed)
-    for segment, start, end in get_random_sample_slices(recording.select_segments(sampled), **options):
-        yield sampled[segment], int(start), int(end)
+def _slices_to_scan(recording: BaseRecording, seed: int) -> list[tuple[int, int, int]]:
+    """Return (segment, start, end): the whole of a small recording, random slices of a large one."""
+    if recording.get_total_samples() * recording.get_num_channels() > MAX_SCANNED_VALUES:
+        return _random_slices(recording, NUM_SCANNED_SLICES, seed)
+    return [(tile.segment_index, tile.start, tile.end) for tile in plan_tiles(recording)]
 
 
 def _draw_traces(recording: BaseRecording, seed: int) -> Shaped[np.ndarray, "sample channel"]:
     """Return seeded random slices of a recording, joined."""
-    sampled, options = _sampling(recording, NUM_SAMPLED_SLICES, seed)
-    return np.asarray(get_random_data_chunks(recording.select_segments(sampled), **options))
+    slices = _random_slices(recording, NUM_SAMPLED_SLICES, seed)
+    return np.concatenate(
+        [
+            recording.get_traces(segment_index=segment, start_frame=start, end_frame=end)
+            for segment, start, end in slices
+        ]
+    )
 
 
-def _sampling(recording: BaseRecording, num_slices: int, seed: int) -> tuple[list[int], dict[str, int]]:
-    """Return the segments to draw slices from, and SpikeInterface's options.
+def _random_slices(recording: BaseRecording, num_slices: int, seed: int) -> list[tuple[int, int, int]]:
+    """Return (segment, start, end) of SpikeInterface's random slices.
 
     One short segment would shorten the slices of all others, so that only those which hold a slice take part.
     """
-    slice_size = min(round(SAMPLED_SLICE_S * recording.sampling_frequency), _longest_segment(recording) - 1)
+    slice_size = min(round(SLICE_S * recording.sampling_frequency), _longest_segment(recording) - 1)
     segments = range(recording.get_num_segments())
-    sampled = [segment for segment in segments if recording.get_num_samples(segment) > slice_size]
-    num_per_segment = -(-num_slices // len(sampled))
-    return sampled, {"chunk_size": slice_size, "num_chunks_per_segment": num_per_segment, "seed": seed}
+    long_enough = [segment for segment in segments if recording.get_num_samples(segment) > slice_size]
+    slices = get_random_sample_slices(
+        recording.select_segments(long_enough),
+        chunk_size=slice_size,
+        num_chunks_per_segment=math.ceil(num_slices / len(long_enough)),
+        seed=seed,
+    )
+    return [(long_enough[position], int(start), int(end)) for position, start, end in slices]

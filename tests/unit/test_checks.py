@@ -1,0 +1,254 @@
+import warnings
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spikeinterface as si
+import torch
+from probeinterface import ProbeGroup, generate_linear_probe, generate_multi_columns_probe, generate_tetrode
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.sorting import checks
+from si_crsae.sorting.checks import check_recording, find_bad_channels, resolve_device
+
+SAMPLING_FREQUENCY = 30000.0
+
+
+def make_noise(num_samples=15000, num_channels=4, dtype="float32"):
+    noise = np.random.default_rng(0).standard_normal((num_samples, num_channels))
+    return (noise if np.dtype(dtype).kind == "f" else 100 * noise).astype(dtype)
+
+
+def make_recording(*segments, sampling_frequency=SAMPLING_FREQUENCY, probe=None):
+    recording = si.NumpyRecording(list(segments), sampling_frequency)
+    if recording.get_num_channels():
+        probe = probe or generate_linear_probe(recording.get_num_channels(), ypitch=20)
+        probe.set_device_channel_indices(np.arange(recording.get_num_channels()))
+        recording.set_probe(probe)
+    return recording
+
+
+def refusal_of(recording, config=None, **kwargs):
+    with pytest.raises(ValueError, match="crsae cannot sort this recording:\n  ") as refusal:
+        check_recording(recording, config or CrsaeConfig(), **kwargs)
+    return str(refusal.value).split("\n  ")[1:]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "int32", "float16", "float32", "float64"])
+def test_ordinary_noise_passes_without_a_warning(dtype):
+    noise = make_noise(dtype="int32") // (4 if dtype == "int8" else 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_recording(make_recording((noise + 2**15 * (dtype == "uint16")).astype(dtype)), CrsaeConfig())
+
+
+def test_all_problems_are_told_at_once():
+    noise = make_noise()
+    noise[777, 2] = np.nan
+    config = CrsaeConfig(device="cuda:99", apply_motion_correction=True, motion_correction_preset="dredg", freq_min=160)
+    problems = refusal_of(make_recording(noise, sampling_frequency=300.0), config)
+    assert [problem.split(" ")[0] for problem in problems] == [
+        "device",
+        "sampling_frequency",
+        "ms_before",
+        "motion_correction_preset",
+        "apply_motion_correction",
+        "traces",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("segments", "problem"),
+    [
+        ([np.zeros((100, 0), "float32")], "num_channels = 0: at least one channel is needed"),
+        ([np.zeros((0, 4), "float32")], "num_samples = 0 in every segment"),
+        ([make_noise(89), make_noise(20)], "num_samples = 89 in the longest segment: one template takes 90 samples"),
+    ],
+)
+def test_a_recording_with_nothing_to_sort_is_refused(segments, problem):
+    (told,) = refusal_of(make_recording(*segments))
+    assert problem in told
+
+
+def test_a_short_segment_among_longer_ones_is_only_doubtful():
+    with pytest.warns(UserWarning, match="segment 1 has 89 samples, less than the 90 of a template"):
+        check_recording(make_recording(make_noise(), make_noise(89)), CrsaeConfig())
+
+
+def test_a_rate_too_low_for_the_band_is_refused_unless_the_recording_is_already_filtered():
+    recording = make_recording(make_noise(), sampling_frequency=3000.0)
+    (told,) = refusal_of(recording, CrsaeConfig(freq_min=1350.0))
+    assert "must start below 1350 Hz, freq_min = 1350 Hz does not" in told
+    check_recording(recording, CrsaeConfig(freq_min=1350.0, apply_preprocessing=False))
+    check_recording(recording, CrsaeConfig(freq_min=1349.0))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_single_bad_sample_is_found_and_located(value, dtype):
+    second = make_noise(40000, dtype=dtype)
+    second[35001, 2] = value
+    (told,) = refusal_of(make_recording(make_noise(dtype=dtype), second))
+    assert "first in segment 1 at 1.1667 s (sample 35001) on channel 2" in told
+    assert "remove_channels" in told
+    assert "silence_periods" in told
+
+
+def test_the_largest_finite_samples_pass():
+    noise = make_noise()
+    noise[5:900] = np.finfo("float32").max
+    with pytest.warns(UserWarning, match="saturated"):
+        check_recording(make_recording(noise), CrsaeConfig())
+
+
+def test_random_slices_of_a_large_recording_are_searched(monkeypatch):
+    monkeypatch.setattr(checks, "MAX_SCANNED_VALUES", 1000)
+    noise = make_noise(60000)
+    noise[20000:40000, 1] = np.nan
+    recording = make_recording(noise, make_noise(95))
+    problems = refusal_of(recording)
+    assert "segment 0" in problems[0]
+    assert problems == refusal_of(recording)
+
+
+def test_numbers_that_are_not_real_are_refused():
+    (told,) = refusal_of(make_recording(make_noise().astype("complex64")))
+    assert "dtype = complex64: integers or floating-point numbers are needed" in told
+
+
+def test_three_coordinates_are_refused():
+    probe = generate_linear_probe(4).to_3d()
+    (told,) = refusal_of(make_recording(make_noise(), probe=probe))
+    assert "channel locations have 3 coordinates, 2 are allowed" in told
+
+
+def test_positions_that_are_not_finite_are_refused():
+    probe = generate_linear_probe(4)
+    probe.contact_positions[1, 0] = np.nan
+    (told,) = refusal_of(make_recording(make_noise(), probe=probe))
+    assert "channel locations hold NaN or inf" in told
+
+
+def test_shared_positions_are_doubtful_within_a_group_only():
+    probes = ProbeGroup()
+    for _ in range(2):
+        probes.add_probe(generate_linear_probe(2, ypitch=20))
+    probes.set_global_device_channel_indices(np.arange(4))
+    recording = si.NumpyRecording([make_noise()], SAMPLING_FREQUENCY)
+    recording.set_probegroup(probes, check_overlap=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_recording(recording, CrsaeConfig())
+    recording.set_property("group", [0, 0, 0, 0])
+    with pytest.warns(UserWarning, match="4 channels share 2 contact positions: .* set the property 'group'"):
+        check_recording(recording, CrsaeConfig())
+
+
+def test_a_missing_probe_is_told_with_the_way_to_attach_one():
+    recording = si.NumpyRecording([make_noise()], SAMPLING_FREQUENCY)
+    with pytest.warns(UserWarning, match=r"line, 20 um apart.*generate_linear_probe\(num_elec=4, ypitch=20\)"):
+        check_recording(recording, CrsaeConfig())
+
+
+def test_one_channel_needs_no_probe():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_recording(si.NumpyRecording([make_noise(num_channels=1)], SAMPLING_FREQUENCY), CrsaeConfig())
+
+
+def test_motion_correction_needs_a_long_narrow_probe():
+    config = CrsaeConfig(apply_motion_correction=True)
+    (told,) = refusal_of(make_recording(make_noise(), probe=generate_tetrode()), config)
+    assert "more than 32 channels, within 60 um across, in every group" in told
+    (told,) = refusal_of(si.NumpyRecording([make_noise()], SAMPLING_FREQUENCY), config)
+    assert "needs channel locations: attach a probe" in told
+    long_probe = generate_multi_columns_probe(2, 20, xpitch=20, ypitch=20)
+    recording = make_recording(make_noise(num_channels=40), probe=long_probe)
+    check_recording(recording, config)
+    (told,) = refusal_of(recording, config.model_copy(update={"apply_preprocessing": False}))
+    assert "needs apply_preprocessing = True" in told
+
+
+@pytest.mark.parametrize("mode", ["folder", "zarr"])
+def test_a_cache_larger_than_the_disk_is_refused(monkeypatch, tmp_path, mode):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: usage(10**6, 10**6 - 1000, 1000))
+    recording, config = make_recording(make_noise()), CrsaeConfig(cache_preprocessing_mode=mode)
+    (told,) = refusal_of(recording, config, folder=tmp_path)
+    assert f"cache_preprocessing_mode = '{mode}' needs up to 0.00 GB, {tmp_path} has 0.00 GB free" in told
+    check_recording(recording, CrsaeConfig(cache_preprocessing_mode="no-cache"), folder=tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "float32"])
+def test_clipped_traces_are_reported(dtype):
+    offset = 2**15 if dtype == "uint16" else 0
+    clipped = np.clip(make_noise(dtype="int16"), None, 250)
+    clipped[:, 1:] = make_noise(dtype="int16")[:, 1:]
+    with pytest.warns(UserWarning, match=r"channels \[0\] are saturated: up to 0\.[5-9]%"):
+        check_recording(make_recording((clipped.astype("int32") + offset).astype(dtype)), CrsaeConfig())
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.1])
+def test_coarse_and_silent_traces_are_not_called_saturated(probability):
+    coarse = (np.random.default_rng(0).random((15000, 4)) < probability).astype("int16")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_recording(make_recording(coarse), CrsaeConfig())
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_constant_and_repeated_channels_are_found(dtype):
+    noise = make_noise(num_channels=6, dtype=dtype)
+    noise[:, 1], noise[:, 3], noise[:, 4] = 7, noise[:, 0], 7
+    recording = make_recording(noise).rename_channels(list("abcdef"))
+    with pytest.warns(UserWarning, match="channels") as warned:
+        bad = find_bad_channels(recording, seed=0)
+    assert (bad.dead, bad.duplicated) == (("b", "e"), ("d",))
+    assert bad.usable_mask(recording).tolist() == [True, False, True, False, False, True]
+    assert [str(warning.message).split(":")[0] for warning in warned] == [
+        "channels ['b', 'e'] are constant",
+        "channels ['d'] are copies of an earlier channel",
+    ]
+
+
+def test_good_channels_give_no_warning():
+    recording = make_recording(make_noise(), make_noise(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_bad_channels(recording, seed=0).usable_mask(recording).all()
+
+
+def test_a_channel_that_is_silent_at_first_is_not_dead():
+    noise = make_noise(10 * 30000)
+    noise[: 5 * 30000, 2] = 0
+    assert find_bad_channels(make_recording(noise), seed=0).dead == ()
+
+
+def test_bad_channels_are_looked_for_where_a_very_short_segment_stands_among_others():
+    noise = make_noise()
+    noise[: len(noise) // 2, 1] = 0
+    recording = make_recording(noise, np.zeros((0, 4), "float32"), make_noise(1))
+    assert find_bad_channels(recording, seed=0).usable_mask(recording).all()
+
+
+@pytest.mark.parametrize("num_devices", [0, 2])
+def test_devices_are_resolved_or_refused_with_what_there_is(monkeypatch, num_devices):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: num_devices > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_devices)
+    assert resolve_device("cpu") == torch.device("cpu")
+    if num_devices:
+        assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda")
+        assert resolve_device("cuda:1") == torch.device("cuda:1")
+        with pytest.raises(ValueError, match=r"device = 'cuda:2': this machine has 2 CUDA .* 'cuda:0' to 'cuda:1'"):
+            resolve_device("cuda:2")
+    else:
+        assert resolve_device("auto") == torch.device("cpu")
+        with pytest.raises(ValueError, match="device = 'cuda': torch finds no CUDA device .* use 'auto' or 'cpu'"):
+            resolve_device("cuda")
+
+
+def test_checking_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_recording(make_recording(make_noise()), CrsaeConfig(), folder=tmp_path)
+    assert list(Path.cwd().iterdir()) == []
