@@ -1,15 +1,31 @@
 """The mathematics of convolutional sparse coding on torch tensors: no I/O, no global state."""
 
 from si_crsae.core.convolution import correlate, count_shifts, lipschitz_bound, synthesize
+from si_crsae.core.descent import descend
+from si_crsae.core.encoder import Encoder, EncoderSettings
+from si_crsae.core.features import clean_features
+from si_crsae.core.filtering import component_lags, correlate_filtered, filter_with_basis
 from si_crsae.core.fista import FistaState, fista_init, fista_solve, fista_step, objective, optimality_residual
+from si_crsae.core.gram import Gram
 from si_crsae.core.proximal import soft_threshold
 from si_crsae.core.sparsity import centered_prior, regularization_loss, update_regularization
+from si_crsae.core.types import Dictionary, SparseEvents
 
 __all__ = [
+    "Dictionary",
+    "Encoder",
+    "EncoderSettings",
     "FistaState",
+    "Gram",
+    "SparseEvents",
     "centered_prior",
+    "clean_features",
+    "component_lags",
     "correlate",
+    "correlate_filtered",
     "count_shifts",
+    "descend",
+    "filter_with_basis",
     "fista_init",
     "fista_solve",
     "fista_step",

@@ -31,6 +31,13 @@ def _find_step(residual, code, regularization, step):
     return best
 
 
+@njit(nogil=True, cache=True)
+def _measure_steps(steps, window, atoms, residual, code, regularization):
+    """Store the largest change that each of the atoms asks for in a stretch of time, in place."""
+    for atom in atoms:
+        steps[atom] = _largest_step(residual[atom, window], code[atom, window], regularization[atom])
+
+
 @njit(nogil=True, cache=True, fastmath=FAST)
 def subtract_event(residual, gram_rows, neighbors, shift, amplitude):
     """Take an event out of the residual correlation of every atom that meets it, in place.
@@ -61,7 +68,21 @@ def subtract_event(residual, gram_rows, neighbors, shift, amplitude):
 
 @njit(nogil=True, cache=True)
 def subtract_events(residual, gram, neighbors, neighbor_start, events):
-    """Take events, given as (atom_index, shift, amplitude) arrays, out of the residual correlation, in place."""
+    """Take events out of the residual correlation, in place.
+
+    Parameters
+    ----------
+    residual : ndarray of float32, shape (atom, shift)
+        Correlation of the residual with every atom; changed in place.
+    gram : ndarray of float32, shape (pair, 2 * width - 1)
+        Correlations of the pairs of atoms that share a channel, pairs of one atom together.
+    neighbors : ndarray of int64, shape (pair,)
+        Second atom of each pair.
+    neighbor_start : ndarray of int64, shape (atom + 1,)
+        Where the pairs of each atom begin.
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64) and amplitude (float32).
+    """
     atom_index, shift, amplitude = events
     for event in range(shift.size):
         pairs = slice(neighbor_start[atom_index[event]], neighbor_start[atom_index[event] + 1])
@@ -89,7 +110,7 @@ def descend(residual, regularization, gram, neighbors, neighbor_start, tolerance
     neighbor_start : ndarray of int64, shape (atom + 1,)
         Where the pairs of each atom begin.
     tolerance : float
-        Largest change of a coefficient that is still made; bounds the optimality residual.
+        Of the code: no coefficient is further than this from its minimum, the others fixed.
     max_updates : int
         Give up after so many updates.
 
@@ -112,21 +133,17 @@ def descend(residual, regularization, gram, neighbors, neighbor_start, tolerance
     steps = np.zeros((num_stretches, num_atoms), np.float32)
     for stretch in range(num_stretches):
         window = slice(stretch * length, (stretch + 1) * length)
-        for atom in range(num_atoms):
-            steps[stretch, atom] = _largest_step(residual[atom, window], code[atom, window], regularization[atom])
+        _measure_steps(steps[stretch], window, np.arange(num_atoms), residual, code, regularization)
     num_updates = 0
-    moved = True
+    moved = num_atoms > 0
     while moved and num_updates < max_updates:
         moved = False
         for stretch in range(num_stretches):
+            first, end = max(stretch - 1, 0), min(stretch + 2, num_stretches)
             while num_updates < max_updates:
                 atom = np.argmax(steps[stretch])
                 step = steps[stretch, atom]
-                if step <= tolerance:
-                    break
-                if stretch > 0 and steps[stretch - 1].max() > step:
-                    break
-                if stretch + 1 < num_stretches and steps[stretch + 1].max() > step:
+                if step <= tolerance or steps[first:end].max() > step:
                     break
                 begin = stretch * length
                 window = slice(begin, begin + length)
@@ -137,10 +154,7 @@ def descend(residual, regularization, gram, neighbors, neighbor_start, tolerance
                 code[atom, shift] = wanted
                 num_updates += 1
                 moved = True
-                for near in range(max(stretch - 1, 0), min(stretch + 2, num_stretches)):
+                for near in range(first, end):
                     window = slice(near * length, (near + 1) * length)
-                    for other in neighbors[pairs]:
-                        steps[near, other] = _largest_step(
-                            residual[other, window], code[other, window], regularization[other]
-                        )
+                    _measure_steps(steps[near], window, neighbors[pairs], residual, code, regularization)
     return code, num_updates

@@ -9,6 +9,9 @@ from si_crsae.core import descent, refine
 from si_crsae.core.gram import Gram
 from si_crsae.core.types import Dictionary, SparseEvents
 
+MAX_MOVE = 2
+NUM_PLACEMENTS = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSettings:
@@ -20,10 +23,14 @@ class EncoderSettings:
         Lambda of each atom.
     min_amplitude, max_amplitude : ndarray of float32, shape (atom,)
         Window of the unpenalized amplitude of an accepted event.
+    noise : ndarray of float32, shape (atom,)
+        Standard deviation of the correlation of noise with each atom.
     max_gap : int
         Non-zeros of one atom up to this far apart are one event (samples).
     refractory : int
-        Two events of one atom are at least this far apart (samples).
+        Two events of one atom are at least this far apart (samples); at most the width of the atoms.
+    amplitude_spread : float, default: 0.2
+        Relative standard deviation of a unit's amplitudes, against which atoms of one shape are told apart.
     num_looks : int, default: 2
         How often the residual is searched.
     tolerance : float, default: 0.1
@@ -34,8 +41,10 @@ class EncoderSettings:
     regularization: Float[np.ndarray, " atom"]
     min_amplitude: Float[np.ndarray, " atom"]
     max_amplitude: Float[np.ndarray, " atom"]
+    noise: Float[np.ndarray, " atom"]
     max_gap: int
     refractory: int
+    amplitude_spread: float = 0.2
     num_looks: int = 2
     tolerance: float = 0.1
 
@@ -78,7 +87,19 @@ class Encoder:
         return events
 
     def subtract(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> np.ndarray:
-        """Return the correlation map of what is left when events (at shifts) are taken out."""
+        """Return the correlation map of what is left when events are taken out.
+
+        Parameters
+        ----------
+        correlation : ndarray of float32, shape (atom, shift)
+            What `correlate_filtered` returns; left as it was.
+        events : SparseEvents
+            `sample_index` holds shifts.
+
+        Returns
+        -------
+        ndarray of float32, shape (atom, shift)
+        """
         residual, gram = correlation.copy(), self.gram
         located = (events.atom_index, events.sample_index, events.amplitude)
         descent.subtract_events(residual, gram.values, gram.neighbors, gram.neighbor_start, located)
@@ -102,8 +123,10 @@ class Encoder:
         return SparseEvents(sample_index=shift[order], atom_index=atom_index[order], amplitude=amplitude[order])
 
     def _decide(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
-        """Refit, move by up to two samples, refit, and drop what lies outside its unit's amplitude window."""
-        events = self._refit(correlation, self._move(correlation, self._refit(correlation, events)))
+        """Refit, place, refit, and drop what lies outside its unit's amplitude window."""
+        for _ in range(NUM_PLACEMENTS):
+            events = self._place(correlation, self._refit(correlation, events))
+        events = self._refit(correlation, events)
         while len(events):
             drop = refine.worst_events(
                 self._badness(events), events.atom_index, events.sample_index, events.amplitude,
@@ -129,13 +152,15 @@ class Encoder:
         refine.refit(observed, amplitude, *self._interactions(events), 1e-2)
         return SparseEvents(sample_index=events.sample_index, atom_index=events.atom_index, amplitude=amplitude)
 
-    def _move(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
-        start, other, _ = self._interactions(events)
-        moved = refine.move_events(
-            correlation, events.atom_index, events.sample_index, events.amplitude, start, other,
-            self.gram.values, self.gram.pair_index, 2,
-        )  # fmt: skip
-        order = np.lexsort((events.atom_index, moved))
-        return SparseEvents(
-            sample_index=moved[order], atom_index=events.atom_index[order], amplitude=events.amplitude[order]
+    def _place(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
+        gram = self.gram
+        atom_index, shift, amplitude = refine.place_events(
+            correlation,
+            (events.atom_index, events.sample_index, events.amplitude),
+            (gram.values, gram.pair_index),
+            (gram.similar_start, gram.similar_atom, gram.similar_lag),
+            (self.dictionary.scales.numpy(), self.settings.noise, np.float32(self.settings.amplitude_spread)),
+            MAX_MOVE,
         )
+        order = np.lexsort((atom_index, shift))
+        return SparseEvents(sample_index=shift[order], atom_index=atom_index[order], amplitude=amplitude[order])

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from si_crsae.core.convolution import count_shifts
+
 FILTER_BLOCK = 32
 
 
@@ -24,9 +26,14 @@ def filter_with_basis(
     -------
     Tensor, shape (channel, shift, component)
         ``shift = sample - width + 1``.
+
+    Raises
+    ------
+    ValueError
+        If the traces are shorter than the components.
     """
     num_components, width = basis.shape
-    num_shifts = traces.shape[1] - width + 1
+    num_shifts = count_shifts(traces.shape[1], width=width)
     num_blocks = -(-num_shifts // FILTER_BLOCK)
     banded = basis.new_zeros(FILTER_BLOCK + width - 1, FILTER_BLOCK, num_components)
     for position in range(FILTER_BLOCK):
@@ -44,6 +51,17 @@ def correlate_filtered(
 
     One dense product is fastest while atoms occupy a good part of the channels; on large probes every channel is
     multiplied with the few atoms that it takes part in.
+
+    Parameters
+    ----------
+    filtered : Tensor, shape (channel, shift, component)
+        What `filter_with_basis` returns.
+    weights : Tensor, shape (atom, channel, component)
+        Of the dictionary.
+
+    Returns
+    -------
+    Tensor, shape (atom, shift)
     """
     num_atoms, num_channels, num_components = weights.shape
     occupied = weights.any(dim=2)
@@ -59,7 +77,18 @@ def correlate_filtered(
 
 
 def component_lags(basis: Float[Tensor, "component width"]) -> Float[Tensor, "component component lag"]:
-    """Return the correlation of component r with component q delayed by ``lag - (width - 1)``, at [r, q, lag]."""
+    """Return the correlation of component r with component q delayed by ``lag - (width - 1)``, at [r, q, lag].
+
+    Parameters
+    ----------
+    basis : Tensor, shape (component, width)
+        Temporal components.
+
+    Returns
+    -------
+    Tensor, shape (component, component, lag)
+        ``lag = 2 * width - 1``.
+    """
     width = basis.shape[1]
     delayed = torch.nn.functional.pad(basis, (width - 1, width - 1)).unfold(1, width, 1)
     return torch.einsum("rln,qn->rql", delayed, basis)

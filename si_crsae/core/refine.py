@@ -14,6 +14,7 @@ def group_code(code, max_gap):
     Parameters
     ----------
     code : ndarray of float32, shape (atom, shift)
+        Non-negative.
     max_gap : int
         Largest distance of two non-zeros of one event (samples).
 
@@ -53,6 +54,7 @@ def interactions(atom_index, shift, gram, pair_index):
     atom_index, shift : ndarray of int64, shape (event,)
         Sorted by shift.
     gram : ndarray of float32, shape (pair, 2 * width - 1)
+        Correlations of the pairs of atoms that share a channel.
     pair_index : ndarray of int64, shape (atom, atom)
         Row of each pair in `gram`, -1 for atoms that share no channel.
 
@@ -91,10 +93,10 @@ def refit(observed, amplitude, start, other, correlation, tolerance):
         Correlation of the traces with the atom of each event, where it stands.
     amplitude : ndarray of float32, shape (event,)
         Start; the minimizer on return.
-    start, other, correlation
+    start, other, correlation : ndarray
         What `interactions` returns.
     tolerance : float
-        Largest change in the last sweep.
+        Stop after a sweep whose largest change is below this, or after 200 sweeps.
     """
     for _ in range(200):
         largest = np.float32(0.0)
@@ -110,27 +112,63 @@ def refit(observed, amplitude, start, other, correlation, tolerance):
 
 
 @njit(nogil=True, cache=True)
-def move_events(correlation, atom_index, shift, amplitude, start, other, gram, pair_index, max_move):
-    """Return the shifts after moving each event, in turn, to where its atom fits best, others held fixed."""
+def place_events(correlation, events, pairs, similar, odds, max_move):
+    """Return the events with each, in turn, given to the atom and the shift that explain it best, others held fixed.
+
+    An l1 code does not tell atoms of one shape and different size apart: both leave the same residual for nearly the
+    same penalty. The posterior does: an amplitude x of an atom with scale a is worth
+    ``x^2 / (2 noise^2) - (x / a - 1)^2 / (2 spread^2)``.
+
+    Parameters
+    ----------
+    correlation : ndarray of float32, shape (atom, shift)
+        Correlation of the traces with every atom.
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64) and amplitude (float32), sorted by shift.
+    pairs : tuple of ndarray
+        `values` and `pair_index` of the Gram.
+    similar : tuple of ndarray
+        `similar_start`, `similar_atom` and `similar_lag` of the Gram.
+    odds : tuple
+        Scale (float32) and noise (float32) of every atom, and the relative spread of amplitudes.
+    max_move : int
+        Furthest move of an event beyond the delay between two atoms (samples).
+
+    Returns
+    -------
+    atom_index, shift, amplitude : ndarray, shape (event,)
+        In the order of the events given, not of time.
+    """
+    gram, pair_index = pairs
+    similar_start, similar_atom, similar_lag = similar
+    scales, noise, spread = odds
     reach = gram.shape[1] // 2
-    moved = shift.copy()
+    atom_index, shift, amplitude = events[0].copy(), events[1].copy(), events[2].copy()
+    first = 0
     for event in range(shift.size):
-        best, best_value = np.int64(0), np.float32(-np.inf)
-        for move in range(-max_move, max_move + 1):
-            place = shift[event] + move
-            if place < 0 or place >= correlation.shape[1]:
-                continue
-            value = correlation[atom_index[event], place]
-            for entry in range(start[event], start[event + 1]):
-                rival = other[entry]
-                lag = moved[rival] - place
-                if abs(lag) <= reach:
-                    pair = pair_index[atom_index[event], atom_index[rival]]
-                    value -= amplitude[rival] * gram[pair, lag + reach]
-            if value > best_value:
-                best, best_value = np.int64(move), value
-        moved[event] = shift[event] + best
-    return moved
+        while events[1][event] - events[1][first] > 2 * reach:
+            first += 1
+        atom, place, best = atom_index[event], shift[event], np.float32(-np.inf)
+        for candidate in range(similar_start[atom], similar_start[atom + 1]):
+            other = similar_atom[candidate]
+            for move in range(-max_move, max_move + 1):
+                position = place + similar_lag[candidate] + move
+                if position < 0 or position >= correlation.shape[1]:
+                    continue
+                value = correlation[other, position]
+                for rival in range(first, shift.size):
+                    if events[1][rival] - place > 2 * reach:
+                        break
+                    lag = shift[rival] - position
+                    pair = pair_index[other, atom_index[rival]]
+                    if rival != event and pair >= 0 and abs(lag) <= reach:
+                        value -= amplitude[rival] * gram[pair, lag + reach]
+                surprise = (value / scales[other] - 1) / spread
+                worth = ((value / noise[other]) ** 2 - surprise**2) / 2
+                if value > 0 and worth > best:
+                    best = worth
+                    atom_index[event], shift[event], amplitude[event] = other, position, value
+    return atom_index, shift, amplitude
 
 
 @njit(nogil=True, cache=True)
@@ -139,6 +177,21 @@ def worst_events(badness, atom_index, shift, amplitude, start, other, refractory
 
     Of two events of one atom nearer than `refractory` samples, the smaller one is bad whatever its amplitude.
     Dropping the worst first gives the others a chance to become good once their rival is gone.
+
+    Parameters
+    ----------
+    badness : ndarray of float32, shape (event,)
+        An event is bad where it is positive.
+    atom_index, shift : ndarray of int64, shape (event,)
+    amplitude : ndarray of float32, shape (event,)
+    start, other : ndarray of int64
+        What `interactions` returns.
+    refractory : int
+        At most the width of the atoms (samples).
+
+    Returns
+    -------
+    ndarray of bool, shape (event,)
     """
     badness = badness.copy()
     for event in range(shift.size):

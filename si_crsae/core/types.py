@@ -30,7 +30,7 @@ class Dictionary:
     Raises
     ------
     ValueError
-        If the shapes do not fit together or the basis is not orthonormal.
+        If the shapes do not fit together, the basis is not orthonormal or the peak lies outside the atoms.
     """
 
     weights: Float[Tensor, "atom channel component"]
@@ -39,6 +39,7 @@ class Dictionary:
     num_before: int
 
     def __post_init__(self) -> None:
+        """Refuse what does not fit together."""
         if self.weights.shape[2] != self.basis.shape[0]:
             raise ValueError(
                 f"weights have {self.weights.shape[2]} components and the basis has {self.basis.shape[0]}; "
@@ -80,7 +81,26 @@ class Dictionary:
         *,
         num_before: int,
     ) -> "Dictionary":
-        """Split templates, given by their coefficients on the basis, into unit-norm atoms and their amplitudes."""
+        """Split templates, given by their coefficients on the basis, into unit-norm atoms and their amplitudes.
+
+        Parameters
+        ----------
+        coefficients : Tensor, shape (atom, channel, component)
+            In whitened units.
+        basis : Tensor, shape (component, width)
+            Orthonormal temporal components.
+        num_before : int
+            Samples of an atom before its peak.
+
+        Returns
+        -------
+        Dictionary
+
+        Raises
+        ------
+        ValueError
+            If a template is zero, or as for the dictionary itself.
+        """
         scales = coefficients.flatten(1).norm(dim=1)
         if bool((scales <= 0).any()):
             raise ValueError(f"coefficients: atoms {(scales <= 0).nonzero().flatten().tolist()} are zero; remove them")
@@ -99,6 +119,11 @@ class SparseEvents:
         Row in the dictionary.
     amplitude : ndarray of float32, shape (event,)
         Coefficient of the unit-norm atom, in whitened units.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length or the times are not sorted.
     """
 
     sample_index: Int[np.ndarray, " event"]
@@ -106,6 +131,7 @@ class SparseEvents:
     amplitude: Float[np.ndarray, " event"]
 
     def __post_init__(self) -> None:
+        """Refuse what is no list of events in time."""
         if not self.sample_index.shape == self.atom_index.shape == self.amplitude.shape:
             raise ValueError(
                 "sample_index, atom_index and amplitude must have one entry per event, but have shapes "
@@ -115,6 +141,7 @@ class SparseEvents:
             raise ValueError("sample_index must be sorted by time")
 
     def __len__(self) -> int:
+        """Return the number of events."""
         return self.sample_index.size
 
     def between(self, start: int, end: int) -> "SparseEvents":
