@@ -1,6 +1,7 @@
 """Greedy coordinate descent on the correlation map, local in time."""
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from numba import njit
@@ -10,6 +11,7 @@ FAST = {"nsz", "contract", "reassoc"}
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
+@no_type_check
 def _largest_step(residual, code, regularization):
     """Return the largest change that one coordinate of a stretch of one atom asks for."""
     largest = np.float32(0.0)
@@ -20,6 +22,7 @@ def _largest_step(residual, code, regularization):
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def _find_step(residual, code, regularization, step):
     """Return where in the stretch the change of that size stands: what `_largest_step` found."""
     best, best_distance = 0, np.float32(np.inf)
@@ -32,6 +35,7 @@ def _find_step(residual, code, regularization, step):
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def _measure_steps(steps, window, atoms, residual, code, regularization):
     """Store the largest change that each of the atoms asks for in a stretch of time, in place."""
     for atom in atoms:
@@ -39,6 +43,7 @@ def _measure_steps(steps, window, atoms, residual, code, regularization):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
+@no_type_check
 def subtract_event(residual, gram_rows, neighbors, shift, amplitude):
     """Take an event out of the residual correlation of every atom that meets it, in place.
 
@@ -67,6 +72,7 @@ def subtract_event(residual, gram_rows, neighbors, shift, amplitude):
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def subtract_events(residual, gram, neighbors, neighbor_start, events):
     """Take events out of the residual correlation, in place.
 
@@ -90,6 +96,7 @@ def subtract_events(residual, gram, neighbors, neighbor_start, events):
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def descend(residual, regularization, gram, neighbors, neighbor_start, tolerance, max_updates):
     """Minimize 1/2 ||traces - synthesize(code)||^2 + sum_c regularization_c ||code_c||_1 over code >= 0.
 

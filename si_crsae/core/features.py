@@ -1,5 +1,7 @@
 """Clean waveforms of events: what is left of the traces when every other event is taken out."""
 
+from typing import no_type_check
+
 import numpy as np
 from jaxtyping import Float, Int
 from numba import njit
@@ -8,6 +10,7 @@ from si_crsae.core.types import SparseEvents
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def _take_out_others(features, own, shift, channels, events, weights, lags):
     """Subtract from each feature every event but `own[row]`, as the temporal components see it."""
     event_atom, event_shift, event_amplitude = events

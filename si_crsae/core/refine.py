@@ -1,10 +1,13 @@
 """From a sparse code to events: group, refit without penalty, move, decide."""
 
+from typing import no_type_check
+
 import numpy as np
 from numba import njit
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def group_code(code, max_gap):
     """Return the events of a code: runs of non-zeros of one atom, gaps up to `max_gap` allowed.
 
@@ -46,6 +49,7 @@ def group_code(code, max_gap):
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def interactions(atom_index, shift, gram, pair_index):
     """Return for every event the other events that overlap it, as compressed rows, and their correlations.
 
@@ -84,6 +88,7 @@ def interactions(atom_index, shift, gram, pair_index):
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def refit(observed, amplitude, start, other, correlation, tolerance):
     """Solve the non-negative least squares of the events' amplitudes, in place, by cyclic coordinate descent.
 
@@ -112,6 +117,7 @@ def refit(observed, amplitude, start, other, correlation, tolerance):
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def place_events(correlation, events, pairs, similar, odds, max_move):
     """Return the events with each, in turn, given to the atom and the shift that explain it best, others held fixed.
 
@@ -172,6 +178,7 @@ def place_events(correlation, events, pairs, similar, odds, max_move):
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def worst_events(badness, atom_index, shift, amplitude, start, other, refractory):
     """Return which events to drop now: the bad ones that no overlapping event exceeds in badness.
 
