@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from si_crsae.core import Gram, component_lags, correlate, correlate_filtered, filter_with_basis
+from si_crsae.core.gram import MIN_SIMILARITY
 
 seeds = st.integers(0, 2**16)
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))
@@ -90,3 +91,17 @@ def test_gram_pairs_the_atoms_that_share_a_channel(draw_dictionary, num_atoms, s
         pairs = np.arange(gram.neighbor_start[atom], gram.neighbor_start[atom + 1])
         np.testing.assert_array_equal(gram.neighbors[pairs], np.flatnonzero(meets[atom]))
         np.testing.assert_array_equal(gram.pair_index[atom, gram.neighbors[pairs]], pairs)
+
+
+@few_examples
+@given(num_atoms=st.integers(1, 6), seed=seeds)
+def test_gram_lists_similar_atoms_with_the_delay_at_which_they_are_most_alike(draw_dictionary, num_atoms, seed):
+    dictionary = draw_dictionary(seed, shape=(num_atoms, 2, 2))
+    gram, atoms = Gram.of(dictionary), dictionary.atoms
+    padded = torch.nn.functional.pad(atoms, (dictionary.width - 1, dictionary.width - 1))
+    highest, shift = correlate(padded, atoms).max(dim=2)
+    for atom in range(num_atoms):
+        rows = slice(gram.similar_start[atom], gram.similar_start[atom + 1])
+        expected = (highest[atom] >= MIN_SIMILARITY).nonzero().flatten()
+        np.testing.assert_array_equal(gram.similar_atom[rows], expected)
+        np.testing.assert_array_equal(gram.similar_lag[rows], shift[atom, expected] - (dictionary.width - 1))
