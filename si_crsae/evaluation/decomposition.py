@@ -1,0 +1,117 @@
+"""A stretch of traces, written as the sum of its spikes and what they leave."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from spikeinterface.core import BaseRecording
+
+from si_crsae.sorting.inventory import Inventory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decomposition:
+    """Traces of one stretch and the part of every spike in them.
+
+    Parameters
+    ----------
+    start : int
+        First sample of the stretch.
+    sampling_frequency : float
+        In hertz.
+    traces : ndarray of float32, shape (sample, channel)
+        Whitened, in noise standard deviations.
+    contributions : ndarray of float32, shape (event, sample, channel)
+        Amplitude times atom of every event that reaches into the stretch.
+    unit_index : ndarray of int64, shape (event,)
+        Unit of each event; events are ordered by time.
+    """
+
+    start: int
+    sampling_frequency: float
+    traces: Float[np.ndarray, "sample channel"]
+    contributions: Float[np.ndarray, "event sample channel"]
+    unit_index: Int[np.ndarray, " event"]
+
+    @property
+    def residual(self) -> Float[np.ndarray, "sample channel"]:
+        """Traces without all events: noise, if the model is right."""
+        return self.traces - self.contributions.sum(axis=0)
+
+    @property
+    def times_ms(self) -> Float[np.ndarray, " sample"]:
+        """Time of every sample since the beginning of the stretch (ms)."""
+        return 1000 * np.arange(len(self.traces)) / self.sampling_frequency
+
+    @property
+    def start_s(self) -> float:
+        """Beginning of the stretch since that of the segment (s)."""
+        return self.start / self.sampling_frequency
+
+
+def decompose(
+    whitened: BaseRecording, units: Inventory, *, start: int, end: int, segment_index: int = 0
+) -> Decomposition:
+    """Return a stretch of whitened traces with the contribution of every spike.
+
+    Parameters
+    ----------
+    whitened : BaseRecording
+        What `si_crsae.sorting.preprocessing.preprocess` returns for the recording that was sorted.
+    units : Inventory
+        Result of the sorting, from `load_units`.
+    start, end : int
+        First sample and the one after the last.
+    segment_index : int, default: 0
+        Segment of the stretch.
+
+    Returns
+    -------
+    Decomposition
+        ``traces == contributions.sum(axis=0) + residual``.
+
+    Raises
+    ------
+    ValueError
+        If the stretch is empty or reaches beyond the segment.
+    """
+    num_samples = whitened.get_num_samples(segment_index)
+    if not 0 <= start < end <= num_samples:
+        raise ValueError(f"start = {start}, end = {end}: 0 <= start < end <= {num_samples} samples is needed")
+    width = units.atoms.shape[2]
+    onsets = units.spikes["sample_index"] - units.num_before
+    reaching = (units.spikes["segment_index"] == segment_index) & (onsets < end) & (onsets + width > start)
+    events = np.flatnonzero(reaching)
+    unit_index = units.spikes["unit_index"][events]
+    waveforms = (units.amplitude[events, None, None] * units.atoms[unit_index]).transpose(0, 2, 1)
+    # room for whole atoms on both sides of the stretch, cut off at the end
+    contributions = np.zeros((events.size, end - start + 2 * width, units.atoms.shape[1]), "float32")
+    for row, onset in enumerate(onsets[events] - start + width):
+        contributions[row, onset : onset + width] = waveforms[row]
+    return Decomposition(
+        start=start,
+        sampling_frequency=whitened.sampling_frequency,
+        traces=whitened.get_traces(segment_index=segment_index, start_frame=start, end_frame=end),
+        contributions=contributions[:, width : width + end - start],
+        unit_index=unit_index,
+    )
+
+
+def densest_stretch(units: Inventory, num_samples: int, *, segment_index: int = 0) -> int:
+    """Return the first sample of the stretch of that length with most spikes; 0 if there are none.
+
+    Parameters
+    ----------
+    units : Inventory
+    num_samples : int
+        Length of the stretch.
+    segment_index : int, default: 0
+        Segment to search.
+    """
+    times = units.spikes["sample_index"][units.spikes["segment_index"] == segment_index]
+    if times.size == 0:
+        return 0
+    counts = np.searchsorted(times, times + num_samples) - np.arange(times.size)
+    first = counts.argmax()
+    middle = (times[first] + times[first + counts[first] - 1]) // 2
+    return max(int(middle) - num_samples // 2, 0)

@@ -1,0 +1,53 @@
+"""Read what a run has left in its folder."""
+
+from pathlib import Path
+
+import numpy as np
+from spikeinterface.core.base import minimum_spike_dtype
+
+from si_crsae.sorting.inventory import Inventory
+
+
+def load_units(folder: str | Path) -> Inventory:
+    """Return the learned atoms and the sparse code of a run, of all groups of channels.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder given to ``run_sorter``.
+
+    Returns
+    -------
+    Inventory
+        Units in the order of the sorting's unit ids; atoms on all channels of the recording.
+
+    Raises
+    ------
+    ValueError
+        If the folder does not hold the arrays of a crsae run.
+    """
+    sorter_output = Path(folder) / "sorter_output"
+    for name in ("dictionary.npz", "code.npz"):
+        if not (sorter_output / name).is_file():
+            raise ValueError(
+                f"folder = {folder} holds no sorter_output/{name}: give the folder passed to run_sorter, of a "
+                "crsae run with save_array=True whose output was not deleted"
+            )
+    with np.load(sorter_output / "dictionary.npz") as saved:
+        dictionary = dict(saved)
+    with np.load(sorter_output / "code.npz") as saved:
+        code = dict(saved)
+    amplitude = code.pop("amplitude")
+    spikes = np.zeros(amplitude.size, minimum_spike_dtype)
+    for name, values in code.items():
+        spikes[name] = values
+    return Inventory(
+        atoms=dictionary["atoms"],
+        scales=dictionary["scales"],
+        noise=dictionary["noise"],
+        regularization=dictionary["regularization"],
+        num_before=int(dictionary["num_before"]),
+        main_channel=np.abs(dictionary["atoms"]).max(axis=2).argmax(axis=1),
+        spikes=spikes,
+        amplitude=amplitude,
+    )
