@@ -11,6 +11,7 @@ from si_crsae.core.types import Dictionary, SparseEvents
 
 MAX_MOVE = 2
 NUM_PLACEMENTS = 2
+MIN_JOIN_CORRELATION = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +24,13 @@ class EncoderSettings:
         Lambda of each atom.
     min_amplitude, max_amplitude : ndarray of float32, shape (atom,)
         Window of the unpenalized amplitude of an accepted event.
-    noise : ndarray of float32, shape (atom,)
-        Standard deviation of the correlation of noise with each atom.
+    noise : float
+        Standard deviation of the correlation of noise with a unit-norm atom.
     max_gap : int
         Non-zeros of one atom up to this far apart are one event (samples).
     refractory : int
         Two events of one atom are at least this far apart (samples); at most the width of the atoms.
-    amplitude_spread : float, default: 0.2
+    amplitude_spread : float, default: 0.1
         Relative standard deviation of a unit's amplitudes, against which atoms of one shape are told apart.
     num_looks : int, default: 2
         How often the residual is searched.
@@ -41,10 +42,10 @@ class EncoderSettings:
     regularization: Float[np.ndarray, " atom"]
     min_amplitude: Float[np.ndarray, " atom"]
     max_amplitude: Float[np.ndarray, " atom"]
-    noise: Float[np.ndarray, " atom"]
+    noise: float
     max_gap: int
     refractory: int
-    amplitude_spread: float = 0.2
+    amplitude_spread: float = 0.1
     num_looks: int = 2
     tolerance: float = 0.1
 
@@ -120,7 +121,11 @@ class Encoder:
         )
         atom_index, shift, amplitude = refine.group_code(code, settings.max_gap)
         order = np.lexsort((atom_index, shift))
-        return SparseEvents(sample_index=shift[order], atom_index=atom_index[order], amplitude=amplitude[order])
+        events = SparseEvents(sample_index=shift[order], atom_index=atom_index[order], amplitude=amplitude[order])
+        located = (events.atom_index, events.sample_index, events.amplitude)
+        return events.select(
+            refine.join_alike(located, *self._interactions(events), settings.max_gap, MIN_JOIN_CORRELATION)
+        )
 
     def _decide(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
         """Refit, place, refit, and drop what lies outside its unit's amplitude window."""
@@ -159,7 +164,11 @@ class Encoder:
             (events.atom_index, events.sample_index, events.amplitude),
             (gram.values, gram.pair_index),
             (gram.similar_start, gram.similar_atom, gram.similar_lag),
-            (self.dictionary.scales.numpy(), self.settings.noise, np.float32(self.settings.amplitude_spread)),
+            (
+                self.dictionary.scales.numpy(),
+                np.float32(self.settings.noise),
+                np.float32(self.settings.amplitude_spread),
+            ),
             MAX_MOVE,
         )
         order = np.lexsort((atom_index, shift))

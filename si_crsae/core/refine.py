@@ -118,6 +118,41 @@ def refit(observed, amplitude, start, other, correlation, tolerance):
 
 @njit(nogil=True, cache=True)
 @no_type_check
+def join_alike(events, start, other, correlation, max_gap, min_correlation):
+    """Return which events to keep so that no spike is shared between atoms of one shape.
+
+    Parameters
+    ----------
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64) and amplitude (float32), sorted by shift.
+    start, other, correlation : ndarray
+        What `interactions` returns.
+    max_gap : int
+        Furthest apart that two parts of a spike stand (samples).
+    min_correlation : float
+        Of two atoms, where they stand, that may share a spike.
+
+    Returns
+    -------
+    ndarray of bool, shape (event,)
+        False for an event that a larger one makes superfluous. A spike that was really there shows again in the
+        residual.
+    """
+    _, shift, amplitude = events
+    keep = np.ones(shift.size, np.bool_)
+    for event in np.argsort(-amplitude):
+        if not keep[event]:
+            continue
+        for entry in range(start[event], start[event + 1]):
+            rival = other[entry]
+            near = abs(shift[rival] - shift[event]) <= max_gap
+            if near and correlation[entry] >= min_correlation and amplitude[rival] <= amplitude[event]:
+                keep[rival] = rival == event
+    return keep
+
+
+@njit(nogil=True, cache=True)
+@no_type_check
 def place_events(correlation, events, pairs, similar, odds, max_move):
     """Return the events with each, in turn, given to the atom and the shift that explain it best, others held fixed.
 
@@ -136,7 +171,8 @@ def place_events(correlation, events, pairs, similar, odds, max_move):
     similar : tuple of ndarray
         `similar_start`, `similar_atom` and `similar_lag` of the Gram.
     odds : tuple
-        Scale (float32) and noise (float32) of every atom, and the relative spread of amplitudes.
+        Scale of every atom (float32), standard deviation of the noise, one for all so that what an atom explains
+        is compared alike, and the relative spread of amplitudes.
     max_move : int
         Furthest move of an event beyond the delay between two atoms (samples).
 
@@ -170,7 +206,7 @@ def place_events(correlation, events, pairs, similar, odds, max_move):
                     if rival != event and pair >= 0 and abs(lag) <= reach:
                         value -= amplitude[rival] * gram[pair, lag + reach]
                 surprise = (value / scales[other] - 1) / spread
-                worth = ((value / noise[other]) ** 2 - surprise**2) / 2
+                worth = ((value / noise) ** 2 - surprise**2) / 2
                 if value > 0 and worth > best:
                     best = worth
                     atom_index[event], shift[event], amplitude[event] = other, position, value

@@ -96,6 +96,7 @@ def make_encoder(model: Model, config: CrsaeConfig, *, sampling_frequency: float
         regularization=np.minimum(model.regularization, MAX_REGULARIZATION_TO_SCALE * scales).astype("float32"),
         min_amplitude=(lowest * scales).astype("float32"),
         max_amplitude=(MAX_AMPLITUDE * scales).astype("float32"),
+        noise=float(np.median(model.noise)),
         max_gap=round(GROUP_GAP_MS * sampling_frequency / 1000),
         refractory=round(REFRACTORY_MS * sampling_frequency / 1000),
     )
