@@ -40,6 +40,7 @@ DEFAULT_CASES = (
     "tetrode",
     "collisions16",
     "lowsnr32",
+    "faint32",
     "probe32",
     "dev_tetrode",
     "dev_neuronexus32",

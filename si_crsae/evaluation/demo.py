@@ -104,7 +104,7 @@ def _say(text: str) -> None:
 
 def _describe(score: Score) -> str:
     """Return a table with a row per true unit, and the totals."""
-    table = score.per_unit[COLUMNS].round(3).reset_index(names="true_unit").to_string(index=False)
+    table = score.per_unit[COLUMNS].round(3).rename_axis("true_unit").reset_index().to_string(index=False)
     overlapping = score.per_unit["num_overlapping"].sum() / score.per_unit["num_spikes"].sum()
     return (
         f"\n{table}\n\n"

@@ -54,6 +54,13 @@ CASES: dict[str, CaseSpec] = {
         snr_range=(2.5, 8.0),
         rate_range_hz=(2.0, 12.0),
     ),
+    "faint32": CaseSpec(
+        description="32 channels, 24 units, the faintest lost in the noise",
+        make_probe=lambda: _columns(2, 16),
+        num_units=24,
+        snr_range=(1.8, 5.8),
+        rate_range_hz=(2.0, 12.0),
+    ),
     "probe32": CaseSpec(
         description="32 channels, 24 units",
         make_probe=lambda: _columns(2, 16),

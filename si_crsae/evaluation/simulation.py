@@ -47,7 +47,10 @@ class CaseSpec:
     num_units: int
     """Number of units that a sorter should find."""
     snr_range: tuple[float, float]
-    """Peak of the template over the noise level of its channel, evenly spread over the units."""
+    """Peak of the template over the noise level of its channel, unfiltered, evenly spread over the units.
+
+    A spike-band filter raises it by 1.1 to 1.4.
+    """
     rate_range_hz: tuple[float, float]
     """Firing rates, uniform between these bounds."""
     collision_ratio: float = 0.0
