@@ -9,6 +9,8 @@ from numba import njit
 # Sums may be reordered so that the inner loops vectorize; NaN and inf keep their meaning.
 FAST = {"nsz", "contract", "reassoc"}
 
+# no_type_check: the tests wrap every other function of the core in shape checks, which numba cannot compile.
+
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 @no_type_check
