@@ -21,7 +21,7 @@ class EncoderSettings:
     Parameters
     ----------
     regularization : ndarray of float32, shape (atom,)
-        Lambda of each atom.
+        Lambda of each atom; inf takes an atom out.
     min_amplitude, max_amplitude : ndarray of float32, shape (atom,)
         Window of the unpenalized amplitude of an accepted event.
     noise : float
@@ -159,13 +159,15 @@ class Encoder:
 
     def _place(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
         gram = self.gram
+        excluded = np.isinf(self.settings.regularization)
+        scales = np.where(excluded, np.nan, self.dictionary.scales.numpy()).astype("float32")  # NaN never compares best
         atom_index, shift, amplitude = refine.place_events(
             correlation,
             (events.atom_index, events.sample_index, events.amplitude),
             (gram.values, gram.pair_index),
             (gram.similar_start, gram.similar_atom, gram.similar_lag),
             (
-                self.dictionary.scales.numpy(),
+                scales,
                 np.float32(self.settings.noise),
                 np.float32(self.settings.amplitude_spread),
             ),

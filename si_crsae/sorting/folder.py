@@ -46,7 +46,7 @@ def load_units(folder: str | Path) -> Inventory:
         scales=dictionary["scales"],
         noise=dictionary["noise"],
         regularization=dictionary["regularization"],
-        num_before=int(dictionary["num_before"]),
+        num_before=dictionary["num_before"],
         main_channel=np.abs(dictionary["atoms"]).max(axis=2).argmax(axis=1),
         spikes=spikes,
         amplitude=amplitude,

@@ -19,11 +19,15 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.convert import TemplateWindow
 
 CLUSTERING = "iterative-hdbscan"
-MIN_CLUSTER_SIZE = 12
+# A cluster may be smaller in a short recording: one peak per second will do, within these bounds.
+MIN_CLUSTER_SIZES = (8, 12)
 MAX_PEAKS_PER_CHANNEL = 5000
 MAX_WAVEFORMS_PER_TEMPLATE = 200
 MIN_CHANNEL_PEAK = 0.5
 EXCLUDE_SWEEP_MS = 1.5
+NUM_PROTOTYPE_PEAKS = 5000
+# Single waveforms are noisy: they only fill what the templates leave free.
+SINGLE_PEAK_WEIGHT = 0.3
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +55,7 @@ def find_templates(
     window = TemplateWindow.of(recording, config)
     peaks = find_peaks(recording, config, job_kwargs=job_kwargs)
     logger.info("%d peaks above %g noise standard deviations", peaks.size, config.detect_threshold)
-    if peaks.size < 2 * MIN_CLUSTER_SIZE:
+    if peaks.size < min_cluster_size(recording):
         return np.zeros((0, recording.get_num_channels(), window.width), "float32")
     if peaks.size > MAX_PEAKS_PER_CHANNEL * recording.get_num_channels():
         num_peaks = MAX_PEAKS_PER_CHANNEL * recording.get_num_channels()
@@ -67,37 +71,53 @@ def find_peaks(recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dic
 
     Peaks of the traces give the waveform; where there are too few of them, they are the result.
     """
-    crossing = {
-        "peak_sign": config.peak_sign,
-        "detect_threshold": config.detect_threshold,
-        "exclude_sweep_ms": EXCLUDE_SWEEP_MS,
-        "radius_um": config.detection_radius_um,
-    }
-    noise_levels = np.ones(recording.get_num_channels(), "float32")
-    peaks = detect_peaks(
-        recording,
-        method="locally_exclusive",
-        method_kwargs={**crossing, "noise_levels": noise_levels},
-        job_kwargs=job_kwargs,
-    )
-    if peaks.size < MIN_CLUSTER_SIZE or config.peak_sign == "both":
+    peaks = _find_crossings(recording, config, job_kwargs=job_kwargs)
+    if peaks.size < min_cluster_size(recording) or config.peak_sign == "both":
         return peaks
-    prototype, _, _ = get_prototype_and_waveforms_from_peaks(
-        recording,
-        peaks,
-        n_peaks=5000,
-        ms_before=config.ms_before,
-        ms_after=config.ms_after,
-        seed=config.seed,
-        job_kwargs=job_kwargs,
-    )
+    prototype, _ = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
     matched = {
-        **crossing,
+        **_crossing(config),
         "prototype": prototype,
         "ms_before": config.ms_before,
         "random_chunk_kwargs": {"num_chunks_per_segment": 5, "seed": config.seed},
     }
     return detect_peaks(recording, method="matched_filtering", method_kwargs=matched, job_kwargs=job_kwargs)
+
+
+def _crossing(config: CrsaeConfig) -> dict[str, Any]:
+    return {
+        "peak_sign": config.peak_sign,
+        "detect_threshold": config.detect_threshold,
+        "exclude_sweep_ms": EXCLUDE_SWEEP_MS,
+        "radius_um": config.detection_radius_um,
+    }
+
+
+def _find_crossings(recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any]) -> np.ndarray:
+    noise_levels = np.ones(recording.get_num_channels(), "float32")
+    method_kwargs = {**_crossing(config), "noise_levels": noise_levels}
+    return detect_peaks(recording, method="locally_exclusive", method_kwargs=method_kwargs, job_kwargs=job_kwargs)
+
+
+def _prototype(
+    recording: BaseRecording, peaks: np.ndarray, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
+) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, "peak width"]]:
+    """Return the mean waveform of the peaks on their own channels, and some of those waveforms."""
+    prototype, waveforms, _ = get_prototype_and_waveforms_from_peaks(
+        recording,
+        peaks,
+        n_peaks=NUM_PROTOTYPE_PEAKS,
+        ms_before=config.ms_before,
+        ms_after=config.ms_after,
+        seed=config.seed,
+        job_kwargs=job_kwargs,
+    )
+    return prototype, waveforms
+
+
+def min_cluster_size(recording: BaseRecording) -> int:
+    """Return how many peaks make a cluster."""
+    return int(np.clip(recording.get_total_duration(), *MIN_CLUSTER_SIZES))
 
 
 def _cluster(
@@ -111,13 +131,13 @@ def _cluster(
     parameters["merge_from_templates"] = None
     parameters["split"]["split_radius_um"] = 60.0
     parameters["split"]["method_kwargs"]["n_pca_features"] = 5
-    parameters["split"]["method_kwargs"]["clusterer"]["min_cluster_size"] = MIN_CLUSTER_SIZE
+    parameters["split"]["method_kwargs"]["clusterer"]["min_cluster_size"] = min_cluster_size(recording)
     _, labels = find_clusters_from_peaks(
         recording, peaks, method=CLUSTERING, method_kwargs=parameters, job_kwargs=job_kwargs
     )
     # channels with few peaks come back as a cluster of whatever size
     sizes = np.bincount(labels[labels >= 0], minlength=1)
-    return np.where((labels >= 0) & (sizes[labels] >= MIN_CLUSTER_SIZE), labels, -1)
+    return np.where((labels >= 0) & (sizes[labels] >= min_cluster_size(recording)), labels, -1)
 
 
 def _median_waveforms(
@@ -157,8 +177,21 @@ def _median_waveforms(
     return templates[templates.any(axis=(1, 2))]
 
 
-def temporal_basis(templates: Float[Tensor, "unit channel width"], rank: int) -> Float[Tensor, "component width"]:
-    """Return the orthonormal temporal components that explain most of the templates, by their SVD."""
-    waveforms = templates.flatten(0, 1)
-    _, _, components = torch.linalg.svd(waveforms[waveforms.any(dim=1)], full_matrices=False)
-    return components[:rank].contiguous()
+def temporal_basis(
+    recording: BaseRecording,
+    templates: Float[np.ndarray, "unit channel width"],
+    config: CrsaeConfig,
+    *,
+    job_kwargs: dict[str, Any],
+) -> Float[Tensor, "component width"]:
+    """Return the orthonormal temporal components that explain most of the templates and of single peaks, by SVD.
+
+    Templates alone would span too little where they are few: no other shape could be learned from them.
+    """
+    peaks = _find_crossings(recording, config, job_kwargs=job_kwargs)
+    _, waveforms = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
+    means = templates.reshape(-1, templates.shape[2])
+    weight = SINGLE_PEAK_WEIGHT * np.linalg.norm(means) / max(np.linalg.norm(waveforms), 1e-12)
+    rows = np.concatenate([means, waveforms * weight]).astype("float32")
+    _, _, components = torch.linalg.svd(torch.from_numpy(rows), full_matrices=False)
+    return components[: config.rank].contiguous()

@@ -39,8 +39,8 @@ class Inventory:
         Unit-norm whitened waveforms, on all channels of the recording.
     scales, noise, regularization : ndarray of float32, shape (unit,)
         Typical amplitude of an event, noise of the correlation map, lambda.
-    num_before : int
-        Samples of an atom before its peak.
+    num_before : ndarray of int64, shape (unit,)
+        Samples of each atom before its peak, where its spikes are.
     main_channel : ndarray of int64, shape (unit,)
         Index of the channel on which the atom is largest.
     spikes : ndarray of SpikeInterface's spike dtype, shape (spike,)
@@ -53,7 +53,7 @@ class Inventory:
     scales: Float[np.ndarray, " unit"]
     noise: Float[np.ndarray, " unit"]
     regularization: Float[np.ndarray, " unit"]
-    num_before: int
+    num_before: Int[np.ndarray, " unit"]
     main_channel: Int[np.ndarray, " unit"]
     spikes: Shaped[np.ndarray, " spike"]
     amplitude: Float[np.ndarray, " spike"]
@@ -72,11 +72,14 @@ def collect_units(recording: BaseRecording, groups: list[GroupResult]) -> Invent
     recording : BaseRecording
         All groups.
     groups : list of GroupResult
+
+    Returns
+    -------
+    Inventory
+        Spikes are timed at the largest extremum of their atom, of whatever sign, on its main channel.
     """
     found = [
-        _units_of_group(recording, group.recording, group.learned, group.code)
-        for group in groups
-        if group.learned is not None and group.code is not None and group.code.sample_index.size
+        _units_of_group(recording, group) for group in groups if group.code is not None and group.code.sample_index.size
     ]
     if not found:
         return _no_units(recording)
@@ -92,30 +95,37 @@ def collect_units(recording: BaseRecording, groups: list[GroupResult]) -> Invent
         scales=np.concatenate([part.scales for part in found])[order],
         noise=np.concatenate([part.noise for part in found])[order],
         regularization=np.concatenate([part.regularization for part in found])[order],
-        num_before=found[0].num_before,
+        num_before=np.concatenate([part.num_before for part in found])[order],
         main_channel=main_channel[order],
         spikes=spikes[by_time],
         amplitude=np.concatenate([part.amplitude for part in found])[by_time],
     )
 
 
-def _units_of_group(recording: BaseRecording, group: BaseRecording, learned: LearnedModel, code: Code) -> Inventory:
-    model = learned.model
+def _units_of_group(recording: BaseRecording, group: GroupResult) -> Inventory:
+    assert group.learned is not None and group.code is not None
+    model, code = group.learned.model, group.code
     kept, unit_index = np.unique(code.atom_index, return_inverse=True)
-    channels = recording.ids_to_indices(group.channel_ids)
+    channels = recording.ids_to_indices(group.recording.channel_ids)
     local_atoms = model.dictionary.atoms.numpy()[kept]
     atoms = np.zeros((kept.size, recording.get_num_channels(), local_atoms.shape[2]), "float32")
     atoms[:, channels] = local_atoms
+    heights = np.abs(atoms)
+    main_channel = heights.max(axis=2).argmax(axis=1)
+    num_before = heights[np.arange(kept.size), main_channel].argmax(axis=1)
     spikes = np.zeros(unit_index.size, minimum_spike_dtype)
-    spikes["sample_index"], spikes["segment_index"] = code.sample_index, code.segment_index
+    lengths = np.array([recording.get_num_samples(index) for index in range(recording.get_num_segments())])
+    at_peak = code.sample_index + (num_before - model.dictionary.num_before)[unit_index]
+    spikes["sample_index"] = np.clip(at_peak, 0, lengths[code.segment_index] - 1)
+    spikes["segment_index"] = code.segment_index
     spikes["unit_index"] = unit_index
     return Inventory(
         atoms=atoms,
-        scales=learned.scales[kept],
-        noise=learned.noise[kept],
-        regularization=learned.regularization[kept],
-        num_before=model.dictionary.num_before,
-        main_channel=np.abs(atoms).max(axis=2).argmax(axis=1),
+        scales=model.dictionary.scales.numpy()[kept],
+        noise=model.noise[kept],
+        regularization=model.regularization[kept],
+        num_before=num_before,
+        main_channel=main_channel,
         spikes=spikes,
         amplitude=code.amplitude,
     )
@@ -128,7 +138,7 @@ def _no_units(recording: BaseRecording) -> Inventory:
         scales=nothing,
         noise=nothing,
         regularization=nothing,
-        num_before=0,
+        num_before=np.zeros(0, "int64"),
         main_channel=np.zeros(0, "int64"),
         spikes=np.zeros(0, minimum_spike_dtype),
         amplitude=nothing,

@@ -69,7 +69,7 @@ class Learner:
         self.num_before = TemplateWindow.of(recording, config).num_before
         self.near = local_channels(recording, config.template_radius_um)
         waveforms = torch.from_numpy(templates)
-        self.basis = temporal_basis(waveforms, config.rank)
+        self.basis = temporal_basis(recording, templates, config, job_kwargs=self.job_kwargs)
         self.geometry = TemplateGeometry(component_lags(self.basis).numpy(), self.basis.numpy())
         self.noise_features = sample_noise(recording, self.basis)
         self.units = self._admit([], (waveforms @ self.basis.T).numpy())
@@ -150,8 +150,7 @@ class Learner:
         if model is None:
             return []
         encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency)
-        rarest_first = np.argsort([unit.num_events for unit in units], kind="stable")
-        is_collision = explained_by_others(encoder, rarest_first=rarest_first)
+        is_collision = explained_by_others(encoder, num_events=np.array([unit.num_events for unit in units]))
         return [unit for unit, is_sum in zip(units, is_collision, strict=True) if not is_sum]
 
     def _model_of(self, units: list[Unit]) -> Model | None:
