@@ -80,12 +80,20 @@ def places(events):
     return list(zip(events.sample_index.tolist(), events.atom_index.tolist(), strict=True))
 
 
+def assert_least_squares(events, correlation, encoder):
+    """Check that nothing of an atom is left where one of its events stands."""
+    rest = encoder.subtract(correlation, events)[events.atom_index, events.sample_index]
+    np.testing.assert_allclose(rest, 0, atol=0.05)
+
+
 def assert_finds(rows, encoder, *, seed=0):
     """Plant the events in low noise and check that they are found: all, only they, as large as they are."""
     rows = sorted(rows)
     traces = plant(encoder.dictionary, rows)
-    events = encode(traces + draw_noise(seed, traces.shape[1], LOW_NOISE), encoder)
+    correlation = correlation_of(traces + draw_noise(seed, traces.shape[1], LOW_NOISE), encoder.dictionary)
+    events = encoder.encode(correlation)
     assert places(events) == [row[:2] for row in rows]
+    assert_least_squares(events, correlation, encoder)
     sizes = events.amplitude / encoder.dictionary.scales.numpy()[events.atom_index]
     np.testing.assert_allclose(sizes, [row[2] for row in rows], atol=0.1)
 
@@ -144,6 +152,23 @@ def test_spikes_of_atoms_of_one_shape_go_to_the_one_of_their_size(size):
     assert_finds([(60, 0, size), (100, 1, size), (110, 2, size), (150, 1, size)], make_encoder(alike))
 
 
+def test_a_spike_between_two_atoms_of_nearly_one_shape_is_one_event():
+    dictionary = make_dictionary()
+    coefficients = dictionary.weights[[0, 0]] + 0.3 * dictionary.weights[[1, 2]]
+    alike = Dictionary.from_coefficients(20 * coefficients, dictionary.basis, num_before=dictionary.num_before)
+    encoder = make_encoder(alike, min_amplitude=np.full(2, 4.0, "float32"))
+    events = encode(plant(alike, [(60, 0, 0.5), (60, 1, 0.5)]), encoder)
+    assert events.sample_index.tolist() == [60]
+
+
+def test_an_atom_of_infinite_regularization_takes_no_events():
+    dictionary = make_dictionary()
+    alike = replace(dictionary, weights=dictionary.weights[[0, 0, 1]], scales=torch.tensor([14.0, 28.0, 24.0]))
+    regularization = np.array([5.0, np.inf, 5.0], "float32")
+    encoder = make_encoder(alike, regularization=regularization, max_amplitude=np.full(3, 50.0, "float32"))
+    assert places(encode(plant(alike, [(60, 1, 1.0), (100, 2, 1.0)]), encoder)) == [(60, 0), (100, 2)]
+
+
 @pytest.mark.parametrize("size", [0.5, 1.8])
 def test_events_outside_the_window_of_amplitudes_are_no_events(size):
     rows = [(50, 0, size), (90, 1, 1.0), (140, 2, size)]
@@ -155,13 +180,15 @@ def test_events_outside_the_window_of_amplitudes_are_no_events(size):
 def test_what_is_found_in_noise_is_sorted_and_keeps_to_the_settings(rows, seed):
     encoder = make_encoder(regularization=np.full(3, 1.5, "float32"), min_amplitude=np.array([3, 4, 5], "float32"))
     traces = plant(encoder.dictionary, rows)
-    events = encode(traces + draw_noise(seed, traces.shape[1], 2.0), encoder)
+    correlation = correlation_of(traces + draw_noise(seed, traces.shape[1], 2.0), encoder.dictionary)
+    events = encoder.encode(correlation)
     assert len(events) >= len(rows)
     assert places(events) == sorted(places(events))
     assert (events.amplitude >= encoder.settings.min_amplitude[events.atom_index]).all()
     assert (events.amplitude <= encoder.settings.max_amplitude[events.atom_index]).all()
     for atom in range(3):
         assert np.diff(events.sample_index[events.atom_index == atom]).min(initial=REFRACTORY) >= REFRACTORY
+    assert_least_squares(events, correlation, encoder)
 
 
 def test_noise_holds_no_events():

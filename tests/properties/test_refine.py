@@ -163,6 +163,12 @@ def test_an_event_moves_no_further_than_allowed(draw_dictionary):
     assert place(traces, dictionary, [(0, 5, 5.0)], max_move=0)[0][:2] == (0, 5)
 
 
+def test_an_event_stays_within_the_traces(draw_dictionary):
+    # In memory the first shift of the second atom follows the last one of the first.
+    dictionary, planted = draw_dictionary(0), [(1, 0, 50.0), (0, 11, 5.0)]
+    assert place(traces_of(dictionary, planted), dictionary, planted) == [pytest.approx(row) for row in planted]
+
+
 def test_an_event_that_fits_nowhere_stays_as_it_is(draw_dictionary):
     dictionary = draw_dictionary(0)
     assert place(torch.zeros(1, 2, 17), dictionary, [(1, 5, 3.0)]) == [(1, 5, 3.0)]
