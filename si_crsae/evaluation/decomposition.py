@@ -79,7 +79,7 @@ def decompose(
     if not 0 <= start < end <= num_samples:
         raise ValueError(f"start = {start}, end = {end}: 0 <= start < end <= {num_samples} samples is needed")
     width = units.atoms.shape[2]
-    onsets = units.spikes["sample_index"] - units.num_before
+    onsets = units.spikes["sample_index"] - units.num_before[units.spikes["unit_index"]]
     reaching = (units.spikes["segment_index"] == segment_index) & (onsets < end) & (onsets + width > start)
     events = np.flatnonzero(reaching)
     unit_index = units.spikes["unit_index"][events]

@@ -134,16 +134,17 @@ def _true_templates(
         whitened,
         np.asarray(truth.to_spike_vector()),
         truth.unit_ids,
-        units.num_before,
-        width - units.num_before,
+        width,
+        width,
         return_in_uV=False,
         n_jobs=1,
         progress_bar=False,
     )
     templates = np.zeros((units.num_units, width, whitened.get_num_channels()), "float32")
-    for true_index, matched_unit in enumerate(score.per_unit["matched_unit"]):
+    for average, matched_unit in zip(averages, score.per_unit["matched_unit"], strict=True):
         if matched_unit is not None:
-            templates[int(matched_unit)] = averages[true_index]
+            onset = width - units.num_before[int(matched_unit)]
+            templates[int(matched_unit)] = average[onset : onset + width]
     return templates
 
 
