@@ -53,7 +53,7 @@ class CrsaeConfig(BaseModel):
     """Length of a template after its peak (ms); raise for slow spikes, lower to sort faster."""
     learning_duration_s: Positive = 300.0
     """Signal to learn from, spread over the recording (s); raise for rare units, lower to learn faster."""
-    num_rounds: Annotated[int, Field(ge=0, le=20)] = 4
+    num_rounds: Annotated[int, Field(ge=0, le=20)] = 3
     """Rounds of expectation-maximization; raise for a better dictionary, lower to learn faster."""
     rank: Annotated[int, Field(ge=1, le=64)] = 6
     """Temporal components of a template; raise for exact waveforms, lower to sort faster."""

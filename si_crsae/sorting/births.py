@@ -35,7 +35,7 @@ def residual_recording(
         NumpySorting(spikes, recording.sampling_frequency, np.arange(dictionary.num_atoms)),
         dictionary.atoms.numpy().transpose(0, 2, 1),
         nbefore=dictionary.num_before,
-        amplitude_factor=-observations.amplitude.astype("float64"),
+        amplitude_factor=(-observations.amplitude).tolist(),
         parent_recording=recording,
     )
 

@@ -59,7 +59,7 @@ def find_templates(
         return np.zeros((0, recording.get_num_channels(), window.width), "float32")
     if peaks.size > MAX_PEAKS_PER_CHANNEL * recording.get_num_channels():
         num_peaks = MAX_PEAKS_PER_CHANNEL * recording.get_num_channels()
-        peaks = select_peaks(peaks, method="uniform", n_peaks=num_peaks, seed=config.seed)
+        peaks = np.asarray(select_peaks(peaks, method="uniform", n_peaks=num_peaks, seed=config.seed))
     labels = _cluster(recording, peaks, config, job_kwargs=job_kwargs)
     if not np.any(labels >= 0):
         return np.zeros((0, recording.get_num_channels(), window.width), "float32")
@@ -81,7 +81,7 @@ def find_peaks(recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dic
         "ms_before": config.ms_before,
         "random_chunk_kwargs": {"num_chunks_per_segment": 5, "seed": config.seed},
     }
-    return detect_peaks(recording, method="matched_filtering", method_kwargs=matched, job_kwargs=job_kwargs)
+    return np.asarray(detect_peaks(recording, method="matched_filtering", method_kwargs=matched, job_kwargs=job_kwargs))
 
 
 def _crossing(config: CrsaeConfig) -> dict[str, Any]:
@@ -96,7 +96,9 @@ def _crossing(config: CrsaeConfig) -> dict[str, Any]:
 def _find_crossings(recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any]) -> np.ndarray:
     noise_levels = np.ones(recording.get_num_channels(), "float32")
     method_kwargs = {**_crossing(config), "noise_levels": noise_levels}
-    return detect_peaks(recording, method="locally_exclusive", method_kwargs=method_kwargs, job_kwargs=job_kwargs)
+    return np.asarray(
+        detect_peaks(recording, method="locally_exclusive", method_kwargs=method_kwargs, job_kwargs=job_kwargs)
+    )
 
 
 def _prototype(

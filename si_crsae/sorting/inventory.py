@@ -103,7 +103,8 @@ def collect_units(recording: BaseRecording, groups: list[GroupResult]) -> Invent
 
 
 def _units_of_group(recording: BaseRecording, group: GroupResult) -> Inventory:
-    assert group.learned is not None and group.code is not None
+    assert group.learned is not None
+    assert group.code is not None
     model, code = group.learned.model, group.code
     kept, unit_index = np.unique(code.atom_index, return_inverse=True)
     channels = recording.ids_to_indices(group.recording.channel_ids)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from spikeinterface.core import BaseRecording
@@ -53,7 +53,7 @@ class Resources:
         """
         job_kwargs = fix_job_kwargs({"pool_engine": "thread", "chunk_duration": "1s", **config.job_kwargs})
         job_kwargs["progress_bar"] = verbose
-        return cls(job_kwargs=job_kwargs, num_threads=job_kwargs["n_jobs"], verbose=verbose)
+        return cls(job_kwargs=job_kwargs, num_threads=int(job_kwargs["n_jobs"] or 1), verbose=verbose)
 
 
 def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, verbose: bool) -> None:
@@ -84,7 +84,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     with _log_to(folder / "crsae.log", verbose=verbose), _one_torch_thread():
         groups = [recording]
         if "group" in recording.get_property_keys():
-            groups = list(recording.split_by("group").values())
+            groups = list(cast(dict[Any, BaseRecording], recording.split_by("group")).values())
         results = [
             sort_group(
                 with_locations(group), folder=folder / "stages" / f"group_{index}", config=config, resources=resources
@@ -113,8 +113,8 @@ def sort_group(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, r
     code = None
     if learned.scales.size:
         complete = cached if training is whitened else whitened
-        code = load_or_compute(folder / "encode.npz", Code, lambda: _encode(complete, learned, config, resources))
-        code = load_or_compute(folder / "clean.npz", Code, lambda: _clean(recording, code, config))
+        encoded = load_or_compute(folder / "encode.npz", Code, lambda: _encode(complete, learned, config, resources))
+        code = load_or_compute(folder / "clean.npz", Code, lambda: _clean(recording, encoded, config))
     drop_cache(folder / "cache")
     return GroupResult(recording=recording, learned=learned, code=code)
 

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from spikeinterface.core import BaseRecording, get_noise_levels
@@ -14,6 +14,7 @@ from si_crsae.config import CrsaeConfig
 
 MIN_CHANNELS_FOR_REFERENCE = 32
 MAX_FREQUENCY_FRACTION = 0.45
+CHUNK_SIZES = ("chunk_size", "chunk_memory", "total_memory", "chunk_duration")
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +38,12 @@ def preprocess(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -
     if config.apply_preprocessing:
         recording = bandpass(recording, config)
         if config.apply_motion_correction:
-            recording = correct_motion(recording, preset=config.motion_correction_preset, folder=folder / "motion")
+            recording = _correct_motion(recording, config, folder=folder / "motion")
         recording = _whiten(recording, config)
     else:
-        recording = recording.astype("float32")
+        recording = cast(BaseRecording, recording.astype("float32"))
     noise_levels = estimate_noise_levels(recording, config)
-    return scale(recording, gain=1.0 / noise_levels, dtype="float32")
+    return cast(BaseRecording, scale(recording, gain=1.0 / noise_levels, dtype="float32"))
 
 
 def estimate_noise_levels(recording: BaseRecording, config: CrsaeConfig) -> np.ndarray:
@@ -65,34 +66,40 @@ def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     freq_max = min(config.freq_max, highest)
     if freq_max < config.freq_max:
         logger.info("freq_max = %g Hz lowered to %g Hz, 0.45 of the sampling frequency", config.freq_max, freq_max)
-    recording = bandpass_filter(
+    filtered = bandpass_filter(
         recording, freq_min=config.freq_min, freq_max=freq_max, ftype="bessel", filter_order=2, dtype="float32"
     )
     enough_channels = recording.get_num_channels() >= MIN_CHANNELS_FOR_REFERENCE
     if config.common_reference == "yes" or (config.common_reference == "auto" and enough_channels):
-        recording = common_reference(recording)
-    return recording
+        filtered = common_reference(cast(BaseRecording, filtered))
+    return cast(BaseRecording, filtered)
 
 
 def _whiten(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     if recording.get_num_channels() == 1:
         return recording
-    return whiten(
-        recording,
-        dtype="float32",
-        mode="local",
-        radius_um=config.whitening_radius_um,
-        seed=config.seed,
-        regularize=False,
-    )
+    whitened = whiten(recording, dtype="float32", mode="local", radius_um=config.whitening_radius_um, seed=config.seed)
+    return cast(BaseRecording, whitened)
+
+
+def _correct_motion(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -> BaseRecording:
+    shutil.rmtree(folder, ignore_errors=True)  # a run that was interrupted may have left half of it
+    preset: Any = config.motion_correction_preset
+    return cast(BaseRecording, correct_motion(recording, preset=preset, folder=folder))
 
 
 def cache(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kwargs: dict[str, Any]) -> BaseRecording:
-    """Return a recording computed once, in memory or in a folder; there it is made anew if it may be incomplete."""
-    if config.cache_preprocessing_mode in ("folder", "zarr", "auto") and folder.exists():
-        shutil.rmtree(folder)
+    """Return a recording computed once, in memory or in a folder; there it is made anew, as it may be incomplete.
+
+    It is always computed in chunks of one length: filters leave traces of where their chunks end.
+    """
+    drop_cache(folder)
+    fixed_chunks = {name: value for name, value in job_kwargs.items() if name not in CHUNK_SIZES}
     cached, _ = cache_preprocessing(
-        recording, mode=config.cache_preprocessing_mode, folder=folder, job_kwargs=job_kwargs
+        recording,
+        mode=config.cache_preprocessing_mode,
+        folder=folder,
+        job_kwargs={**fixed_chunks, "chunk_duration": "1s"},
     )
     return cached
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ def with_locations(recording: BaseRecording) -> BaseRecording:
     """Return the recording itself, or with a line of contacts if it has no locations."""
     if recording.has_probe() or "location" in recording.get_property_keys():
         return recording
-    located = recording.clone()
+    located = cast(BaseRecording, recording.clone())
     depths = DUMMY_PITCH_UM * np.arange(recording.get_num_channels())
     located.set_dummy_probe_from_locations(np.column_stack([np.zeros_like(depths), depths]))
     return located

@@ -87,12 +87,12 @@ def measure_templates(
     """
     window = TemplateWindow.of(filtered, config)
     unit_ids = np.arange(units.num_units, dtype="int64")
-    occupied = units.atoms.any(axis=2)
+    occupied = np.asarray(units.atoms.any(axis=2))
     in_uV = filtered.has_scaleable_traces()
     shape = (units.num_units, window.width, filtered.get_num_channels())
     averages = np.zeros(shape, "float32")
     if units.num_units:
-        averages = estimate_templates(
+        averages[:] = estimate_templates(
             filtered,
             units.spikes[_choose_spikes(filtered, units)],
             unit_ids,
@@ -101,14 +101,15 @@ def measure_templates(
             return_in_uV=in_uV,
             **job_kwargs,
         )
+    probe: Any = filtered.get_probe() if filtered.has_probe() else None
     return Templates(
-        templates_array=averages * occupied[:, None, :],
+        templates_array=np.where(occupied[:, None, :], averages, 0),
         sampling_frequency=filtered.sampling_frequency,
         nbefore=window.num_before,
         is_in_uV=in_uV,
         unit_ids=unit_ids,
         channel_ids=filtered.channel_ids,
-        probe=filtered.get_probe() if filtered.has_probe() else None,
+        probe=probe,
     )
 
 

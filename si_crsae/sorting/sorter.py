@@ -87,7 +87,7 @@ class CrsaeSorter(BaseSorter):
         from si_crsae.sorting.pipeline import run_pipeline
 
         config = validate_parameters(params)
-        recording = cls.load_recording_from_folder(sorter_output_folder.parent)
+        recording = cast(BaseRecording, cls.load_recording_from_folder(sorter_output_folder.parent))
         run_pipeline(recording, folder=sorter_output_folder, config=config, verbose=verbose)
 
     @classmethod

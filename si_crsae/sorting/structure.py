@@ -55,7 +55,7 @@ def _split(unit: Unit, geometry: TemplateGeometry, config: CrsaeConfig) -> list[
     parts = [with_mean_template(unit.select(mask)) for mask in (~second, second)]
     if min(part.num_events for part in parts) < MIN_EVENTS:
         return [unit]
-    if separation(*parts, geometry, 0) < config.merge_threshold:
+    if separation(parts[0], parts[1], geometry, 0) < config.merge_threshold:
         return [unit]
     return parts
 
