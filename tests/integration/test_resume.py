@@ -1,0 +1,66 @@
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import spikeinterface as si
+
+RUN = """
+import sys, spikeinterface as si, spikeinterface.sorters as ss
+ss.run_sorter("crsae", si.load(sys.argv[1]), folder=sys.argv[2])
+"""
+RESUME = """
+import sys, si_crsae
+si_crsae.resume_sorter(sys.argv[1]).save(folder=sys.argv[2])
+"""
+DEADLINE_S = 120.0
+STAGES = ["initialize", "learn", "encode", "clean"]
+
+
+def kill_when_it_exists(process, path):
+    """Kill the process, as the system would, as soon as the file is there."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not path.exists():
+        assert process.poll() is None, f"ended before {path.name} was written"
+        assert time.monotonic() < deadline, f"{path.name} was not written in {DEADLINE_S} s"
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
+@pytest.mark.parametrize("stage", ["learn", *(pytest.param(s, marks=pytest.mark.slow) for s in STAGES if s != "learn")])
+def test_a_killed_run_is_resumed_to_the_same_result(simulation, reference, save, tmp_path, stage):
+    _, expected = reference
+    save(simulation)
+    folder = tmp_path / "run"
+    stages = folder / "sorter_output" / "stages" / "group_0"
+    with subprocess.Popen([sys.executable, "-c", RUN, tmp_path / "recording", folder]) as process:
+        kill_when_it_exists(process, stages / f"{stage}.npz")
+    complete = STAGES[: STAGES.index(stage) + 1]
+    written = {name: (stages / f"{name}.npz").stat().st_mtime_ns for name in complete}
+
+    subprocess.run([sys.executable, "-c", RESUME, folder, tmp_path / "resumed"], check=True, timeout=DEADLINE_S)
+
+    assert np.array_equal(si.load(tmp_path / "resumed").to_spike_vector(), expected.to_spike_vector())
+    assert written == {name: (stages / f"{name}.npz").stat().st_mtime_ns for name in complete}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["folder", "zarr"])
+def test_a_cache_that_was_being_written_is_written_anew(simulation, reference, save, tmp_path, mode):
+    _, expected = reference
+    save(simulation)
+    folder = tmp_path / "run"
+    group_folder = folder / "sorter_output" / "stages" / "group_0"
+    run = RUN.replace("folder=", f"cache_preprocessing_mode={mode!r}, folder=")
+    with subprocess.Popen([sys.executable, "-c", run, tmp_path / "recording", folder]) as process:
+        kill_when_it_exists(process, group_folder / ("cache" if mode == "folder" else "cache.zarr"))
+
+    subprocess.run([sys.executable, "-c", RESUME, folder, tmp_path / "resumed"], check=True, timeout=DEADLINE_S)
+
+    assert np.array_equal(si.load(tmp_path / "resumed").to_spike_vector(), expected.to_spike_vector())
+    assert list(group_folder.glob("cache*")) == []
