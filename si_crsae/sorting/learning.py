@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording
-from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from si_crsae.config import CrsaeConfig
@@ -87,8 +86,7 @@ class Learner:
             reports.append(
                 (observations.objective, model.dictionary.num_atoms, num_events, model.regularization.mean())
             )
-            with threadpool_limits(1):  # small problems only: more threads would wait for each other
-                model = self._maximize(model, observations, is_last=is_last)
+            model = self._maximize(model, observations, is_last=is_last)
             logger.info(
                 "round %d: %d events of %d atoms, %d atoms kept",
                 round_index + 1,

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from spikeinterface.core import BaseRecording
 from spikeinterface.core.job_tools import fix_job_kwargs
+from threadpoolctl import threadpool_limits
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.checks import check_recording, find_bad_channels
@@ -81,7 +82,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     """
     check_recording(recording, config)
     resources = Resources.of(config, verbose=verbose)
-    with _log_to(folder / "crsae.log", verbose=verbose), _one_torch_thread():
+    with _log_to(folder / "crsae.log", verbose=verbose), _one_thread_per_tile():
         groups = [recording]
         if "group" in recording.get_property_keys():
             groups = list(cast(dict[Any, BaseRecording], recording.split_by("group")).values())
@@ -149,12 +150,13 @@ def _clean(recording: BaseRecording, code: Code, config: CrsaeConfig) -> Code:
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Let tiles run side by side, each on one thread, rather than one tile on all."""
+def _one_thread_per_tile() -> Iterator[None]:
+    """Let tiles run side by side, each on one thread, rather than one tile on all: its products are small."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(num_threads)
 
