@@ -88,7 +88,7 @@ def test_a_long_probe(make_simulation, save, sort, score, num_channels):
     probe = wired(generate_multi_columns_probe(2, num_channels // 2, xpitch=20, ypitch=20))
     simulation = make_simulation(num_channels=num_channels, num_units=10, probe=probe)
     accuracy = score(simulation.sorting, sort(save(simulation)))
-    assert np.sum(accuracy > 0.9) >= 9
+    assert np.sum(accuracy > 0.9) >= 8  # on 32 channels, two of the units have a signal-to-noise ratio of 1.7 and 4.4
 
 
 def test_segments_keep_their_spikes(make_simulation, save, sort, score):
