@@ -18,6 +18,7 @@ from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correct
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.convert import TemplateWindow
+from si_crsae.sorting.recording import split_groups
 from si_crsae.sorting.preprocessing import MAX_FREQUENCY_FRACTION
 from si_crsae.sorting.recording import plan_tiles
 
@@ -201,7 +202,7 @@ def _motion_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[
         yield f"motion_correction_preset = {config.motion_correction_preset!r} is unknown; choose one of {known}"
     if not recording.has_probe():
         yield "apply_motion_correction = True needs channel locations: attach a probe, or set it to False"
-    elif not all(check_probe_for_drift_correction(group) for group in _groups(recording)):
+    elif not all(check_probe_for_drift_correction(group) for group in split_groups(recording)):
         yield (
             "apply_motion_correction = True needs more than 32 channels, within 60 um across, in every group: set it "
             "to False, or group the channels by shank"
@@ -264,7 +265,7 @@ def _doubtful_geometry(recording: BaseRecording) -> Iterator[str]:
             "recording.set_probe(probe)"
         )
         return
-    for group in _groups(recording):
+    for group in split_groups(recording):
         locations = group.get_channel_locations()
         num_positions = len(np.unique(locations, axis=0))
         if num_positions < len(locations):
@@ -289,12 +290,6 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
             "lie at one extreme value; spikes there are distorted or lost; record at a lower gain, or blank them "
             "(spikeinterface.preprocessing.blank_saturation)"
         )
-
-
-def _groups(recording: BaseRecording) -> list[BaseRecording]:
-    if "group" not in recording.get_property_keys():
-        return [recording]
-    return list(recording.split_by("group", outputs="list"))
 
 
 def _longest_segment(recording: BaseRecording) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from spikeinterface.core import BaseRecording
@@ -21,7 +21,7 @@ from si_crsae.sorting.initialization import find_templates
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning import Learner
 from si_crsae.sorting.preprocessing import cache, drop_cache, preprocess
-from si_crsae.sorting.recording import select_training_windows, with_locations
+from si_crsae.sorting.recording import select_training_windows, split_groups, with_locations
 from si_crsae.sorting.results import write_results
 from si_crsae.sorting.stages import Code, InitialTemplates, LearnedModel, load_or_compute
 
@@ -83,14 +83,11 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     check_recording(recording, config)
     resources = Resources.of(config, verbose=verbose)
     with _log_to(folder / "crsae.log", verbose=verbose), _one_thread_per_tile():
-        groups = [recording]
-        if "group" in recording.get_property_keys():
-            groups = list(cast(dict[Any, BaseRecording], recording.split_by("group")).values())
         results = [
             sort_group(
                 with_locations(group), folder=folder / "stages" / f"group_{index}", config=config, resources=resources
             )
-            for index, group in enumerate(groups)
+            for index, group in enumerate(split_groups(recording))
         ]
         sorting = write_results(recording, results, folder=folder, config=config, job_kwargs=resources.job_kwargs)
         logger.info("%d units, %d spikes", sorting.get_num_units(), sorting.count_total_num_spikes())

@@ -101,3 +101,16 @@ def with_locations(recording: BaseRecording) -> BaseRecording:
     depths = DUMMY_PITCH_UM * np.arange(recording.get_num_channels())
     located.set_dummy_probe_from_locations(np.column_stack([np.zeros_like(depths), depths]))
     return located
+
+
+def split_groups(recording: BaseRecording) -> list[BaseRecording]:
+    """Return the channels of every group (shank, tetrode) as a recording of its own.
+
+    SpikeInterface's ``split_by`` refuses a recording that was already split, as `run_sorter_by_property` does.
+    """
+    groups = recording.get_channel_groups()
+    values = np.unique(groups)
+    if values.size < 2:
+        return [recording]
+    parts = [recording.select_channels(recording.channel_ids[groups == value]) for value in values]
+    return cast(list[BaseRecording], parts)
