@@ -18,9 +18,8 @@ from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correct
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.convert import TemplateWindow
-from si_crsae.sorting.recording import split_groups
 from si_crsae.sorting.preprocessing import MAX_FREQUENCY_FRACTION
-from si_crsae.sorting.recording import plan_tiles
+from si_crsae.sorting.recording import plan_tiles, split_groups
 
 MIN_TEMPLATE_SAMPLES = 8
 MAX_SCANNED_VALUES = 2 * 10**8

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from spikeinterface.core import BaseRecording
@@ -21,9 +21,9 @@ from si_crsae.sorting.initialization import find_templates
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning import Learner
 from si_crsae.sorting.preprocessing import cache, drop_cache, preprocess
-from si_crsae.sorting.recording import select_training_windows, split_groups, with_locations
+from si_crsae.sorting.recording import select_training_windows, sortable_segments, split_groups, with_one_probe
 from si_crsae.sorting.results import write_results
-from si_crsae.sorting.stages import Code, InitialTemplates, LearnedModel, load_or_compute
+from si_crsae.sorting.stages import Code, InitialTemplates, LearnedModel, explain_disk_errors, load_or_compute
 
 logger = logging.getLogger(__name__)
 
@@ -83,13 +83,18 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     check_recording(recording, config)
     resources = Resources.of(config, verbose=verbose)
     with _log_to(folder / "crsae.log", verbose=verbose), _one_thread_per_tile():
+        segments = sortable_segments(recording, config)
+        sortable = cast(BaseRecording, recording.select_segments(segments.tolist()))
         results = [
             sort_group(
-                with_locations(group), folder=folder / "stages" / f"group_{index}", config=config, resources=resources
+                with_one_probe(group), folder=folder / "stages" / f"group_{index}", config=config, resources=resources
             )
-            for index, group in enumerate(split_groups(recording))
+            for index, group in enumerate(split_groups(sortable))
         ]
-        sorting = write_results(recording, results, folder=folder, config=config, job_kwargs=resources.job_kwargs)
+        with explain_disk_errors("the results"):
+            sorting = write_results(
+                sortable, results, segments=segments, folder=folder, config=config, job_kwargs=resources.job_kwargs
+            )
         logger.info("%d units, %d spikes", sorting.get_num_units(), sorting.count_total_num_spikes())
 
 

@@ -12,9 +12,13 @@ from jaxtyping import Float
 from spikeinterface.core import BaseRecording, append_recordings
 from torch import Tensor
 
+from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.convert import TemplateWindow
+
 TILE_S = 1.0
 TRAINING_WINDOW_S = 5.0
 DUMMY_PITCH_UM = 20.0
+MIN_FILTER_SAMPLES = 32
 
 Result = TypeVar("Result")
 
@@ -54,7 +58,7 @@ def read_tile(recording: BaseRecording, tile: Tile, margin: int) -> Float[Tensor
     start, end = max(tile.start - margin, 0), min(tile.end + margin, num_samples)
     traces = recording.get_traces(segment_index=tile.segment_index, start_frame=start, end_frame=end)
     padding = (start - (tile.start - margin), tile.end + margin - end)
-    tensor = torch.from_numpy(np.ascontiguousarray(traces.T, dtype="float32"))
+    tensor = torch.from_numpy(np.array(traces.T, dtype="float32", order="C"))
     return torch.nn.functional.pad(tensor, padding)
 
 
@@ -93,14 +97,34 @@ def select_training_windows(recording: BaseRecording, duration_s: float) -> Base
     return append_recordings(windows)
 
 
-def with_locations(recording: BaseRecording) -> BaseRecording:
-    """Return the recording itself, or with a line of contacts if it has no locations."""
-    if recording.has_probe() or "location" in recording.get_property_keys():
+def with_one_probe(recording: BaseRecording) -> BaseRecording:
+    """Return the recording with all its contacts on one probe, which SpikeInterface's components ask for.
+
+    Without locations the contacts are put on a line.
+    """
+    if recording.has_probe() and len(recording.get_probes()) == 1:
         return recording
+    if recording.has_probe() or "location" in recording.get_property_keys():
+        locations = recording.get_channel_locations()
+    else:
+        depths = DUMMY_PITCH_UM * np.arange(recording.get_num_channels())
+        locations = np.column_stack([np.zeros_like(depths), depths])
     located = cast(BaseRecording, recording.clone())
-    depths = DUMMY_PITCH_UM * np.arange(recording.get_num_channels())
-    located.set_dummy_probe_from_locations(np.column_stack([np.zeros_like(depths), depths]))
+    located.set_dummy_probe_from_locations(locations)
     return located
+
+
+def sortable_segments(recording: BaseRecording, config: CrsaeConfig) -> np.ndarray:
+    """Return the indices of the segments that are longer than a template and what the filters need at their ends."""
+    shortest = max(TemplateWindow.of(recording, config).width, MIN_FILTER_SAMPLES)
+    lengths = np.array([recording.get_num_samples(segment) for segment in range(recording.get_num_segments())])
+    return np.flatnonzero(lengths > shortest)
+
+
+def channel_groups(recording: BaseRecording) -> np.ndarray:
+    """Return the group of every channel; one group for all where SpikeInterface knows none."""
+    groups = recording.get_channel_groups()
+    return np.zeros(recording.get_num_channels(), "int64") if groups is None else groups
 
 
 def split_groups(recording: BaseRecording) -> list[BaseRecording]:
@@ -108,7 +132,7 @@ def split_groups(recording: BaseRecording) -> list[BaseRecording]:
 
     SpikeInterface's ``split_by`` refuses a recording that was already split, as `run_sorter_by_property` does.
     """
-    groups = recording.get_channel_groups()
+    groups = channel_groups(recording)
     values = np.unique(groups)
     if values.size < 2:
         return [recording]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from spikeinterface.core import (
     BaseRecording,
     BaseSorting,
@@ -21,6 +21,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.inventory import GroupResult, Inventory, collect_units
 from si_crsae.sorting.preprocessing import bandpass, estimate_noise_levels
+from si_crsae.sorting.recording import channel_groups, with_one_probe
 
 REFRACTORY_PERIOD_MS = 1.5
 MAX_TEMPLATE_SPIKES = 200
@@ -33,6 +34,7 @@ def write_results(
     recording: BaseRecording,
     groups: list[GroupResult],
     *,
+    segments: Int[np.ndarray, " segment"],
     folder: Path,
     config: CrsaeConfig,
     job_kwargs: dict[str, Any],
@@ -42,8 +44,10 @@ def write_results(
     Parameters
     ----------
     recording : BaseRecording
-        Raw, all groups.
+        Raw, all groups, of the segments that were sorted.
     groups : list of GroupResult
+    segments : ndarray of int64, shape (segment,)
+        Which segments those are in the recording that the user gave.
     folder : Path
         The run's ``sorter_output``.
     config : CrsaeConfig
@@ -59,8 +63,10 @@ def write_results(
     filtered = bandpass(recording, config)
     noise_levels = estimate_noise_levels(filtered, config)
     templates = measure_templates(filtered, units, config, job_kwargs=job_kwargs)
+    properties = unit_properties(recording, units, templates, noise_levels)
+    units.spikes["segment_index"] = segments[units.spikes["segment_index"]]
     sorting = NumpySorting(units.spikes, recording.sampling_frequency, np.arange(units.num_units, dtype="int64"))
-    for name, values in unit_properties(recording, units, templates, noise_levels).items():
+    for name, values in properties.items():
         sorting.set_property(name, values)
     if units.num_units == 0:
         warnings.warn(
@@ -101,7 +107,7 @@ def measure_templates(
             return_in_uV=in_uV,
             **job_kwargs,
         )
-    probe: Any = filtered.get_probe() if filtered.has_probe() else None
+    probe: Any = with_one_probe(filtered).get_probe() if filtered.has_probe() else None
     return Templates(
         templates_array=np.where(occupied[:, None, :], averages, 0),
         sampling_frequency=filtered.sampling_frequency,
@@ -145,7 +151,7 @@ def unit_properties(
     num_spikes = np.bincount(unit_index, minlength=count)
     return {
         "main_channel_id": recording.channel_ids[units.main_channel],
-        "group": recording.get_channel_groups()[units.main_channel],
+        "group": channel_groups(recording)[units.main_channel],
         "snr": peaks / (noise_levels * scaling)[units.main_channel],
         "firing_rate": num_spikes / recording.get_total_duration(),
         "num_spikes": num_spikes,

@@ -1,6 +1,7 @@
 """What each stage of a sorting leaves on disk, and how an interrupted run finds it again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -125,15 +126,22 @@ def load_or_compute(path: Path, result_type: type[Result], compute: Callable[[],
             return result_type(**saved)
     result = compute()
     unfinished = path.with_suffix(".part.npz")
-    try:
+    with explain_disk_errors(f"the stage {path.stem!r}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(unfinished, **{field.name: getattr(result, field.name) for field in fields(result)})
         unfinished.replace(path)
+    return result
+
+
+@contextmanager
+def explain_disk_errors(what: str) -> Iterator[None]:
+    """Say of an `OSError` what could not be saved and how to go on; what was saved before stays."""
+    try:
+        yield
     except OSError as error:
         raise OSError(
             error.errno,
-            f"could not save the stage {path.stem!r} ({error.strerror}): free some disk space or rights, then call "
+            f"could not save {what} ({error.strerror}): free some disk space or rights, then call "
             "si_crsae.resume_sorter(folder) to go on from the last complete stage",
-            str(path),
+            error.filename,
         ) from error
-    return result
