@@ -18,6 +18,7 @@ from si_crsae.sorting.convert import TemplateWindow
 TILE_S = 1.0
 TRAINING_WINDOW_S = 5.0
 DUMMY_PITCH_UM = 20.0
+NUDGE_UM = 1e-3
 MIN_FILTER_SAMPLES = 32
 
 Result = TypeVar("Result")
@@ -106,6 +107,8 @@ def with_one_probe(recording: BaseRecording) -> BaseRecording:
         return recording
     if recording.has_probe() or "location" in recording.get_property_keys():
         locations = recording.get_channel_locations()
+        if len(np.unique(locations, axis=0)) < len(locations):  # a probe refuses contacts at one place
+            locations = locations + NUDGE_UM * np.arange(len(locations))[:, None]
     else:
         depths = DUMMY_PITCH_UM * np.arange(recording.get_num_channels())
         locations = np.column_stack([np.zeros_like(depths), depths])
