@@ -32,6 +32,7 @@ CASE = "collisions16"
 STRETCH_MS = 8.0
 SPACING = 14.0
 TEMPLATE_HEIGHT = 0.6
+TITLE = {"fontsize": "medium"}
 COLUMNS = ["matched_unit", "snr", "num_spikes", "num_overlapping", "accuracy", "recall", "precision"]
 
 
@@ -159,10 +160,12 @@ def _draw_templates(figure: Any, locations: np.ndarray, units: Inventory, refere
             color=unit_color(unit),
             scale=TEMPLATE_HEIGHT * np.ptp(templates[unit]),
             title=f"unit {unit}",
-            reference=references[unit],
+            reference=references[unit] if references[unit].any() else None,
         )
         axes.label_outer()
-    figure.suptitle("learned templates (colored), means of the true spikes (dotted); whitened, each to its own scale")
+    figure.suptitle(
+        "learned templates (colored), means of the true spikes (dotted); whitened, each to its own scale", **TITLE
+    )
 
 
 def _draw_stretch(figure: Any, decomposition: Decomposition) -> None:
@@ -171,7 +174,7 @@ def _draw_stretch(figure: Any, decomposition: Decomposition) -> None:
     for axes in panels:
         axes.label_outer()
     start_s = decomposition.start_s
-    figure.suptitle(f"{STRETCH_MS:g} ms from {start_s:.3f} s on: traces = templates * spike trains + noise")
+    figure.suptitle(f"{STRETCH_MS:g} ms from {start_s:.3f} s on: traces = templates * spike trains + noise", **TITLE)
 
 
 if __name__ == "__main__":

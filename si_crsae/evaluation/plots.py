@@ -10,10 +10,10 @@ from si_crsae.evaluation.decomposition import Decomposition
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Twelve colors of similar lightness, neighbors far apart in hue; repeated where there are more units.
+# Similar lightness, neighbors far apart in hue; repeated where there are more units.
 UNIT_COLORS = (
     "#4269d0", "#e8871e", "#2a9d6f", "#c8377a", "#8a5bd1", "#7a6a14",
-    "#1f9bb5", "#d1495b", "#5b8c2a", "#a0522d", "#d36bc6", "#44607a",
+    "#1f9bb5", "#d1495b", "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#b39b00", "#3a3ea8", "#00806b", "#8f2d56",
 )  # fmt: skip
 TRACE_COLOR = "#333333"
 REFERENCE_COLOR = "#000000"

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from spikeinterface.core import BaseRecording, NumpySorting
 from spikeinterface.core.base import minimum_spike_dtype
 from spikeinterface.core.generate import InjectTemplatesRecording
+from spikeinterface.core.numpyextractors import SpikeVectorSortingSegment
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.encoder import Encoder
@@ -31,8 +32,11 @@ def residual_recording(
     spikes["sample_index"] = observations.sample_index
     spikes["unit_index"] = observations.atom_index
     spikes["segment_index"] = observations.segment_index
+    sorting = NumpySorting(spikes, recording.sampling_frequency, np.arange(dictionary.num_atoms))
+    for segment_index in range(sorting.get_num_segments(), recording.get_num_segments()):  # the last ones may be empty
+        sorting.add_sorting_segment(SpikeVectorSortingSegment(spikes, segment_index, sorting.unit_ids))
     return InjectTemplatesRecording(
-        NumpySorting(spikes, recording.sampling_frequency, np.arange(dictionary.num_atoms)),
+        sorting,
         dictionary.atoms.numpy().transpose(0, 2, 1),
         nbefore=dictionary.num_before,
         amplitude_factor=(-observations.amplitude).tolist(),

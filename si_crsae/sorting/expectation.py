@@ -127,19 +127,19 @@ class EncodedTile:
     events: SparseEvents
 
 
-def encode_tile(recording: BaseRecording, tile: Tile, encoder: Encoder) -> EncodedTile:
-    """Return a tile's events and what they were found in."""
+def encode_tile(recording: BaseRecording, tile: Tile, encoder: Encoder, *, device: torch.device) -> EncodedTile:
+    """Return a tile's events and what they were found in; filters and correlations are computed on the device."""
     dictionary = encoder.dictionary
     traces = read_tile(recording, tile, margin_of(encoder))
-    filtered = filter_with_basis(traces, dictionary.basis)
-    correlation = correlate_filtered(filtered, dictionary.weights).cpu().numpy()
+    filtered = filter_with_basis(traces.to(device), dictionary.basis.to(device))
+    correlation = correlate_filtered(filtered, dictionary.weights.to(device)).cpu().numpy()
     return EncodedTile(
         traces=traces, filtered=filtered.cpu().numpy(), correlation=correlation, events=encoder.encode(correlation)
     )
 
 
 def encode_recording(
-    recording: BaseRecording, encoder: Encoder, *, num_threads: int, progress: bool = False
+    recording: BaseRecording, encoder: Encoder, *, num_threads: int, device: torch.device, progress: bool = False
 ) -> list[SparseEvents]:
     """Return the events of every segment of a recording, streamed tile by tile.
 
@@ -148,7 +148,7 @@ def encode_recording(
     offset = encoder.dictionary.num_before - margin_of(encoder)
 
     def encode(tile: Tile) -> SparseEvents:
-        events = encode_tile(recording, tile, encoder).events
+        events = encode_tile(recording, tile, encoder, device=device).events
         return events.shifted(tile.start + offset).between(tile.start, tile.end)
 
     tiles = plan_tiles(recording)
@@ -160,7 +160,12 @@ def encode_recording(
 
 
 def observe(
-    recording: BaseRecording, encoder: Encoder, *, channels: Int[np.ndarray, "atom local"], num_threads: int
+    recording: BaseRecording,
+    encoder: Encoder,
+    *,
+    channels: Int[np.ndarray, "atom local"],
+    num_threads: int,
+    device: torch.device,
 ) -> Observations:
     """Encode a recording and return the events with their clean waveforms.
 
@@ -172,11 +177,14 @@ def observe(
     channels : ndarray of int64, shape (atom, local)
         Where to look at the events of each atom; -1 for nowhere.
     num_threads : int
+    device : torch.device
     """
     lags = component_lags(encoder.dictionary.basis).numpy()
 
     def observe_one(tile: Tile) -> Observations:
-        return observe_tile(encode_tile(recording, tile, encoder), tile, encoder, channels=channels, lags=lags)
+        return observe_tile(
+            encode_tile(recording, tile, encoder, device=device), tile, encoder, channels=channels, lags=lags
+        )
 
     parts = list(map_tiles(observe_one, plan_tiles(recording), num_threads))
     joined = {

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from spikeinterface.core import BaseRecording, estimate_templates, get_channel_distances
+from sklearn.decomposition import TruncatedSVD
+from spikeinterface.core import BaseRecording, estimate_templates, get_channel_distances, ms_to_samples
 from spikeinterface.core.base import minimum_spike_dtype
 from spikeinterface.sortingcomponents.clustering.main import clustering_methods, find_clusters_from_peaks
 from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 from spikeinterface.sortingcomponents.peak_selection import select_peaks
-from spikeinterface.sortingcomponents.tools import get_prototype_and_waveforms_from_peaks
+from spikeinterface.sortingcomponents.tools import (
+    extract_waveform_at_max_channel,
+    get_prototype_and_waveforms_from_peaks,
+)
 from torch import Tensor
 
 from si_crsae.config import CrsaeConfig
@@ -130,6 +134,13 @@ def _cluster(
     parameters["seed"] = config.seed
     parameters["noise_levels"] = np.ones(recording.get_num_channels(), "float32")
     parameters["verbose"] = False
+    # its standard deviation is not robust: a few wrong peaks would cost a unit of 50 noise deviations
+    parameters["clean_templates"]["mean_sd_ratio_threshold"] = np.inf
+    parameters["peaks_svd"]["svd_model"] = _fit_svd(
+        recording, peaks, parameters["peaks_svd"], config, job_kwargs=job_kwargs
+    )
+    if parameters["peaks_svd"]["svd_model"] is None:
+        return np.full(peaks.size, -1)
     parameters["merge_from_templates"] = None
     parameters["split"]["split_radius_um"] = 60.0
     parameters["split"]["method_kwargs"]["n_pca_features"] = 5
@@ -140,6 +151,31 @@ def _cluster(
     # channels with few peaks come back as a cluster of whatever size
     sizes = np.bincount(labels[labels >= 0], minlength=1)
     return np.where((labels >= 0) & (sizes[labels] >= min_cluster_size(recording)), labels, -1)
+
+
+def _fit_svd(
+    recording: BaseRecording,
+    peaks: np.ndarray,
+    parameters: dict[str, Any],
+    config: CrsaeConfig,
+    *,
+    job_kwargs: dict[str, Any],
+) -> TruncatedSVD | None:
+    """Return the components of the waveforms whose peak is their extremum, None if there are too few.
+
+    SpikeInterface fits them in the same way, but fails where there is none.
+    """
+    window = {name: parameters[name] for name in ("ms_before", "ms_after")}
+    margin = tuple(ms_to_samples(duration_ms, recording.sampling_frequency) for duration_ms in window.values())
+    few_peaks = select_peaks(
+        peaks, recording=recording, method="uniform", n_peaks=NUM_PROTOTYPE_PEAKS, margin=margin, seed=config.seed
+    )
+    extracted = extract_waveform_at_max_channel(recording, few_peaks, **window, job_kwargs=job_kwargs)
+    waveforms = np.asarray(extracted)[:, :, 0]
+    aligned = waveforms[np.abs(waveforms).argmax(axis=1) == margin[0]]
+    if len(aligned) < min_cluster_size(recording):
+        return None
+    return TruncatedSVD(n_components=parameters["n_components"], random_state=config.seed).fit(aligned)
 
 
 def _median_waveforms(

@@ -14,6 +14,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.filtering import component_lags
 from si_crsae.core.sparsity import centered_prior, update_regularization
 from si_crsae.sorting.births import explained_by_others, find_missed_templates
+from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.convert import TemplateWindow, local_channels
 from si_crsae.sorting.expectation import Model, Observations, make_encoder, observe
 from si_crsae.sorting.initialization import temporal_basis
@@ -63,6 +64,7 @@ class Learner:
         self.recording = recording
         self.config = config
         self.num_threads = num_threads
+        self.device = resolve_device(config.device)
         self.job_kwargs = {**job_kwargs, "progress_bar": False}  # one bar for all rounds
         self.sampling_frequency = recording.sampling_frequency
         self.num_before = TemplateWindow.of(recording, config).num_before
@@ -106,7 +108,13 @@ class Learner:
     def _observe(self, model: Model) -> Observations:
         encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency)
         main_channels = model.dictionary.weights.norm(dim=2).argmax(dim=1).numpy()
-        observations = observe(self.recording, encoder, channels=self.near[main_channels], num_threads=self.num_threads)
+        observations = observe(
+            self.recording,
+            encoder,
+            channels=self.near[main_channels],
+            num_threads=self.num_threads,
+            device=self.device,
+        )
         self.noise_features = observations.noise_features
         return observations
 

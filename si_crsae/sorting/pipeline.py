@@ -14,7 +14,7 @@ from spikeinterface.core.job_tools import fix_job_kwargs
 from threadpoolctl import threadpool_limits
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.checks import check_recording, find_bad_channels
+from si_crsae.sorting.checks import find_bad_channels, resolve_device
 from si_crsae.sorting.cleaning import clean_code
 from si_crsae.sorting.expectation import encode_recording, make_encoder
 from si_crsae.sorting.initialization import find_templates
@@ -80,7 +80,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     OSError
         If a result cannot be saved.
     """
-    check_recording(recording, config)
+    resolve_device(config.device)  # a run may be resumed on another machine
     resources = Resources.of(config, verbose=verbose)
     with _log_to(folder / "crsae.log", verbose=verbose), _one_thread_per_tile():
         segments = sortable_segments(recording, config)
@@ -141,7 +141,13 @@ def _learn(training: BaseRecording, folder: Path, config: CrsaeConfig, resources
 
 def _encode(recording: BaseRecording, learned: LearnedModel, config: CrsaeConfig, resources: Resources) -> Code:
     encoder = make_encoder(learned.model, config, sampling_frequency=recording.sampling_frequency)
-    segments = encode_recording(recording, encoder, num_threads=resources.num_threads, progress=resources.verbose)
+    segments = encode_recording(
+        recording,
+        encoder,
+        num_threads=resources.num_threads,
+        device=resolve_device(config.device),
+        progress=resources.verbose,
+    )
     return Code.of(segments)
 
 

@@ -106,4 +106,5 @@ def cache(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kw
 
 def drop_cache(folder: Path) -> None:
     """Remove the folder of a cached recording, if there is one."""
-    shutil.rmtree(folder, ignore_errors=True)
+    for path in (folder, folder.with_suffix(".zarr")):  # SpikeInterface adds the suffix
+        shutil.rmtree(path, ignore_errors=True)

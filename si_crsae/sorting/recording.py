@@ -105,7 +105,7 @@ def with_one_probe(recording: BaseRecording) -> BaseRecording:
     """
     if recording.has_probe() and len(recording.get_probes()) == 1:
         return recording
-    if recording.has_probe() or "location" in recording.get_property_keys():
+    if recording.has_probe():
         locations = recording.get_channel_locations()
         if len(np.unique(locations, axis=0)) < len(locations):  # a probe refuses contacts at one place
             locations = locations + NUDGE_UM * np.arange(len(locations))[:, None]
@@ -121,7 +121,7 @@ def sortable_segments(recording: BaseRecording, config: CrsaeConfig) -> np.ndarr
     """Return the indices of the segments that are longer than a template and what the filters need at their ends."""
     shortest = max(TemplateWindow.of(recording, config).width, MIN_FILTER_SAMPLES)
     lengths = np.array([recording.get_num_samples(segment) for segment in range(recording.get_num_segments())])
-    return np.flatnonzero(lengths > shortest)
+    return np.flatnonzero(lengths >= shortest)
 
 
 def channel_groups(recording: BaseRecording) -> np.ndarray:

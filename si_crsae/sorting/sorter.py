@@ -69,7 +69,7 @@ class CrsaeSorter(BaseSorter):
         from si_crsae.sorting.checks import check_recording
 
         config = validate_parameters(params)
-        check_recording(recording, config)
+        check_recording(recording, config, folder=output_folder)
         return config.model_dump(mode="json")
 
     @classmethod
