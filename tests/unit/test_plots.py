@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from si_crsae.evaluation.decomposition import Decomposition
-from si_crsae.evaluation.plots import contact_pitch, plot_decomposition, plot_template, plot_traces, unit_color
+from si_crsae.evaluation.plots import (
+    UNIT_COLORS,
+    contact_pitch,
+    plot_decomposition,
+    plot_template,
+    plot_traces,
+    unit_color,
+)
 
 matplotlib_figure = pytest.importorskip("matplotlib.figure")
 
@@ -65,5 +72,5 @@ def test_a_decomposition_shows_traces_spikes_by_unit_and_residual(figure):
 
 
 def test_colors_repeat_where_there_are_more_units_than_colors():
-    assert unit_color(0) == unit_color(12)
-    assert len({unit_color(unit) for unit in range(12)}) == 12
+    assert unit_color(0) == unit_color(len(UNIT_COLORS))
+    assert len({unit_color(unit) for unit in range(100)}) == len(UNIT_COLORS)
