@@ -1,9 +1,12 @@
 import importlib.metadata
 import inspect
+import os
 
 from sphinx.util.docutils import SphinxDirective
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.core import encoder
+from si_crsae.sorting import expectation, structure, units
 
 project = "si_crsae"
 author = "si_crsae contributors"
@@ -18,8 +21,16 @@ html_theme = "pydata_sphinx_theme"
 html_title = "si_crsae"
 html_theme_options = {"navigation_with_keys": False}
 
-myst_enable_extensions = ["colon_fence", "dollarmath"]
-nb_execution_mode = "cache"
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
+# Constants are quoted from the code, as {{ module.NAME }}, so that a text cannot disagree with it.
+myst_substitutions = {
+    module.__name__.rpartition(".")[2]: {
+        name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, int | float | tuple)
+    }
+    for module in (encoder, expectation, structure, units)
+}
+# Notebooks are run by the tests; SI_CRSAE_DOCS_EXECUTE=cache shows their outputs too.
+nb_execution_mode = os.environ.get("SI_CRSAE_DOCS_EXECUTE", "off")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 
