@@ -17,7 +17,10 @@ def folder_of_two_tetrodes(tmp_path_factory):
         si.generate_ground_truth_recording(durations=[10.0], num_channels=4, num_units=3, seed=seed)[0]
         for seed in (0, 1)
     ]
-    renamed = [part.rename_channels([f"{group}{channel}" for channel in range(4)]) for group, part in zip("ab", parts, strict=True)]
+    renamed = [
+        part.rename_channels([f"{group}{channel}" for channel in range(4)])
+        for group, part in zip("ab", parts, strict=True)
+    ]
     recording = si.aggregate_channels(renamed)
     recording.set_property("group", [0] * 4 + [1] * 4)
     folder = tmp_path_factory.mktemp("how_to") / "recording"
