@@ -5,6 +5,9 @@ import pytest
 import spikeinterface as si
 from probeinterface import ProbeGroup, generate_linear_probe, generate_multi_columns_probe
 from spikeinterface.preprocessing import bandpass_filter
+from spikeinterface.sorters import run_sorter
+
+from si_crsae.sorting.folder import load_units
 
 GOOD = 0.95
 
@@ -96,6 +99,16 @@ def test_segments_keep_their_spikes(make_simulation, save, sort, score):
     sorting = sort(save(simulation))
     assert score(simulation.sorting, sorting).min() > GOOD
     assert np.unique(sorting.to_spike_vector()["segment_index"]).tolist() == [0, 1]
+
+
+def test_a_unit_seen_by_two_groups_is_kept_apart_in_them(simulation, save, tmp_path):
+    recording = save(simulation)
+    recording.set_property("group", [0, 1, 0, 1])
+    run_sorter("crsae", recording, folder=tmp_path / "crsae")
+    units = load_units(tmp_path / "crsae")
+    assert units.num_units > simulation.sorting.get_num_units()
+    for occupied in units.atoms.any(axis=2):
+        assert np.unique(recording.get_channel_groups()[occupied]).size == 1
 
 
 def test_no_unit_spans_two_groups(simulation, make_simulation, save, sort, score):
