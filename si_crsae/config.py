@@ -30,7 +30,7 @@ class CrsaeConfig(BaseModel):
     freq_max: Positive = 7000.0
     """High cut of the band-pass filter (Hz), itself cut to 0.45 of the sampling frequency; lower to remove hiss."""
     common_reference: Literal["auto", "yes", "no"] = "auto"
-    """Subtract the median of all channels; auto: from 32 channels on."""
+    """Subtract the median of all channels; auto: from 128 channels on, where it does not follow single spikes."""
     whitening_radius_um: Positive = 100.0
     """Channels whitened together (um); raise for noise shared over long distances, lower to whiten faster."""
     apply_motion_correction: bool = False

@@ -36,7 +36,7 @@ def _take_out_others(features, own, shift, channels, events, weights, lags):
 
 
 def clean_features(
-    filtered: Float[np.ndarray, "channel shift component"],
+    filtered: Float[np.ndarray, "channel component shift"],
     *,
     events: SparseEvents,
     own: Int[np.ndarray, " row"],
@@ -49,7 +49,7 @@ def clean_features(
 
     Parameters
     ----------
-    filtered : ndarray, shape (channel, shift, component)
+    filtered : ndarray, shape (channel, component, shift)
         What `filter_with_basis` returns.
     events : SparseEvents
         Everything found in the traces; `sample_index` is the shift.
@@ -68,7 +68,7 @@ def clean_features(
     -------
     ndarray of float32, shape (row, local, component)
     """
-    features = filtered[channels, shift[:, None]]
+    features = filtered[channels, :, shift[:, None]]
     features[channels < 0] = 0
     located = (events.atom_index, events.sample_index, events.amplitude)
     _take_out_others(features, own, shift, channels, located, weights, lags)

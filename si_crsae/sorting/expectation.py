@@ -115,14 +115,14 @@ class EncodedTile:
     Parameters
     ----------
     traces : Tensor, shape (channel, sample)
-    filtered : ndarray of float32, shape (channel, shift, component)
+    filtered : ndarray of float32, shape (channel, component, shift)
     correlation : ndarray of float32, shape (atom, shift)
     events : SparseEvents
         All of them, margins included; `sample_index` holds shifts.
     """
 
     traces: Float[torch.Tensor, "channel sample"]
-    filtered: Float[np.ndarray, "channel shift component"]
+    filtered: Float[np.ndarray, "channel component shift"]
     correlation: Float[np.ndarray, "atom shift"]
     events: SparseEvents
 

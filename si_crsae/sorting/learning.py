@@ -88,7 +88,7 @@ class Learner:
             reports.append(
                 (observations.objective, model.dictionary.num_atoms, num_events, model.regularization.mean())
             )
-            model = self._maximize(model, observations, is_last=is_last)
+            model = self._maximize(model, observations, is_first=round_index == 0, is_last=is_last)
             logger.info(
                 "round %d: %d events of %d atoms, %d atoms kept",
                 round_index + 1,
@@ -118,14 +118,18 @@ class Learner:
         self.noise_features = observations.noise_features
         return observations
 
-    def _maximize(self, model: Model, observations: Observations, *, is_last: bool) -> Model | None:
-        """Return the model after the M-step and the changes of structure; the last round neither splits nor adds."""
+    def _maximize(self, model: Model, observations: Observations, *, is_first: bool, is_last: bool) -> Model | None:
+        """Return the model after the M-step and the changes of structure.
+
+        What the clustering missed shows in the first residual; later ones gave only false units. The last round
+        neither splits nor adds.
+        """
         units = collect_units(model.dictionary, observations, self.near)
         if self.config.split_units and not is_last:
             units = split_units(units, self.geometry, self.config)
         units = merge_units(units, self.geometry, self.config, sampling_frequency=self.sampling_frequency)
         units = self._prune(units)
-        if self.config.find_missed_units and not is_last:
+        if self.config.find_missed_units and is_first and not is_last:
             missed = find_missed_templates(
                 self.recording, model.dictionary, observations, self.config, job_kwargs=self.job_kwargs
             )

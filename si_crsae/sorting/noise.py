@@ -1,5 +1,7 @@
 """Noise as the atoms see it."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -12,6 +14,7 @@ from si_crsae.sorting.recording import plan_tiles, read_tile
 
 NUM_ROWS = 4000
 NUM_TILES = 40
+MAX_ROW_DISTANCE = 30  # samples; filtering is what costs
 MAD_TO_SD = 1.4826
 
 
@@ -34,12 +37,15 @@ def noise_of_atoms(
 def sample_noise(
     recording: BaseRecording, basis: Float[Tensor, "component width"]
 ) -> Float[np.ndarray, "row channel component"]:
-    """Return the traces on the temporal basis at evenly spread times, spikes and all."""
+    """Return the traces on the temporal basis at times spread over the recording, spikes and all."""
     tiles = plan_tiles(recording)
     chosen = [tiles[index] for index in np.linspace(0, len(tiles) - 1, min(len(tiles), NUM_TILES)).astype(int)]
+    rows_per_tile = NUM_ROWS // len(chosen)
     rows = []
     for tile in chosen:
-        filtered = filter_with_basis(read_tile(recording, tile, basis.shape[1]), basis)
-        times = torch.linspace(0, filtered.shape[1] - 1, NUM_ROWS // len(chosen)).long()
-        rows.append(filtered[:, times].transpose(0, 1).numpy())
+        length = min(tile.end - tile.start, MAX_ROW_DISTANCE * rows_per_tile)
+        start = replace(tile, end=tile.start + length)
+        filtered = filter_with_basis(read_tile(recording, start, basis.shape[1]), basis)
+        times = torch.linspace(0, filtered.shape[2] - 1, rows_per_tile).long()
+        rows.append(filtered[:, :, times].permute(2, 0, 1).numpy())
     return np.concatenate(rows)

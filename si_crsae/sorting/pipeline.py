@@ -37,7 +37,7 @@ class Resources:
     job_kwargs : dict
         SpikeInterface's, complete.
     num_threads : int
-        Tiles worked on at once.
+        Tiles worked on at once: ``n_jobs``, or as many threads as torch would take for itself where that is 1.
     verbose : bool
         Show progress bars.
     """
@@ -54,7 +54,17 @@ class Resources:
         """
         job_kwargs = fix_job_kwargs({"pool_engine": "thread", "chunk_duration": "1s", **config.job_kwargs})
         job_kwargs["progress_bar"] = verbose
-        return cls(job_kwargs=job_kwargs, num_threads=int(job_kwargs["n_jobs"] or 1), verbose=verbose)
+        num_jobs = int(job_kwargs["n_jobs"])
+        return cls(
+            job_kwargs=job_kwargs,
+            num_threads=num_jobs if num_jobs > 1 else torch.get_num_threads(),
+            verbose=verbose,
+        )
+
+    @property
+    def filter_kwargs(self) -> dict[str, Any]:
+        """SpikeInterface's job_kwargs where every chunk is filtered; for less, its threads cost more than they save."""
+        return {**self.job_kwargs, "n_jobs": self.num_threads}
 
 
 def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, verbose: bool) -> None:
@@ -93,7 +103,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
         ]
         with explain_disk_errors("the results"):
             sorting = write_results(
-                sortable, results, segments=segments, folder=folder, config=config, job_kwargs=resources.job_kwargs
+                sortable, results, segments=segments, folder=folder, config=config, job_kwargs=resources.filter_kwargs
             )
         logger.info("%d units, %d spikes", sorting.get_num_units(), sorting.count_total_num_spikes())
 
@@ -109,9 +119,9 @@ def sort_group(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, r
     if not usable.any():
         return GroupResult(recording=recording, learned=None, code=None)
     recording = recording.select_channels(recording.channel_ids[usable])
-    whitened = preprocess(recording, config, folder=folder)
+    whitened = preprocess(recording, config, folder=folder, job_kwargs=resources.filter_kwargs)
     training = select_training_windows(whitened, config.learning_duration_s)
-    cached = cache(training, config, folder=folder / "cache", job_kwargs=resources.job_kwargs)
+    cached = cache(training, config, folder=folder / "cache", job_kwargs=resources.filter_kwargs)
     learned = load_or_compute(folder / "learn.npz", LearnedModel, lambda: _learn(cached, folder, config, resources))
     code = None
     if learned.scales.size:

@@ -12,14 +12,17 @@ from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
 from si_crsae.config import CrsaeConfig
 
-MIN_CHANNELS_FOR_REFERENCE = 32
+# The median of few channels follows the spikes on them: two at once no longer add up, and each explains less of them.
+MIN_CHANNELS_FOR_REFERENCE = 128
 MAX_FREQUENCY_FRACTION = 0.45
 CHUNK_SIZES = ("chunk_size", "chunk_memory", "total_memory", "chunk_duration")
 
 logger = logging.getLogger(__name__)
 
 
-def preprocess(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -> BaseRecording:
+def preprocess(
+    recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kwargs: dict[str, Any]
+) -> BaseRecording:
     """Return the recording filtered, referenced, whitened and scaled to unit noise; nothing is computed yet.
 
     Parameters
@@ -29,6 +32,8 @@ def preprocess(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -
     config : CrsaeConfig
     folder : Path
         Where the estimated motion is saved, if motion correction is asked for.
+    job_kwargs : dict
+        SpikeInterface's, complete.
 
     Returns
     -------
@@ -42,18 +47,18 @@ def preprocess(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -
         recording = _whiten(recording, config)
     else:
         recording = cast(BaseRecording, recording.astype("float32"))
-    noise_levels = estimate_noise_levels(recording, config)
+    noise_levels = estimate_noise_levels(recording, config, job_kwargs=job_kwargs)
     return cast(BaseRecording, scale(recording, gain=1.0 / noise_levels, dtype="float32"))
 
 
-def estimate_noise_levels(recording: BaseRecording, config: CrsaeConfig) -> np.ndarray:
+def estimate_noise_levels(recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any]) -> np.ndarray:
     """Return the noise of every channel in the units of the traces; 1 for a channel that is constant."""
     noise_levels = get_noise_levels(
         recording,
         return_in_uV=False,
         force_recompute=True,
         random_slices_kwargs={"seed": config.seed},
-        progress_bar=False,
+        **{**job_kwargs, "progress_bar": False},
     )
     return np.where(noise_levels > 0, noise_levels, 1.0)
 

@@ -66,13 +66,14 @@ def read_tile(recording: BaseRecording, tile: Tile, margin: int) -> Float[Tensor
 def map_tiles(function: Callable[[Tile], Result], tiles: Iterable[Tile], num_threads: int) -> Iterator[Result]:
     """Yield the function of every tile, in order, a few tiles ahead in each thread.
 
-    Threads share the traces without copies, and no more results wait than there are threads to make them.
+    Threads share the traces without copies, and no more results wait than there are threads to make them. Each computes
+    on itself alone: the number of threads of a product is a setting of the thread that asks for it.
     """
     if num_threads == 1:
         yield from map(function, tiles)
         return
     remaining = iter(tiles)
-    with ThreadPoolExecutor(num_threads) as pool:
+    with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting = [pool.submit(function, tile) for tile in islice(remaining, 2 * num_threads)]
         while waiting:
             yield waiting.pop(0).result()

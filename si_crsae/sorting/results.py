@@ -25,6 +25,7 @@ from si_crsae.sorting.recording import channel_groups, with_one_probe
 
 REFRACTORY_PERIOD_MS = 1.5
 MAX_TEMPLATE_SPIKES = 200
+MIN_TEMPLATE_SPIKES = 50
 TEMPLATE_WINDOWS = 20
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def write_results(
     """
     units = collect_units(recording, groups)
     filtered = bandpass(recording, config)
-    noise_levels = estimate_noise_levels(filtered, config)
+    noise_levels = estimate_noise_levels(filtered, config, job_kwargs=job_kwargs)
     templates = measure_templates(filtered, units, config, job_kwargs=job_kwargs)
     properties = unit_properties(recording, units, templates, noise_levels)
     units.spikes["segment_index"] = segments[units.spikes["segment_index"]]
@@ -129,7 +130,8 @@ def _choose_spikes(recording: BaseRecording, units: Inventory) -> np.ndarray:
     chosen = []
     for unit in range(units.num_units):
         mine = np.flatnonzero(spikes["unit_index"] == unit)
-        chosen.append(mine[np.argsort(~preferred[mine], kind="stable")][:MAX_TEMPLATE_SPIKES])
+        count = np.clip(preferred[mine].sum(), MIN_TEMPLATE_SPIKES, MAX_TEMPLATE_SPIKES)
+        chosen.append(mine[np.argsort(~preferred[mine], kind="stable")][:count])
     return np.sort(np.concatenate(chosen))
 
 

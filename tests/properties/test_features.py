@@ -61,7 +61,7 @@ def test_without_an_event_of_its_own_the_feature_is_that_of_the_residual(draw_di
     silent = look(dictionary, traces_of(dictionary, events), events, **row)
     noisy = look(dictionary, traces_of(dictionary, events) + noise, events, **row)
     np.testing.assert_allclose(silent, 0, atol=1e-3)
-    np.testing.assert_allclose(noisy[0], filter_with_basis(noise, dictionary.basis)[:, shift].numpy(), atol=1e-3)
+    np.testing.assert_allclose(noisy[0], filter_with_basis(noise, dictionary.basis)[:, :, shift].numpy(), atol=1e-3)
 
 
 @few_examples
@@ -78,7 +78,7 @@ def test_a_missing_channel_gives_zeros(draw_dictionary, seed, events):
 
 def test_looking_leaves_the_filtered_traces_as_they_were(draw_dictionary):
     dictionary = draw_dictionary(0, shape=(3, 3, 3), occupied=OCCUPIED)
-    filtered = np.ones((3, NUM_SHIFTS, 3), "float32")
+    filtered = np.ones((3, 3, NUM_SHIFTS), "float32")
     events = SparseEvents(sample_index=np.array([4]), atom_index=np.array([1]), amplitude=np.ones(1, "float32"))
     clean_features(
         filtered,

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from si_crsae.core import Gram, component_lags, correlate, correlate_filtered, filter_with_basis
+from si_crsae.core.filtering import _filter_by_product
 from si_crsae.core.gram import MIN_SIMILARITY
 
 seeds = st.integers(0, 2**16)
@@ -33,7 +34,9 @@ def test_filtering_correlates_every_channel_with_every_component(
 ):
     basis = draw_dictionary(seed, width=width).basis
     traces = draw_traces(seed, num_channels, num_shifts + width - 1)
-    torch.testing.assert_close(filter_with_basis(traces, basis), traces.unfold(1, width, 1) @ basis.T)
+    expected = (traces.unfold(1, width, 1) @ basis.T).transpose(1, 2)
+    torch.testing.assert_close(filter_with_basis(traces, basis), expected)
+    torch.testing.assert_close(_filter_by_product(traces, basis, num_shifts), expected)
 
 
 def test_filtering_refuses_traces_shorter_than_the_atoms(draw_dictionary):
