@@ -19,7 +19,14 @@ from si_crsae.sorting.convert import TemplateWindow, local_channels
 from si_crsae.sorting.expectation import Model, Observations, make_encoder, observe
 from si_crsae.sorting.initialization import temporal_basis
 from si_crsae.sorting.noise import noise_of_atoms, sample_noise
-from si_crsae.sorting.structure import MIN_NORM_TO_NOISE, drop_near_repeats, drop_units, merge_units, split_units
+from si_crsae.sorting.structure import (
+    MIN_NORM_TO_NOISE,
+    drop_near_repeats,
+    drop_satellites,
+    drop_units,
+    merge_units,
+    split_units,
+)
 from si_crsae.sorting.units import TemplateGeometry, Unit, collect_units, to_dictionary, without_events
 
 # Weight of the Gamma prior on lambda in coefficients per coefficient of the code: at an empty code lambda is
@@ -137,12 +144,13 @@ class Learner:
         return self._model_of(units)
 
     def _prune(self, units: list[Unit]) -> list[Unit]:
-        """Return the units without rare, faint and collision ones."""
+        """Return the units without rare and faint ones, parts and sums of others."""
         model = self._model_of(units)
         if model is None:
             return []
         duration_s = self.recording.get_total_duration()
         units = drop_units(units, model.noise, self.config, duration_s=duration_s)
+        units = drop_satellites(units, sampling_frequency=self.sampling_frequency)
         return self._without_collisions(units)
 
     def _admit(self, units: list[Unit], templates: Float[np.ndarray, "unit channel component"]) -> list[Unit]:

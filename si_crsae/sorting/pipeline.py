@@ -17,6 +17,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.checks import find_bad_channels, resolve_device
 from si_crsae.sorting.cleaning import clean_code
 from si_crsae.sorting.expectation import encode_recording, make_encoder
+from si_crsae.sorting.fragments import join_fragments
 from si_crsae.sorting.initialization import find_templates
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning import Learner
@@ -127,7 +128,7 @@ def sort_group(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, r
     if learned.scales.size:
         complete = cached if training is whitened else whitened
         encoded = load_or_compute(folder / "encode.npz", Code, lambda: _encode(complete, learned, config, resources))
-        code = load_or_compute(folder / "clean.npz", Code, lambda: _clean(recording, encoded, config))
+        code = load_or_compute(folder / "clean.npz", Code, lambda: _clean(recording, encoded, learned, config))
     drop_cache(folder / "cache")
     return GroupResult(recording=recording, learned=learned, code=code)
 
@@ -161,9 +162,13 @@ def _encode(recording: BaseRecording, learned: LearnedModel, config: CrsaeConfig
     return Code.of(segments)
 
 
-def _clean(recording: BaseRecording, code: Code, config: CrsaeConfig) -> Code:
+def _clean(recording: BaseRecording, code: Code, learned: LearnedModel, config: CrsaeConfig) -> Code:
+    num_samples = [recording.get_num_samples(segment) for segment in range(recording.get_num_segments())]
+    joined = join_fragments(
+        code, learned.model.dictionary, sampling_frequency=recording.sampling_frequency, num_samples=num_samples
+    )
     return clean_code(
-        code, config, sampling_frequency=recording.sampling_frequency, duration_s=recording.get_total_duration()
+        joined, config, sampling_frequency=recording.sampling_frequency, duration_s=recording.get_total_duration()
     )
 
 

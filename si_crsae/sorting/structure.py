@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.coincidence import accompanied_fraction, count_close_pairs
 from si_crsae.sorting.units import (
     MIN_WAVEFORMS,
     TemplateGeometry,
@@ -30,6 +31,9 @@ MIN_EVENTS = 25
 MIN_NORM_TO_NOISE = 6.0
 REFRACTORY_WINDOW_MS = (0.4, 2.0)
 MIN_EXPECTED_COINCIDENCES = 8
+SATELLITE_LAG_MS = 0.5
+SATELLITE_FRACTION = 0.4
+SATELLITE_NORM = 0.67
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +111,25 @@ def drop_units(
     ]
 
 
+def drop_satellites(units: list[Unit], *, sampling_frequency: float) -> list[Unit]:
+    """Return the units without those that are a part of another one's waveform: what its template leaves of it.
+
+    Where a neuron drifts or bursts, the rest of its spikes is alike enough for an atom of its own. That atom is smaller
+    and seldom fires without the other; neurons that fire in synchrony do so for a smaller part of their spikes.
+    """
+    max_lag = round(SATELLITE_LAG_MS * sampling_frequency / 1000)
+
+    def is_satellite(unit: Unit) -> bool:
+        return any(
+            other.norm * SATELLITE_NORM > unit.norm
+            and np.any(other.template.any(axis=1) & unit.template.any(axis=1))
+            and accompanied_fraction(unit, other, max_lag=max_lag) > SATELLITE_FRACTION
+            for other in units
+        )
+
+    return [unit for unit in units if not is_satellite(unit)]
+
+
 def drop_near_repeats(units: list[Unit], geometry: TemplateGeometry, *, sampling_frequency: float) -> list[Unit]:
     """Return the units without those whose template is nearer to an earlier one than encoding can tell apart."""
     max_lag = round(MAX_MERGE_LAG_MS * sampling_frequency / 1000)
@@ -122,17 +145,9 @@ def fire_together(first: Unit, second: Unit, *, sampling_frequency: float) -> bo
 
     More than half of the coincidences at 0.4 to 2 ms expected by chance, where chance is enough to judge.
     """
-    low, high = (round(edge * sampling_frequency / 1000) for edge in REFRACTORY_WINDOW_MS)
-    coincidences, expected = 0, 0.0
-    for segment in np.unique(first.segment_index):
-        one, two = (np.sort(unit.sample_index[unit.segment_index == segment]) for unit in (first, second))
-        if one.size == 0 or two.size == 0:
-            continue
-        edges = np.stack([one - high, one - low, one + low, one + high])
-        before, near_before, near_after, after = np.searchsorted(two, edges)
-        coincidences += int(np.sum(near_before - before) + np.sum(after - near_after))
-        span = max(one[-1], two[-1]) - min(one[0], two[0]) + 1
-        expected += one.size * two.size * 2 * (high - low) / span
+    coincidences, expected = count_close_pairs(
+        first, second, window_ms=REFRACTORY_WINDOW_MS, sampling_frequency=sampling_frequency
+    )
     return expected > MIN_EXPECTED_COINCIDENCES and coincidences > 0.5 * expected
 
 

@@ -1,0 +1,73 @@
+"""What the times of two units say of them: one neuron, a neuron and a part of its waveform, or strangers."""
+
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int
+
+
+class Timed(Protocol):
+    """Anything with the times of events: a unit, the code of an atom."""
+
+    @property
+    def segment_index(self) -> Int[np.ndarray, " event"]:
+        """Segment of each event."""
+        ...
+
+    @property
+    def sample_index(self) -> Int[np.ndarray, " event"]:
+        """Sample of each event in its segment."""
+        ...
+
+
+def times_in_segment(events: Timed, segment: int) -> Int[np.ndarray, " event"]:
+    """Return the samples of the events of one segment, in order."""
+    return np.sort(events.sample_index[events.segment_index == segment])
+
+
+def count_close_pairs(
+    first: Timed, second: Timed, *, window_ms: tuple[float, float], sampling_frequency: float
+) -> tuple[int, float]:
+    """Return how many pairs of events are as far apart as the window says, and how many chance would make of them.
+
+    Either may come first. Chance takes the mean rates over what the two span together in each segment.
+    """
+    low, high = (round(edge * sampling_frequency / 1000) for edge in window_ms)
+    found, expected = 0, 0.0
+    for segment in np.intersect1d(first.segment_index, second.segment_index):
+        one, two = times_in_segment(first, segment), times_in_segment(second, segment)
+        edges = np.stack([one - high, one - low, one + low, one + high])
+        before, near_before, near_after, after = np.searchsorted(two, edges)
+        found += int(np.sum(near_before - before) + np.sum(after - near_after))
+        span = max(one[-1], two[-1]) - min(one[0], two[0]) + 1
+        expected += one.size * two.size * 2 * (high - low) / span
+    return found, expected
+
+
+def accompanied_fraction(first: Timed, second: Timed, *, max_lag: int) -> float:
+    """Return the fraction of the first one's events that have one of the second within so many samples."""
+    accompanied = 0
+    for segment in np.intersect1d(first.segment_index, second.segment_index):
+        one, two = times_in_segment(first, segment), times_in_segment(second, segment)
+        accompanied += int(np.sum(np.searchsorted(two, one + max_lag, "right") > np.searchsorted(two, one - max_lag)))
+    return accompanied / max(first.sample_index.size, 1)
+
+
+def presence_score(first: Timed, second: Timed, *, bin_size: int, num_samples: list[int]) -> float:
+    """Return how the numbers of events vary together over time, in standard deviations; negative is by turns.
+
+    Fisher's z of the correlation of the counts in consecutive bins of all segments; 0 where there is nothing to tell.
+    """
+    counts = [
+        np.concatenate(
+            [
+                np.histogram(times_in_segment(events, segment), np.arange(0, length + 1, bin_size))[0]
+                for segment, length in enumerate(num_samples)
+            ]
+        )
+        for events in (first, second)
+    ]
+    if counts[0].size <= 3 or min(np.ptp(count) for count in counts) == 0:
+        return 0.0
+    correlation = np.clip(np.corrcoef(*counts)[0, 1], -0.999, 0.999)
+    return float(np.arctanh(correlation) * np.sqrt(counts[0].size - 3))

@@ -1,0 +1,75 @@
+"""Drifting neurons: one atom for each place where a neuron dwells, one unit for all of them."""
+
+import logging
+
+import numpy as np
+
+from si_crsae.core.filtering import component_lags
+from si_crsae.core.types import Dictionary
+from si_crsae.sorting.coincidence import count_close_pairs, presence_score
+from si_crsae.sorting.stages import Code
+from si_crsae.sorting.structure import MAX_MERGE_LAG_MS, REFRACTORY_WINDOW_MS
+from si_crsae.sorting.units import TemplateGeometry
+
+MAX_RELATIVE_DISTANCE = 0.75
+# In refractory violations per pair that chance would make.
+MAX_VIOLATIONS = 0.1
+PRESENCE_BIN_S = 3.0
+MAX_PRESENCE_SCORE = -2.5
+
+logger = logging.getLogger(__name__)
+
+
+def join_fragments(code: Code, dictionary: Dictionary, *, sampling_frequency: float, num_samples: list[int]) -> Code:
+    """Return the code with the events of atoms that are one drifting neuron given to the largest of these atoms.
+
+    Two atoms are one neuron if they look alike, fire by turns over the recording, and never within a refractory period
+    of each other. The first two hold as well for neighbors that drift together, the last does not.
+
+    Parameters
+    ----------
+    code : Code
+    dictionary : Dictionary
+    sampling_frequency : float
+        In Hz.
+    num_samples : list of int
+        Length of each segment.
+    """
+    geometry = TemplateGeometry(component_lags(dictionary.basis).numpy(), dictionary.basis.numpy())
+    templates = (dictionary.weights * dictionary.scales[:, None, None]).numpy()
+    scales, occupied = dictionary.scales.numpy(), templates.any(axis=2)
+    max_lag = round(MAX_MERGE_LAG_MS * sampling_frequency / 1000)
+    counts = np.bincount(code.atom_index, minlength=scales.size)
+    largest_first = np.argsort(-counts, kind="stable")
+    events = {atom: code.select(code.atom_index == atom) for atom in np.flatnonzero(counts)}
+    neuron, lags = np.arange(scales.size), np.zeros(scales.size, "int64")
+    for rank, first in enumerate(largest_first):
+        for second in largest_first[rank + 1 :]:
+            if counts[second] == 0 or neuron[second] != second or not (occupied[first] & occupied[second]).any():
+                continue
+            distance, lag = geometry.nearest(templates[first], templates[second], max_lag)
+            if distance > MAX_RELATIVE_DISTANCE * np.sqrt(scales[first] * scales[second]):
+                continue
+            if _fire_by_turns(events[first], events[second], sampling_frequency, num_samples):
+                neuron[second], lags[second] = neuron[first], lags[first] + lag
+    if np.any(neuron != np.arange(scales.size)):
+        logger.info("%d atoms joined others of the same drifting neuron", np.sum(neuron != np.arange(scales.size)))
+    moved = code.sample_index - lags[code.atom_index]
+    moved = np.clip(moved, 0, np.array(num_samples)[code.segment_index] - 1)
+    order = np.lexsort((neuron[code.atom_index], moved, code.segment_index))
+    return Code(
+        segment_index=code.segment_index[order],
+        sample_index=moved[order],
+        atom_index=neuron[code.atom_index][order],
+        amplitude=code.amplitude[order],
+    )
+
+
+def _fire_by_turns(first: Code, second: Code, sampling_frequency: float, num_samples: list[int]) -> bool:
+    bin_size = round(PRESENCE_BIN_S * sampling_frequency)
+    if presence_score(first, second, bin_size=bin_size, num_samples=num_samples) > MAX_PRESENCE_SCORE:
+        return False
+    violations, expected = count_close_pairs(
+        first, second, window_ms=REFRACTORY_WINDOW_MS, sampling_frequency=sampling_frequency
+    )
+    return violations <= MAX_VIOLATIONS * expected
