@@ -42,7 +42,7 @@ def filter_with_basis(
         return _filter_by_product(traces, basis, num_shifts)
     padded_basis = torch.nn.functional.pad(basis, (0, -width % TAPS, 0, -num_components % 2))
     padded_traces = torch.nn.functional.pad(traces, (0, -width % TAPS))
-    filtered = traces.new_zeros(len(traces), len(padded_basis), num_shifts)
+    filtered = traces.new_empty(len(traces), len(padded_basis), num_shifts)
     _filter_in_place(padded_traces.numpy(), padded_basis.numpy(), filtered.numpy())
     return filtered[:, :num_components]
 
@@ -50,7 +50,7 @@ def filter_with_basis(
 @njit(nogil=True, cache=True, fastmath={"nsz", "contract", "reassoc"})
 @no_type_check
 def _filter_in_place(traces, basis, filtered):
-    """Add the correlation of traces (channel, sample) with a basis (component, width) to `filtered`, zero at first.
+    """Fill `filtered` with the correlation of traces (channel, sample) with a basis (component, width).
 
     Two components and TAPS of their samples at a time, which is twice as fast as a product with a banded matrix: every
     load serves many products. The width is a multiple of TAPS, the number of components even.
@@ -61,6 +61,8 @@ def _filter_in_place(traces, basis, filtered):
             end = min(start + BLOCK, filtered.shape[2])
             for component in range(0, num_components, 2):
                 first, second = filtered[channel, component, start:end], filtered[channel, component + 1, start:end]
+                first[:] = 0
+                second[:] = 0
                 for tap in range(0, width, TAPS):
                     samples = traces[channel, start + tap : end + tap + TAPS]
                     one, two = basis[component, tap : tap + TAPS], basis[component + 1, tap : tap + TAPS]

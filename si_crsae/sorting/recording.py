@@ -16,6 +16,9 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.convert import TemplateWindow
 
 TILE_S = 1.0
+# Larger arrays would be mapped anew for every tile, which costs as much as filling them.
+MAX_TILE_VALUES = 2**20
+MIN_TILE_SAMPLES = 4096
 TRAINING_WINDOW_S = 5.0
 DUMMY_PITCH_UM = 20.0
 NUDGE_UM = 1e-3
@@ -44,7 +47,8 @@ class Tile:
 
 def plan_tiles(recording: BaseRecording) -> list[Tile]:
     """Return the tiles that cover a recording, in order."""
-    length = max(round(TILE_S * recording.sampling_frequency), 1)
+    longest = max(MAX_TILE_VALUES // recording.get_num_channels(), MIN_TILE_SAMPLES)
+    length = min(max(round(TILE_S * recording.sampling_frequency), 1), longest)
     return [
         Tile(segment_index=segment_index, start=start, end=min(start + length, num_samples))
         for segment_index in range(recording.get_num_segments())
