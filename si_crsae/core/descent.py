@@ -17,8 +17,8 @@ FAST = {"nsz", "contract", "reassoc"}
 def _largest_step(residual, code, regularization):
     """Return the largest change that one coordinate of a stretch of one atom asks for.
 
-    Positive floats are in the order of their bits, and a maximum of integers is sought in vectors, one of floats is not:
-    six times faster.
+    Positive floats are in the order of their bits, and a maximum of integers is sought in vectors, one of floats is
+    not: six times faster.
     """
     largest = np.int32(0)
     for shift in range(residual.size):

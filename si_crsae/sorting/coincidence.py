@@ -58,7 +58,7 @@ def presence_score(first: Timed, second: Timed, *, bin_size: int, num_samples: l
 
     Fisher's z of the correlation of the counts in consecutive bins of all segments; 0 where there is nothing to tell.
     """
-    counts = [
+    first_counts, second_counts = [
         np.concatenate(
             [
                 np.histogram(times_in_segment(events, segment), np.arange(0, length + 1, bin_size))[0]
@@ -67,7 +67,7 @@ def presence_score(first: Timed, second: Timed, *, bin_size: int, num_samples: l
         )
         for events in (first, second)
     ]
-    if counts[0].size <= 3 or min(np.ptp(count) for count in counts) == 0:
+    if first_counts.size <= 3 or np.ptp(first_counts) == 0 or np.ptp(second_counts) == 0:
         return 0.0
-    correlation = np.clip(np.corrcoef(*counts)[0, 1], -0.999, 0.999)
-    return float(np.arctanh(correlation) * np.sqrt(counts[0].size - 3))
+    correlation = np.clip(np.corrcoef(first_counts, second_counts)[0, 1], -0.999, 0.999)
+    return float(np.arctanh(correlation) * np.sqrt(first_counts.size - 3))

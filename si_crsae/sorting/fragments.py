@@ -37,7 +37,7 @@ def join_fragments(code: Code, dictionary: Dictionary, *, sampling_frequency: fl
     """
     geometry = TemplateGeometry(component_lags(dictionary.basis).numpy(), dictionary.basis.numpy())
     templates = (dictionary.weights * dictionary.scales[:, None, None]).numpy()
-    scales, occupied = dictionary.scales.numpy(), templates.any(axis=2)
+    scales, occupied = dictionary.scales.numpy(), np.any(templates, axis=2)
     max_lag = round(MAX_MERGE_LAG_MS * sampling_frequency / 1000)
     counts = np.bincount(code.atom_index, minlength=scales.size)
     largest_first = np.argsort(-counts, kind="stable")
@@ -45,7 +45,7 @@ def join_fragments(code: Code, dictionary: Dictionary, *, sampling_frequency: fl
     neuron, lags = np.arange(scales.size), np.zeros(scales.size, "int64")
     for rank, first in enumerate(largest_first):
         for second in largest_first[rank + 1 :]:
-            if counts[second] == 0 or neuron[second] != second or not (occupied[first] & occupied[second]).any():
+            if counts[second] == 0 or neuron[second] != second or not np.any(occupied[first] & occupied[second]):
                 continue
             distance, lag = geometry.nearest(templates[first], templates[second], max_lag)
             if distance > MAX_RELATIVE_DISTANCE * np.sqrt(scales[first] * scales[second]):

@@ -193,7 +193,7 @@ def temporal_basis(
     Templates alone would span too little where they are few: no other shape could be learned from them.
     """
     peaks = find_peaks(recording, config, job_kwargs=job_kwargs)
-    _, waveforms, _ = get_prototype_and_waveforms_from_peaks(
+    _, found, _ = get_prototype_and_waveforms_from_peaks(
         recording,
         peaks,
         n_peaks=NUM_PROTOTYPE_PEAKS,
@@ -202,6 +202,7 @@ def temporal_basis(
         seed=config.seed,
         job_kwargs=job_kwargs,
     )
+    waveforms = np.asarray(found)
     means = templates.reshape(-1, templates.shape[2])
     weight = SINGLE_PEAK_WEIGHT * np.linalg.norm(means) / max(np.linalg.norm(waveforms), 1e-12)
     rows = np.concatenate([means, waveforms * weight]).astype("float32")

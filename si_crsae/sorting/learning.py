@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.filtering import component_lags
 from si_crsae.core.sparsity import centered_prior, update_regularization
-from si_crsae.sorting.births import explained_by_others, find_missed_templates
+from si_crsae.sorting.births import find_missed_templates
 from si_crsae.sorting.checks import resolve_device
+from si_crsae.sorting.collisions import find_collisions
 from si_crsae.sorting.convert import TemplateWindow, local_channels
 from si_crsae.sorting.expectation import Model, Observations, make_encoder, observe
 from si_crsae.sorting.initialization import temporal_basis
@@ -168,7 +169,7 @@ class Learner:
         if model is None:
             return []
         encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency)
-        is_collision = explained_by_others(encoder, num_events=np.array([unit.num_events for unit in units]))
+        is_collision = find_collisions(self.recording, encoder, units)
         return [unit for unit, is_sum in zip(units, is_collision, strict=True) if not is_sum]
 
     def _model_of(self, units: list[Unit]) -> Model | None:

@@ -55,7 +55,7 @@ class Resources:
         """
         job_kwargs = fix_job_kwargs({"pool_engine": "thread", "chunk_duration": "1s", **config.job_kwargs})
         job_kwargs["progress_bar"] = verbose
-        num_jobs = int(job_kwargs["n_jobs"])
+        num_jobs = int(job_kwargs["n_jobs"] or 1)
         return cls(
             job_kwargs=job_kwargs,
             num_threads=num_jobs if num_jobs > 1 else torch.get_num_threads(),

@@ -1,0 +1,104 @@
+"""Atoms that are collisions: the sum of other atoms at a fixed delay, born from units that often fire together."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from spikeinterface.core import BaseRecording
+from torch import Tensor
+
+from si_crsae.core.encoder import Encoder
+from si_crsae.core.filtering import correlate_filtered, filter_with_basis
+from si_crsae.core.types import Dictionary, SparseEvents
+from si_crsae.sorting.initialization import MIN_CLUSTER_SIZES
+from si_crsae.sorting.recording import Tile, read_tile
+from si_crsae.sorting.units import MIN_WAVEFORMS, Unit
+
+# Of a template's norm: jitter and the spread of amplitudes leave that much of a true collision unexplained.
+MAX_UNEXPLAINED_FRACTION = 0.2
+# The mean of collisions at varying delays is smeared; with that much unexplained its events are looked at one by one.
+MAX_SMEARED_FRACTION = 0.6
+MAX_EXAMINED_EVENTS = 50
+# In a collision both spikes have about their usual size; with free amplitudes a few atoms on few channels fit anything.
+COLLISION_AMPLITUDES = (0.75, 1.3)
+
+
+def find_collisions(recording: BaseRecording, encoder: Encoder, units: list[Unit]) -> Bool[np.ndarray, " atom"]:
+    """Tell which units are sums of at least two others at a more or less fixed delay.
+
+    Every unit, rarest first, is explained by the others: its template and, where that succeeds in part, the traces
+    around its events. It is a collision if no more of the template remains than jitter and the noise of a mean leave,
+    or if the traces are explained about as well without it. A collision explains no other unit.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Whitened; the times of the units' events are in it.
+    encoder : Encoder
+        With an atom for each unit.
+    units : list of Unit
+
+    Returns
+    -------
+    ndarray of bool, shape (atom,)
+    """
+    dictionary = encoder.dictionary
+    scales = dictionary.scales.numpy()
+    num_weights = dictionary.weights.count_nonzero(dim=(1, 2)).numpy()
+    num_events = np.array([unit.num_events for unit in units])
+    noise_of_mean = encoder.settings.noise * np.sqrt(num_weights / np.maximum(num_events, MIN_CLUSTER_SIZES[1]))
+    is_collision = np.zeros(dictionary.num_atoms, bool)
+    for atom in np.argsort(num_events, kind="stable"):
+        others = _without(encoder, is_collision | (np.arange(is_collision.size) == atom))
+        unexplained = _unexplained_energy(others, atom)
+        if unexplained > (MAX_SMEARED_FRACTION * scales[atom]) ** 2:
+            continue
+        allowed = (MAX_UNEXPLAINED_FRACTION * scales[atom]) ** 2
+        if unexplained < allowed + noise_of_mean[atom] ** 2:
+            is_collision[atom] = True
+        elif num_events[atom] >= MIN_WAVEFORMS:
+            gained = _energy_gained(recording, _without(encoder, is_collision), others, units[atom])
+            is_collision[atom] = np.median(gained) < allowed
+    return is_collision
+
+
+def _without(encoder: Encoder, left_out: Bool[np.ndarray, " atom"]) -> Encoder:
+    regularization = np.where(left_out, np.float32(np.inf), encoder.settings.regularization)
+    return replace(encoder, settings=replace(encoder.settings, regularization=regularization))
+
+
+def _unexplained_energy(others: Encoder, atom: int) -> float:
+    """Return how much of an atom's template remains when other atoms of about their usual size are taken out."""
+    dictionary = others.dictionary
+    padding = (dictionary.width, dictionary.width)
+    correlation = _correlate(torch.nn.functional.pad(dictionary.templates[atom], padding), dictionary)
+    events = others.encode(correlation)
+    relative = events.amplitude / dictionary.scales.numpy()[events.atom_index]
+    if len(events) < 2 or not np.all((relative > COLLISION_AMPLITUDES[0]) & (relative < COLLISION_AMPLITUDES[1])):
+        return np.inf
+    return float(dictionary.scales[atom]) ** 2 - _explained_energy(others, correlation, events)
+
+
+def _energy_gained(
+    recording: BaseRecording, encoder: Encoder, others: Encoder, unit: Unit
+) -> Float[np.ndarray, " event"]:
+    """Return how much more of the traces around some of a unit's events is explained with its atom than without."""
+    width, dictionary = encoder.dictionary.width, encoder.dictionary
+    chosen = np.linspace(0, unit.num_events - 1, min(unit.num_events, MAX_EXAMINED_EVENTS)).astype("int64")
+    gained = []
+    for segment, sample in zip(unit.segment_index[chosen].tolist(), unit.sample_index[chosen].tolist(), strict=True):
+        around = Tile(segment_index=segment, start=max(sample - width, 0), end=sample + width)
+        correlation = _correlate(read_tile(recording, around, width), dictionary)
+        explained = [_explained_energy(one, correlation, one.encode(correlation)) for one in (encoder, others)]
+        gained.append(explained[0] - explained[1])
+    return np.array(gained)
+
+
+def _correlate(traces: Float[Tensor, "channel sample"], dictionary: Dictionary) -> Float[np.ndarray, "atom shift"]:
+    return correlate_filtered(filter_with_basis(traces, dictionary.basis), dictionary.weights).numpy()
+
+
+def _explained_energy(encoder: Encoder, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> float:
+    located = (events.atom_index, events.sample_index)
+    return float(np.sum(events.amplitude * (correlation[located] + encoder.subtract(correlation, events)[located])))
