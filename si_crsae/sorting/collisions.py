@@ -11,6 +11,7 @@ from torch import Tensor
 from si_crsae.core.encoder import Encoder
 from si_crsae.core.filtering import correlate_filtered, filter_with_basis
 from si_crsae.core.types import Dictionary, SparseEvents
+from si_crsae.sorting.expectation import LOG_PRIOR_ODDS
 from si_crsae.sorting.initialization import MIN_CLUSTER_SIZES
 from si_crsae.sorting.recording import Tile, read_tile
 from si_crsae.sorting.units import MIN_WAVEFORMS, Unit
@@ -29,7 +30,7 @@ def find_collisions(recording: BaseRecording, encoder: Encoder, units: list[Unit
 
     Every unit, rarest first, is explained by the others: its template and, where that succeeds in part, the traces
     around its events. It is a collision if no more of the template remains than jitter and the noise of a mean leave,
-    or if the traces are explained about as well without it. A collision explains no other unit.
+    or if the traces are as probable without it. A collision explains no other unit.
 
     Parameters
     ----------
@@ -51,15 +52,15 @@ def find_collisions(recording: BaseRecording, encoder: Encoder, units: list[Unit
     is_collision = np.zeros(dictionary.num_atoms, bool)
     for atom in np.argsort(num_events, kind="stable"):
         others = _without(encoder, is_collision | (np.arange(is_collision.size) == atom))
-        unexplained = _unexplained_energy(others, atom)
+        unexplained, of_usual_size = _explain_template(others, atom)
         if unexplained > (MAX_SMEARED_FRACTION * scales[atom]) ** 2:
             continue
-        allowed = (MAX_UNEXPLAINED_FRACTION * scales[atom]) ** 2
-        if unexplained < allowed + noise_of_mean[atom] ** 2:
+        allowed = (MAX_UNEXPLAINED_FRACTION * scales[atom]) ** 2 + noise_of_mean[atom] ** 2
+        if of_usual_size and unexplained < allowed:
             is_collision[atom] = True
         elif num_events[atom] >= MIN_WAVEFORMS:
-            gained = _energy_gained(recording, _without(encoder, is_collision), others, units[atom])
-            is_collision[atom] = np.median(gained) < allowed
+            gained = _evidence_gained(recording, _without(encoder, is_collision), others, units[atom])
+            is_collision[atom] = np.median(gained) < 0
     return is_collision
 
 
@@ -68,31 +69,39 @@ def _without(encoder: Encoder, left_out: Bool[np.ndarray, " atom"]) -> Encoder:
     return replace(encoder, settings=replace(encoder.settings, regularization=regularization))
 
 
-def _unexplained_energy(others: Encoder, atom: int) -> float:
-    """Return how much of an atom's template remains when other atoms of about their usual size are taken out."""
+def _explain_template(others: Encoder, atom: int) -> tuple[float, bool]:
+    """Return how much of an atom's template others leave, inf if fewer than two, and if they have their usual size."""
     dictionary = others.dictionary
     padding = (dictionary.width, dictionary.width)
     correlation = _correlate(torch.nn.functional.pad(dictionary.templates[atom], padding), dictionary)
     events = others.encode(correlation)
     relative = events.amplitude / dictionary.scales.numpy()[events.atom_index]
-    if len(events) < 2 or not np.all((relative > COLLISION_AMPLITUDES[0]) & (relative < COLLISION_AMPLITUDES[1])):
-        return np.inf
-    return float(dictionary.scales[atom]) ** 2 - _explained_energy(others, correlation, events)
+    if len(events) < 2:
+        return np.inf, False
+    of_usual_size = bool(np.all((relative > COLLISION_AMPLITUDES[0]) & (relative < COLLISION_AMPLITUDES[1])))
+    return float(dictionary.scales[atom]) ** 2 - _explained_energy(others, correlation, events), of_usual_size
 
 
-def _energy_gained(
+def _evidence_gained(
     recording: BaseRecording, encoder: Encoder, others: Encoder, unit: Unit
 ) -> Float[np.ndarray, " event"]:
-    """Return how much more of the traces around some of a unit's events is explained with its atom than without."""
+    """Return by how much its atom raises the log posterior of the traces around some of a unit's events."""
     width, dictionary = encoder.dictionary.width, encoder.dictionary
     chosen = np.linspace(0, unit.num_events - 1, min(unit.num_events, MAX_EXAMINED_EVENTS)).astype("int64")
     gained = []
     for segment, sample in zip(unit.segment_index[chosen].tolist(), unit.sample_index[chosen].tolist(), strict=True):
         around = Tile(segment_index=segment, start=max(sample - width, 0), end=sample + width)
         correlation = _correlate(read_tile(recording, around, width), dictionary)
-        explained = [_explained_energy(one, correlation, one.encode(correlation)) for one in (encoder, others)]
-        gained.append(explained[0] - explained[1])
+        gained.append(_log_posterior(encoder, correlation) - _log_posterior(others, correlation))
     return np.array(gained)
+
+
+def _log_posterior(encoder: Encoder, correlation: Float[np.ndarray, "atom shift"]) -> float:
+    """Return that of the events found, against none: what they explain, their sizes, and that they are rare."""
+    settings, events = encoder.settings, encoder.encode(correlation)
+    surprise = (events.amplitude / encoder.dictionary.scales.numpy()[events.atom_index] - 1) / settings.amplitude_spread
+    likelihood = _explained_energy(encoder, correlation, events) / (2 * settings.noise**2)
+    return likelihood - float(np.sum(surprise**2)) / 2 - LOG_PRIOR_ODDS * len(events)
 
 
 def _correlate(traces: Float[Tensor, "channel sample"], dictionary: Dictionary) -> Float[np.ndarray, "atom shift"]:

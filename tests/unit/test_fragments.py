@@ -1,0 +1,103 @@
+"""Claims about the times of events: close pairs, company, turns, and the atoms of a drifting neuron."""
+
+import numpy as np
+import pytest
+from simulated_units import NUM_SAMPLES, RATE_HZ, draw_times, make_dictionary, make_template, make_unit
+
+from si_crsae.sorting.coincidence import accompanied_fraction, count_close_pairs, presence_score
+from si_crsae.sorting.fragments import join_fragments
+from si_crsae.sorting.stages import Code
+
+SECOND = int(RATE_HZ)
+PERIOD = 6 * SECOND
+DURATION = 120 * SECOND
+HERE, THERE = make_template((1.0, 0.7, 0.3, 0.1), norm=30), make_template((0.7, 1.0, 0.5, 0.2), norm=28)
+
+
+def code_of(*trains, segment=None):
+    """Return a code with an atom for each train (sample,)."""
+    samples = np.concatenate(trains)
+    atoms = np.repeat(np.arange(len(trains)), [len(train) for train in trains])
+    segments = np.zeros(samples.size, "int64") if segment is None else segment
+    order = np.lexsort((samples, segments))
+    amplitude = np.linspace(20, 30, samples.size).astype("float32")
+    return Code(
+        segment_index=segments[order], sample_index=samples[order], atom_index=atoms[order], amplitude=amplitude[order]
+    )
+
+
+def by_turns(times):
+    """Return the times in even and in odd periods."""
+    is_even = times // PERIOD % 2 == 0
+    return times[is_even], times[~is_even]
+
+
+@pytest.fixture(scope="module")
+def long_times():
+    """Spikes of one neuron, 15 per second."""
+    times = np.cumsum(np.random.default_rng(0).integers(90, 3900, 2000)).astype("int64")
+    return times[times < DURATION]
+
+
+def join(code, templates):
+    units = [make_unit(template, [], seed=0) for template in templates]
+    return join_fragments(code, make_dictionary(units), sampling_frequency=RATE_HZ, num_samples=[DURATION])
+
+
+def test_close_pairs_are_counted_in_both_directions():
+    one, two = code_of(np.array([100, 1000])), code_of(np.array([70, 115, 1200, NUM_SAMPLES]))
+    found, expected = count_close_pairs(one, two, window_ms=(0.4, 2.0), sampling_frequency=RATE_HZ)
+    assert found == 2  # 1 ms before and 0.5 ms after the first
+    assert expected == pytest.approx(2 * 4 * 2 * (60 - 12) / (NUM_SAMPLES - 70 + 1))
+
+
+def test_independent_trains_have_about_as_many_close_pairs_as_expected():
+    one, two = (code_of(draw_times(seed, count=1500)) for seed in (1, 2))
+    found, expected = count_close_pairs(one, two, window_ms=(0.4, 2.0), sampling_frequency=RATE_HZ)
+    assert found == pytest.approx(expected, rel=0.1)
+
+
+def test_company_counts_only_within_a_segment():
+    one = code_of(np.array([100, 500, 900]))
+    two = code_of(np.array([104, 497, 900]), segment=np.array([0, 0, 1]))
+    assert accompanied_fraction(one, two, max_lag=4) == pytest.approx(2 / 3)
+    assert accompanied_fraction(one, two, max_lag=3) == pytest.approx(1 / 3)
+
+
+def test_presence_tells_turns_from_chance_and_company(long_times):
+    even, odd = (code_of(part) for part in by_turns(long_times))
+    scores = [presence_score(even, other, bin_size=SECOND, num_samples=[DURATION]) for other in (odd, even)]
+    assert scores[0] < -4
+    assert scores[1] > 4
+    shuffled = code_of(np.random.default_rng(1).integers(0, DURATION, 500))
+    assert abs(presence_score(even, shuffled, bin_size=SECOND, num_samples=[DURATION])) < 2.5
+    assert presence_score(even, odd, bin_size=SECOND, num_samples=[2 * SECOND]) == 0.0
+
+
+def test_two_atoms_of_a_drifting_neuron_become_one_unit(long_times):
+    even, odd = by_turns(long_times)
+    joined = join(code_of(even, odd), [HERE, THERE])
+    assert np.unique(joined.atom_index).size == 1
+    np.testing.assert_array_equal(joined.sample_index, long_times)
+
+
+def test_three_atoms_in_a_chain_become_one_unit(long_times):
+    phase = long_times // PERIOD % 4
+    parts = [long_times[phase == 0], long_times[phase % 2 == 1], long_times[phase == 2]]
+    joined = join(code_of(*parts), [HERE, (HERE + THERE) / 2, THERE])
+    assert set(joined.atom_index.tolist()) == {1}
+
+
+def test_neighbors_that_drift_together_stay_apart(long_times):
+    """The second neuron is seen while the first one is away, but the first one's remaining spikes give it away."""
+    even, odd = by_turns(long_times)
+    near = odd[::3] + 40
+    code = code_of(np.sort(np.concatenate([even, odd[::3]])), np.sort(np.concatenate([odd[1::3] + 900, near])))
+    assert np.unique(join(code, [HERE, THERE]).atom_index).size == 2
+
+
+def test_atoms_that_fire_all_the_time_or_look_different_stay_apart(long_times):
+    steady = code_of(long_times[::2], long_times[1::2])
+    assert np.unique(join(steady, [HERE, THERE]).atom_index).size == 2
+    other = make_template((0.1, 0.2, 0.6, 1.0), norm=30, shape=(-0.3, -0.8, 0.4))
+    assert np.unique(join(code_of(*by_turns(long_times)), [HERE, other]).atom_index).size == 2
