@@ -78,7 +78,7 @@ class CrsaeConfig(BaseModel):
     save_array: bool = True
     """Keep templates, dictionary, code and learning curve beside the sorting."""
     job_kwargs: dict[str, Any] = {}
-    """SpikeInterface's n_jobs, chunk_duration and the like."""
+    """SpikeInterface's n_jobs, chunk_duration and the like; without n_jobs, as many threads as torch takes."""
 
     @field_validator("freq_max")
     @classmethod

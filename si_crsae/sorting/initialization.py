@@ -1,8 +1,9 @@
 """First templates, from SpikeInterface's peak detection and clustering."""
 
 import logging
+import warnings
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -111,9 +112,12 @@ def _cluster(
     parameters["split"]["split_radius_um"] = 60.0
     parameters["split"]["method_kwargs"]["n_pca_features"] = 5
     parameters["split"]["method_kwargs"]["clusterer"]["min_cluster_size"] = min_cluster_size(recording)
-    _, labels = find_clusters_from_peaks(
-        recording, peaks, method=CLUSTERING, method_kwargs=parameters, job_kwargs=job_kwargs
-    )
+    with warnings.catch_warnings():
+        # its own call, which a user cannot change
+        warnings.filterwarnings("ignore", "get_template_peak_shift_on_main_channel", UserWarning)
+        _, labels = find_clusters_from_peaks(
+            recording, peaks, method=CLUSTERING, method_kwargs=parameters, job_kwargs=job_kwargs
+        )
     # channels with few peaks come back as a cluster of whatever size
     sizes = np.bincount(labels[labels >= 0], minlength=1)
     return np.where((labels >= 0) & (sizes[labels] >= min_cluster_size(recording)), labels, -1)
@@ -202,7 +206,7 @@ def temporal_basis(
         seed=config.seed,
         job_kwargs=job_kwargs,
     )
-    waveforms = np.asarray(found)
+    waveforms = cast(np.ndarray, found)
     means = templates.reshape(-1, templates.shape[2])
     weight = SINGLE_PEAK_WEIGHT * np.linalg.norm(means) / max(np.linalg.norm(waveforms), 1e-12)
     rows = np.concatenate([means, waveforms * weight]).astype("float32")

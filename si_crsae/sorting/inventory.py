@@ -64,7 +64,7 @@ class Inventory:
         return self.scales.size
 
 
-def collect_units(recording: BaseRecording, groups: list[GroupResult]) -> Inventory:
+def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inventory:
     """Return the units of all groups that have a spike.
 
     Parameters

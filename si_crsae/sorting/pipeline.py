@@ -1,5 +1,6 @@
 """The sorter's stages, one after the other: check, preprocess, initialize, learn, encode, clean, write."""
 
+import functools
 import logging
 import sys
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ class Resources:
     job_kwargs : dict
         SpikeInterface's, complete.
     num_threads : int
-        Tiles worked on at once: ``n_jobs``, or as many threads as torch would take for itself where that is 1.
+        Tiles worked on at once: ``n_jobs`` where the user gave it, else as many as torch would take for itself.
     verbose : bool
         Show progress bars.
     """
@@ -58,11 +59,9 @@ class Resources:
         job_kwargs = fix_job_kwargs({"pool_engine": "thread", "chunk_duration": "1s", **config.job_kwargs})
         job_kwargs["progress_bar"] = verbose
         num_jobs = int(job_kwargs["n_jobs"] or 1)
-        return cls(
-            job_kwargs=job_kwargs,
-            num_threads=num_jobs if num_jobs > 1 else torch.get_num_threads(),
-            verbose=verbose,
-        )
+        is_given = "n_jobs" in config.job_kwargs or num_jobs > 1
+        num_threads = num_jobs if is_given else torch.get_num_threads()
+        return cls(job_kwargs=job_kwargs, num_threads=num_threads, verbose=verbose)
 
     def filter_kwargs(self, recording: BaseRecording) -> dict[str, Any]:
         """Return SpikeInterface's job_kwargs where every chunk is filtered.
@@ -121,28 +120,39 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
 
 
 def sort_group(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, resources: Resources) -> GroupResult:
-    """Return the model and the spikes of one group of channels.
-
-    Learning reads its signal many times, so that is computed once and kept; the rest of a long recording is
-    preprocessed as it is encoded.
-    """
+    """Return the model and the spikes of one group of channels."""
     bad_channels = find_bad_channels(recording, seed=config.seed)
     usable = bad_channels.usable_mask(recording)
     if not usable.any():
         return GroupResult(recording=recording, learned=None, code=None)
     recording = recording.select_channels(recording.channel_ids[usable])
+    signals = functools.cache(functools.partial(_signals, recording, folder, config, resources))
+    learned = load_or_compute(
+        folder / "learn.npz", LearnedModel, lambda: _learn(signals().training, folder, config, resources)
+    )
+    code = None
+    if learned.scales.size:
+        encoded = load_or_compute(
+            folder / "encode.npz", Code, lambda: _encode(signals().complete, learned, config, resources)
+        )
+        code = load_or_compute(folder / "clean.npz", Code, lambda: _clean(recording, encoded, learned, config))
+    drop_cache(folder / "cache")
+    return GroupResult(recording=recording, learned=learned, code=code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signals:
+    training: BaseRecording
+    complete: BaseRecording
+
+
+def _signals(recording: BaseRecording, folder: Path, config: CrsaeConfig, resources: Resources) -> _Signals:
+    """Return the preprocessed signal to learn from, computed once and kept, and all of it, computed as it is read."""
     filter_kwargs = resources.filter_kwargs(recording)
     whitened = preprocess(recording, config, folder=folder, job_kwargs=filter_kwargs)
     training = select_training_windows(whitened, config.learning_duration_s)
     cached = cache(training, config, folder=folder / "cache", job_kwargs=filter_kwargs)
-    learned = load_or_compute(folder / "learn.npz", LearnedModel, lambda: _learn(cached, folder, config, resources))
-    code = None
-    if learned.scales.size:
-        complete = cached if training is whitened else whitened
-        encoded = load_or_compute(folder / "encode.npz", Code, lambda: _encode(complete, learned, config, resources))
-        code = load_or_compute(folder / "clean.npz", Code, lambda: _clean(recording, encoded, learned, config))
-    drop_cache(folder / "cache")
-    return GroupResult(recording=recording, learned=learned, code=code)
+    return _Signals(training=cached, complete=cached if training is whitened else whitened)
 
 
 def _learn(training: BaseRecording, folder: Path, config: CrsaeConfig, resources: Resources) -> LearnedModel:

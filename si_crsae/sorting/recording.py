@@ -58,12 +58,23 @@ def plan_tiles(recording: BaseRecording) -> list[Tile]:
 
 
 def read_tile(recording: BaseRecording, tile: Tile, margin: int) -> Float[Tensor, "channel sample"]:
-    """Return the traces of a tile and of a margin on both sides, zero beyond the ends of the segment."""
+    """Return the traces of a tile and of a margin on both sides, zero beyond the ends of the segment.
+
+    Raises
+    ------
+    ValueError
+        If a trace is NaN or infinite: of a very large recording only slices are looked at before.
+    """
     num_samples = recording.get_num_samples(tile.segment_index)
     start, end = max(tile.start - margin, 0), min(tile.end + margin, num_samples)
     traces = recording.get_traces(segment_index=tile.segment_index, start_frame=start, end_frame=end)
     padding = (start - (tile.start - margin), tile.end + margin - end)
     tensor = torch.from_numpy(np.array(traces.T, dtype="float32", order="C"))
+    if not tensor.sum().isfinite():
+        raise ValueError(
+            f"traces of segment {tile.segment_index} are NaN or infinite between samples {start} and {end}: replace "
+            "them, with zeros for instance, and call run_sorter again"
+        )
     return torch.nn.functional.pad(tensor, padding)
 
 

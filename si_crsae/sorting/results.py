@@ -19,7 +19,7 @@ from spikeinterface.core import (
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.convert import TemplateWindow
-from si_crsae.sorting.inventory import GroupResult, Inventory, collect_units
+from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.preprocessing import bandpass, estimate_noise_levels
 from si_crsae.sorting.recording import channel_groups, with_one_probe
 
@@ -60,7 +60,7 @@ def write_results(
     BaseSorting
         Unit ids are 0, 1, ... in the order of their main channels.
     """
-    units = collect_units(recording, groups)
+    units = take_inventory(recording, groups)
     filtered = bandpass(recording, config)
     noise_levels = estimate_noise_levels(filtered, config, job_kwargs=job_kwargs)
     templates = measure_templates(filtered, units, config, job_kwargs=job_kwargs)
@@ -81,7 +81,9 @@ def write_results(
         _save_templates(templates, folder / "templates.zarr")
         _save_description(recording, config, folder / "preprocessed_recording.json")
     shutil.rmtree(folder / "sorting", ignore_errors=True)
-    return sorting.save(folder=folder / "sorting")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The extractor is not serializable", UserWarning)  # it is made in memory
+        return sorting.save(folder=folder / "sorting")
 
 
 def measure_templates(
