@@ -19,7 +19,8 @@ def smooth_basis() -> np.ndarray:
     """Return three orthonormal components (component, width) that can be delayed a little."""
     times = np.arange(WIDTH) - NUM_BEFORE
     bumps = np.stack([np.exp(-0.5 * ((times - center) / 5) ** 2) for center in (0, 7, 14)])
-    return np.linalg.qr(bumps.T)[0].T.astype("float32")
+    orthonormal, triangular = np.linalg.qr(bumps.T)
+    return (orthonormal * np.sign(np.diag(triangular))).T.astype("float32")
 
 
 def make_template(gains, *, norm, shape=(-1.0, 0.5, 0.0)) -> np.ndarray:

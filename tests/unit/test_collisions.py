@@ -47,7 +47,7 @@ def test_the_sum_of_two_atoms_is_a_collision(neurons, num_events):
 
 def test_the_smeared_sum_of_two_atoms_is_told_by_its_events(neurons):
     together = draw_times(3, count=40, refractory=300)
-    delays = np.random.default_rng(0).integers(-6, 7, together.size)
+    delays = np.random.default_rng(0).integers(-7, 8, together.size)
     recording = make_recording([(FIRST, together), (SECOND, together + delays)])
     waveforms = [
         recording.get_traces(start_frame=time - NUM_BEFORE, end_frame=time - NUM_BEFORE + WIDTH) for time in together
