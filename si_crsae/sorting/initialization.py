@@ -30,6 +30,7 @@ MAX_PEAKS_PER_CHANNEL = 5000
 MAX_WAVEFORMS_PER_TEMPLATE = 200
 MIN_CHANNEL_PEAK = 0.5
 EXCLUDE_SWEEP_MS = 1.5
+SHORT_S = 15.0
 NUM_PROTOTYPE_PEAKS = 5000
 # Single waveforms are noisy: they only fill what the templates leave free.
 SINGLE_PEAK_WEIGHT = 0.3
@@ -74,18 +75,47 @@ def find_templates(
 def find_peaks(recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any]) -> np.ndarray:
     """Return SpikeInterface's peaks of the traces, each the largest within its radius and sweep.
 
-    Its matched filter finds fainter ones, at twice the time, and led to no better units: atoms do that in the end.
+    A short recording has few of them; there its matched filter, with their mean waveform, finds fainter ones. Elsewhere
+    that led to no better units, since atoms do the same, and took as long as all the rest of the initialization.
     """
-    method_kwargs = {
+    crossing = {
         "peak_sign": config.peak_sign,
         "detect_threshold": config.detect_threshold,
         "exclude_sweep_ms": EXCLUDE_SWEEP_MS,
         "radius_um": config.detection_radius_um,
-        "noise_levels": np.ones(recording.get_num_channels(), "float32"),
+    }
+    unit_noise = {"noise_levels": np.ones(recording.get_num_channels(), "float32")}
+    peaks = np.asarray(
+        detect_peaks(recording, method="locally_exclusive", method_kwargs=crossing | unit_noise, job_kwargs=job_kwargs)
+    )
+    is_short = recording.get_total_duration() < SHORT_S
+    if not is_short or peaks.size < min_cluster_size(recording) or config.peak_sign == "both":
+        return peaks
+    prototype, _ = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
+    matched = {
+        "prototype": prototype,
+        "ms_before": config.ms_before,
+        "random_chunk_kwargs": {"num_chunks_per_segment": 5, "seed": config.seed},
     }
     return np.asarray(
-        detect_peaks(recording, method="locally_exclusive", method_kwargs=method_kwargs, job_kwargs=job_kwargs)
+        detect_peaks(recording, method="matched_filtering", method_kwargs=crossing | matched, job_kwargs=job_kwargs)
     )
+
+
+def _prototype(
+    recording: BaseRecording, peaks: np.ndarray, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
+) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, "peak width"]]:
+    """Return the mean waveform of the peaks on their own channels, and some of those waveforms."""
+    prototype, waveforms, _ = get_prototype_and_waveforms_from_peaks(
+        recording,
+        peaks,
+        n_peaks=NUM_PROTOTYPE_PEAKS,
+        ms_before=config.ms_before,
+        ms_after=config.ms_after,
+        seed=config.seed,
+        job_kwargs=job_kwargs,
+    )
+    return cast(np.ndarray, prototype), cast(np.ndarray, waveforms)
 
 
 def min_cluster_size(recording: BaseRecording) -> int:
@@ -197,16 +227,7 @@ def temporal_basis(
     Templates alone would span too little where they are few: no other shape could be learned from them.
     """
     peaks = find_peaks(recording, config, job_kwargs=job_kwargs)
-    _, found, _ = get_prototype_and_waveforms_from_peaks(
-        recording,
-        peaks,
-        n_peaks=NUM_PROTOTYPE_PEAKS,
-        ms_before=config.ms_before,
-        ms_after=config.ms_after,
-        seed=config.seed,
-        job_kwargs=job_kwargs,
-    )
-    waveforms = cast(np.ndarray, found)
+    _, waveforms = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
     means = templates.reshape(-1, templates.shape[2])
     weight = SINGLE_PEAK_WEIGHT * np.linalg.norm(means) / max(np.linalg.norm(waveforms), 1e-12)
     rows = np.concatenate([means, waveforms * weight]).astype("float32")

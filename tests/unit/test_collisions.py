@@ -64,8 +64,18 @@ def test_a_neuron_of_its_own_is_no_collision(neurons):
     assert tell(recording, [*neurons, make_unit(STRANGER, times, seed=3)]) == [False, False, False]
 
 
-def test_a_collision_explains_no_other_unit(neurons):
-    """The sum is rarest and goes first; otherwise the first neuron would be the sum without the second one."""
+def test_a_neuron_that_resembles_a_sum_is_kept_for_its_events(neurons):
+    template = 0.9 * FIRST + 0.85 * SECOND + 0.5 * STRANGER
+    times = draw_times(3, count=40, refractory=300)
+    recording = make_recording([(template, times)])
+    assert tell(recording, [*neurons, make_unit(template, times, seed=3)]) == [False, False, False]
+
+
+def test_a_repeat_of_one_atom_is_no_collision(neurons):
+    assert tell(make_recording([]), [*neurons, make_unit(1.05 * FIRST, [], seed=3)]) == [False, False, False]
+
+
+def test_the_sum_is_told_wherever_it_stands(neurons):
     together = draw_times(3, count=30, refractory=300)
     recording = make_recording([(FIRST, together), (SECOND, together)])
     both = make_unit(FIRST + SECOND, together, seed=3)

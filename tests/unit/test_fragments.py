@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
-from simulated_units import NUM_SAMPLES, RATE_HZ, draw_times, make_dictionary, make_template, make_unit
+import torch
+from simulated_units import NUM_SAMPLES, RATE_HZ, draw_times, make_dictionary, make_template, make_unit, smooth_basis
 
+from si_crsae.core.filtering import component_lags
 from si_crsae.sorting.coincidence import accompanied_fraction, count_close_pairs, presence_score
 from si_crsae.sorting.fragments import join_fragments
 from si_crsae.sorting.stages import Code
+from si_crsae.sorting.units import TemplateGeometry
 
 SECOND = int(RATE_HZ)
 PERIOD = 6 * SECOND
-DURATION = 120 * SECOND
+DURATION = 360 * SECOND
 HERE, THERE = make_template((1.0, 0.7, 0.3, 0.1), norm=30), make_template((0.7, 1.0, 0.5, 0.2), norm=28)
 
 
@@ -35,7 +38,7 @@ def by_turns(times):
 @pytest.fixture(scope="module")
 def long_times():
     """Spikes of one neuron, 15 per second."""
-    times = np.cumsum(np.random.default_rng(0).integers(90, 3900, 2000)).astype("int64")
+    times = np.cumsum(np.random.default_rng(0).integers(90, 3900, 6000)).astype("int64")
     return times[times < DURATION]
 
 
@@ -86,6 +89,24 @@ def test_three_atoms_in_a_chain_become_one_unit(long_times):
     parts = [long_times[phase == 0], long_times[phase % 2 == 1], long_times[phase == 2]]
     joined = join(code_of(*parts), [HERE, (HERE + THERE) / 2, THERE])
     assert set(joined.atom_index.tolist()) == {1}
+
+
+def test_the_ends_of_a_chain_become_one_unit_although_they_look_different(long_times):
+    ends = HERE, make_template((0.2, 0.7, 1.0, 0.6), norm=30)
+    middle = (ends[0] + ends[1]) / 2
+    assert np.linalg.norm(ends[0] - ends[1]) > 0.75 * 30
+    phase = long_times // PERIOD % 4
+    parts = [long_times[phase < 2], long_times[phase == 2], long_times[phase == 3][::2]]
+    joined = join(code_of(*parts), [ends[0], middle, ends[1]])
+    assert set(joined.atom_index.tolist()) == {0}
+
+
+def test_a_delayed_atom_is_joined_at_the_times_of_the_larger_one(long_times):
+    basis = smooth_basis()
+    geometry = TemplateGeometry(component_lags(torch.from_numpy(basis)).numpy(), basis)
+    here, there = long_times[long_times // PERIOD % 3 < 2], long_times[long_times // PERIOD % 3 == 2]
+    joined = join(code_of(here, there - 3), [HERE, geometry.delayed(THERE, 3).astype("float32")])
+    np.testing.assert_array_equal(joined.sample_index, long_times)
 
 
 def test_neighbors_that_drift_together_stay_apart(long_times):

@@ -1,13 +1,17 @@
 """Claims about which units are split, joined and dropped while the dictionary is learned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from simulated_units import RATE_HZ, draw_times, join, make_template, make_unit, smooth_basis
+from sklearn.mixture import GaussianMixture
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.filtering import component_lags
 from si_crsae.sorting import structure
-from si_crsae.sorting.units import TemplateGeometry
+from si_crsae.sorting.units import TemplateGeometry, separation
 
 CONFIG = CrsaeConfig()
 GAINS = (1.0, 0.6, 0.3, 0.2)
@@ -15,8 +19,6 @@ GAINS = (1.0, 0.6, 0.3, 0.2)
 
 @pytest.fixture(scope="module")
 def geometry():
-    import torch
-
     basis = smooth_basis()
     return TemplateGeometry(component_lags(torch.from_numpy(basis)).numpy(), basis)
 
@@ -37,6 +39,16 @@ def test_a_unit_of_two_waveforms_is_split_in_its_two_neurons(geometry):
 def test_a_unit_of_one_waveform_is_not_split(geometry):
     unit = make_unit(make_template(GAINS, norm=20), draw_times(1, count=400), seed=1)
     assert structure.split_units([unit], geometry, CONFIG) == [unit]
+
+
+def test_a_unit_whose_size_varies_is_not_split(geometry):
+    unit = make_unit(make_template(GAINS, norm=20), draw_times(1, count=400), seed=1)
+    sizes = 0.8 + np.random.default_rng(0).gamma(2.0, 0.15, unit.num_events)
+    varied = replace(unit, features=(unit.features + (sizes[:, None, None] - 1) * unit.template).astype("float32"))
+    scores = varied.features.reshape(400, -1) @ unit.template.ravel()[:, None]
+    one, two = (GaussianMixture(count, random_state=0).fit(scores).bic(scores) for count in (1, 2))
+    assert two < one  # a mixture alone would split it
+    assert structure.split_units([varied], geometry, CONFIG) == [varied]
 
 
 def test_a_unit_with_few_spikes_is_not_split(geometry):
@@ -61,9 +73,17 @@ def test_a_delayed_half_is_merged_at_the_times_of_the_larger_one(geometry):
     np.testing.assert_array_equal(np.sort(merged.sample_index), times)
 
 
+def test_halves_of_a_large_neuron_are_merged_although_a_little_drift_separates_them(geometry):
+    template, times = make_template(GAINS, norm=60), draw_times(1, count=400)
+    halves = [make_unit(template, times[:200], seed=1), make_unit(1.15 * template, times[200:], seed=2)]
+    assert separation(*halves, geometry, 0) > 2 * CONFIG.merge_threshold
+    assert len(merge(halves, geometry)) == 1
+
+
 def test_two_near_neurons_with_separate_waveforms_are_not_merged(geometry):
-    one = make_unit(make_template(GAINS, norm=14), draw_times(1, count=200), seed=1)
-    two = make_unit(make_template((0.7, 0.8, 0.3, 0.2), norm=18), draw_times(2, count=200), seed=2)
+    times = draw_times(1, count=400, refractory=100)  # they never fire together, which would keep them apart
+    one = make_unit(make_template(GAINS, norm=14), times[::2], seed=1)
+    two = make_unit(make_template((0.7, 0.8, 0.3, 0.2), norm=18), times[1::2], seed=2)
     distance = np.linalg.norm(one.template - two.template)
     assert structure.SAME_SHAPE_FRACTION * 16 < distance < structure.FAR_DISTANCE  # else they were never compared
     assert len(merge([one, two], geometry)) == 2
