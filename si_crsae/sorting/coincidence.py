@@ -53,20 +53,21 @@ def accompanied_fraction(first: Timed, second: Timed, *, max_lag: int) -> float:
     return accompanied / max(first.sample_index.size, 1)
 
 
-def presence_score(first: Timed, second: Timed, *, bin_size: int, num_samples: list[int]) -> float:
-    """Return how the numbers of events vary together over time, in standard deviations; negative is by turns.
-
-    Fisher's z of the correlation of the counts in consecutive bins of all segments; 0 where there is nothing to tell.
-    """
-    first_counts, second_counts = [
-        np.concatenate(
-            [
-                np.histogram(times_in_segment(events, segment), np.arange(0, length + 1, bin_size))[0]
-                for segment, length in enumerate(num_samples)
-            ]
-        )
-        for events in (first, second)
+def count_in_bins(events: Timed, *, bin_size: int, num_samples: list[int]) -> Int[np.ndarray, " bin"]:
+    """Return the number of events in the consecutive whole bins of all segments (`num_samples`, one of each)."""
+    segments = [
+        np.histogram(times_in_segment(events, segment), np.arange(0, length + 1, bin_size))[0]
+        for segment, length in enumerate(num_samples)
+        if length >= bin_size
     ]
+    return np.concatenate(segments) if segments else np.zeros(0, "int64")
+
+
+def presence_score(first_counts: Int[np.ndarray, " bin"], second_counts: Int[np.ndarray, " bin"]) -> float:
+    """Return how two units' counts vary together over time, in standard deviations; negative is by turns.
+
+    Fisher's z of their correlation; 0 where there is nothing to tell.
+    """
     if first_counts.size <= 3 or np.ptp(first_counts) == 0 or np.ptp(second_counts) == 0:
         return 0.0
     correlation = np.clip(np.corrcoef(first_counts, second_counts)[0, 1], -0.999, 0.999)

@@ -6,7 +6,7 @@ import numpy as np
 
 from si_crsae.core.filtering import component_lags
 from si_crsae.core.types import Dictionary
-from si_crsae.sorting.coincidence import count_close_pairs, presence_score
+from si_crsae.sorting.coincidence import count_close_pairs, count_in_bins, presence_score
 from si_crsae.sorting.stages import Code
 from si_crsae.sorting.structure import MAX_MERGE_LAG_MS, REFRACTORY_WINDOW_MS
 from si_crsae.sorting.units import TemplateGeometry
@@ -67,9 +67,12 @@ def join_fragments(code: Code, dictionary: Dictionary, *, sampling_frequency: fl
 
 def _fire_by_turns(first: Code, second: Code, sampling_frequency: float, num_samples: list[int]) -> bool:
     bin_size = round(PRESENCE_BIN_S * sampling_frequency)
-    if presence_score(first, second, bin_size=bin_size, num_samples=num_samples) > MAX_PRESENCE_SCORE:
+    one, two = (count_in_bins(events, bin_size=bin_size, num_samples=num_samples) for events in (first, second))
+    if presence_score(one, two) > MAX_PRESENCE_SCORE:
         return False
-    violations, expected = count_close_pairs(
+    violations, _ = count_close_pairs(
         first, second, window_ms=REFRACTORY_WINDOW_MS, sampling_frequency=sampling_frequency
     )
-    return violations <= MAX_VIOLATIONS * expected
+    low, high = REFRACTORY_WINDOW_MS
+    by_chance = float(one @ two) * 2 * (high - low) / (1000 * PRESENCE_BIN_S)  # with the rates that they have together
+    return violations <= MAX_VIOLATIONS * by_chance

@@ -6,7 +6,7 @@ import torch
 from simulated_units import NUM_SAMPLES, RATE_HZ, draw_times, make_dictionary, make_template, make_unit, smooth_basis
 
 from si_crsae.core.filtering import component_lags
-from si_crsae.sorting.coincidence import accompanied_fraction, count_close_pairs, presence_score
+from si_crsae.sorting.coincidence import accompanied_fraction, count_close_pairs, count_in_bins, presence_score
 from si_crsae.sorting.fragments import join_fragments
 from si_crsae.sorting.stages import Code
 from si_crsae.sorting.units import TemplateGeometry
@@ -67,14 +67,23 @@ def test_company_counts_only_within_a_segment():
     assert accompanied_fraction(one, two, max_lag=3) == pytest.approx(1 / 3)
 
 
+def test_events_are_counted_in_whole_bins_of_each_segment():
+    events = code_of(np.array([0, 9, 10, 25, 31, 5]), segment=np.array([0, 0, 0, 0, 0, 2]))
+    np.testing.assert_array_equal(count_in_bins(events, bin_size=10, num_samples=[35, 8, 20]), [2, 1, 1, 1, 0])
+    assert count_in_bins(events, bin_size=100, num_samples=[35, 8, 20]).size == 0
+
+
 def test_presence_tells_turns_from_chance_and_company(long_times):
-    even, odd = (code_of(part) for part in by_turns(long_times))
-    scores = [presence_score(even, other, bin_size=SECOND, num_samples=[DURATION]) for other in (odd, even)]
-    assert scores[0] < -4
-    assert scores[1] > 4
-    shuffled = code_of(np.random.default_rng(1).integers(0, DURATION, 500))
-    assert abs(presence_score(even, shuffled, bin_size=SECOND, num_samples=[DURATION])) < 2.5
-    assert presence_score(even, odd, bin_size=SECOND, num_samples=[2 * SECOND]) == 0.0
+    shuffled = np.random.default_rng(1).integers(0, DURATION, 500)
+    even, odd, chance = (
+        count_in_bins(code_of(times), bin_size=SECOND, num_samples=[DURATION])
+        for times in (*by_turns(long_times), shuffled)
+    )
+    assert presence_score(even, odd) < -4
+    assert presence_score(even, even) > 4
+    assert abs(presence_score(even, chance)) < 2.5
+    assert presence_score(even[:3], odd[:3]) == 0.0
+    assert presence_score(even, np.ones_like(even)) == 0.0
 
 
 def test_two_atoms_of_a_drifting_neuron_become_one_unit(long_times):
