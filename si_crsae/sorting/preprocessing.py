@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def preprocess(
-    recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kwargs: dict[str, Any]
+    recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kwargs: dict[str, Any] | None = None
 ) -> BaseRecording:
     """Return the recording filtered, referenced, whitened and scaled to unit noise; nothing is computed yet.
 
@@ -32,8 +32,8 @@ def preprocess(
     config : CrsaeConfig
     folder : Path
         Where the estimated motion is saved, if motion correction is asked for.
-    job_kwargs : dict
-        SpikeInterface's, complete.
+    job_kwargs : dict, optional
+        SpikeInterface's; what is left out is as set globally.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def preprocess(
         recording = _whiten(recording, config)
     else:
         recording = cast(BaseRecording, recording.astype("float32"))
-    noise_levels = estimate_noise_levels(recording, config, job_kwargs=job_kwargs)
+    noise_levels = estimate_noise_levels(recording, config, job_kwargs=job_kwargs or {})
     return cast(BaseRecording, scale(recording, gain=1.0 / noise_levels, dtype="float32"))
 
 
