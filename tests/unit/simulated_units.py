@@ -5,7 +5,10 @@ import torch
 from spikeinterface.core import NumpyRecording
 from spikeinterface.core.generate import generate_recording
 
+from si_crsae.config import CrsaeConfig
+from si_crsae.core.encoder import Encoder
 from si_crsae.core.types import Dictionary
+from si_crsae.sorting.expectation import Model, make_encoder
 from si_crsae.sorting.units import Unit
 
 RATE_HZ = 30000.0
@@ -63,6 +66,13 @@ def make_dictionary(units) -> Dictionary:
     """Return the dictionary of the units' templates."""
     coefficients = torch.from_numpy(np.stack([unit.template for unit in units]))
     return Dictionary.from_coefficients(coefficients, torch.from_numpy(smooth_basis()), num_before=NUM_BEFORE)
+
+
+def encoder_of(units) -> Encoder:
+    """Return the encoder of the units' templates, for noise of standard deviation 1."""
+    noise = np.ones(len(units), "float32")
+    model = Model(dictionary=make_dictionary(units), noise=noise, regularization=4 * noise)
+    return make_encoder(model, CrsaeConfig(), sampling_frequency=RATE_HZ)
 
 
 def make_recording(pairs, *, seed=0) -> NumpyRecording:

@@ -5,10 +5,11 @@ import pytest
 import torch
 from simulated_units import (
     NUM_BEFORE,
+    NUM_CHANNELS,
     RATE_HZ,
     WIDTH,
     draw_times,
-    make_dictionary,
+    encoder_of,
     make_recording,
     make_template,
     make_unit,
@@ -16,7 +17,7 @@ from simulated_units import (
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.births import find_missed_templates, residual_recording
-from si_crsae.sorting.expectation import Model, make_encoder, observe
+from si_crsae.sorting.expectation import observe
 
 KNOWN = make_template((1.0, 0.6, 0.2, 0.1), norm=40)
 MISSED = make_template((0.1, 0.3, 0.8, 1.0), norm=40)
@@ -24,17 +25,19 @@ CONFIG = CrsaeConfig(ms_before=1000 * NUM_BEFORE / RATE_HZ, ms_after=1000 * (WID
 JOB_KWARGS = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
 
 
+def explain(recording, units):
+    """Return the dictionary of the units, and what is seen of them in the recording."""
+    encoder, channels = encoder_of(units), np.tile(np.arange(NUM_CHANNELS), (len(units), 1))
+    observed = observe(recording, encoder, channels=channels, num_threads=1, device=torch.device("cpu"))
+    return encoder.dictionary, observed
+
+
 @pytest.fixture(scope="module")
 def seen():
     """A recording of two neurons, and the dictionary and events of one of them."""
     times = draw_times(1, count=150), draw_times(2, count=120)
     recording = make_recording([(KNOWN, times[0]), (MISSED, times[1])])
-    dictionary = make_dictionary([make_unit(KNOWN, times[0], seed=1)])
-    noise = np.ones(1, "float32")
-    model = Model(dictionary=dictionary, noise=noise, regularization=4 * noise)
-    encoder = make_encoder(model, CONFIG, sampling_frequency=RATE_HZ)
-    channels = np.arange(4)[None]
-    observations = observe(recording, encoder, channels=channels, num_threads=1, device=torch.device("cpu"))
+    dictionary, observations = explain(recording, [make_unit(KNOWN, times[0], seed=1)])
     return recording, dictionary, observations, times
 
 
@@ -56,11 +59,6 @@ def test_the_neuron_that_no_atom_explains_is_born(seen):
 
 def test_nothing_is_born_where_all_is_explained(seen):
     recording, _, _, times = seen
-    dictionary = make_dictionary([make_unit(template, [], seed=0) for template in (KNOWN, MISSED)])
-    noise = np.ones(2, "float32")
-    model = Model(dictionary=dictionary, noise=noise, regularization=4 * noise)
-    encoder = make_encoder(model, CONFIG, sampling_frequency=RATE_HZ)
-    channels = np.tile(np.arange(4), (2, 1))
-    observations = observe(recording, encoder, channels=channels, num_threads=1, device=torch.device("cpu"))
+    dictionary, observations = explain(recording, [make_unit(template, [], seed=0) for template in (KNOWN, MISSED)])
     assert observations.sample_index.size == pytest.approx(times[0].size + times[1].size, rel=0.05)
     assert len(find_missed_templates(recording, dictionary, observations, CONFIG, job_kwargs=JOB_KWARGS)) == 0

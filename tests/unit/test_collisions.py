@@ -4,19 +4,16 @@ import numpy as np
 import pytest
 from simulated_units import (
     NUM_BEFORE,
-    RATE_HZ,
     WIDTH,
     draw_times,
-    make_dictionary,
+    encoder_of,
     make_recording,
     make_template,
     make_unit,
     smooth_basis,
 )
 
-from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.collisions import find_collisions
-from si_crsae.sorting.expectation import Model, make_encoder
 
 FIRST = make_template((1.0, 0.5, 0.1, 0.0), norm=25)
 SECOND = make_template((0.0, 0.1, 0.5, 1.0), norm=22, shape=(-0.6, 0.2, 0.7))
@@ -24,10 +21,7 @@ STRANGER = make_template((0.2, 1.0, 1.0, 0.2), norm=25, shape=(0.3, -1.0, 0.4))
 
 
 def tell(recording, units):
-    dictionary = make_dictionary(units)
-    noise = np.ones(len(units), "float32")
-    model = Model(dictionary=dictionary, noise=noise, regularization=4 * noise)
-    return find_collisions(recording, make_encoder(model, CrsaeConfig(), sampling_frequency=RATE_HZ), units).tolist()
+    return find_collisions(recording, encoder_of(units), units).tolist()
 
 
 @pytest.fixture(scope="module")
