@@ -1,26 +1,30 @@
-"""Make the sorter `crsae` known to SpikeInterface wherever SpikeInterface is imported.
+"""Make the sorter and the matching method `crsae` known to SpikeInterface wherever SpikeInterface is imported.
 
 Python runs this module at start-up (`si_crsae_autoload.pth`, or `.start` from Python 3.15). It imports nothing heavy,
-it only waits for SpikeInterface's list of sorters. ``SI_CRSAE_AUTOLOAD=0`` in the environment turns it off.
+it only waits for SpikeInterface's lists. ``SI_CRSAE_AUTOLOAD=0`` in the environment turns it off.
 """
 
 import os
 import sys
 
-SORTER_LIST = "spikeinterface.sorters.sorterlist"
+# Module, the table that it fills, and the function of si_crsae.registration that completes it.
+TABLES = {
+    "spikeinterface.sorters.sorterlist": ("sorter_dict", "register_sorter"),
+    "spikeinterface.sortingcomponents.matching.method_list": ("matching_methods", "register_matching"),
+}
 
 
-class SorterListFinder:
-    """Find SpikeInterface's list of sorters as Python would, and register `crsae` once it has been executed."""
+class ListFinder:
+    """Find SpikeInterface's lists as Python would, and register `crsae` once they have been executed."""
 
     @staticmethod
     def find_spec(fullname, path=None, target=None):
         """Return the usual spec with a loader that also registers; None for every other module."""
-        if fullname != SORTER_LIST:
+        if fullname not in TABLES:
             return None
         for finder in sys.meta_path:
             find_spec = getattr(finder, "find_spec", None)
-            if finder is SorterListFinder or find_spec is None:
+            if finder is ListFinder or find_spec is None:
                 continue
             spec = find_spec(fullname, path, target)
             if spec is not None:
@@ -35,9 +39,7 @@ def _register_after_execution(loader):
     def exec_module(module):
         execute(module)
         try:
-            from si_crsae.registration import register_sorter
-
-            register_sorter(module)
+            register(module)
         except Exception as error:  # whatever is wrong with us, SpikeInterface must still work
             import warnings
 
@@ -50,10 +52,19 @@ def _register_after_execution(loader):
     loader.exec_module = exec_module
 
 
+def register(module):
+    """Add `crsae` to the table of a module, if it has been filled."""
+    table, function = TABLES[module.__name__]
+    if hasattr(module, table):
+        from si_crsae import registration
+
+        getattr(registration, function)(module)
+
+
 def arm():
-    """Register `crsae` as soon as SpikeInterface's list of sorters is imported."""
-    if SorterListFinder not in sys.meta_path:
-        sys.meta_path.insert(0, SorterListFinder)
+    """Register `crsae` as soon as one of SpikeInterface's lists is imported."""
+    if ListFinder not in sys.meta_path:
+        sys.meta_path.insert(0, ListFinder)
 
 
 def install():

@@ -38,11 +38,9 @@ def __dir__() -> list[str]:
 def _register() -> None:
     """Register at once where SpikeInterface is loaded, else when it will be."""
     _si_crsae_autoload.arm()
-    sorter_list = sys.modules.get(_si_crsae_autoload.SORTER_LIST)
-    if hasattr(sorter_list, "sorter_dict"):
-        from si_crsae.registration import register_sorter
-
-        register_sorter(sorter_list)
+    for name in _si_crsae_autoload.TABLES:
+        if name in sys.modules:
+            _si_crsae_autoload.register(sys.modules[name])
 
 
 _register()

@@ -1,4 +1,4 @@
-"""Make the sorter known to SpikeInterface, which has no entry point for sorters."""
+"""Make the sorter and its matching method known to SpikeInterface, which has no entry points for them."""
 
 import sys
 from typing import Any
@@ -21,3 +21,16 @@ def register_sorter(sorter_list: Any) -> None:
     for name in (sorter_list.__name__, "spikeinterface.sorters", "spikeinterface.full"):
         if name in sys.modules:
             setattr(sys.modules[name], registered.__name__, registered)
+
+
+def register_matching(method_list: Any) -> None:
+    """Add `CrsaeMatching` to SpikeInterface's table of template-matching methods; doing it twice changes nothing.
+
+    Parameters
+    ----------
+    method_list : module
+        ``spikeinterface.sortingcomponents.matching.method_list``, fully executed.
+    """
+    from si_crsae.sorting.matching import CrsaeMatching
+
+    method_list.matching_methods.setdefault(CrsaeMatching.name, CrsaeMatching)

@@ -4,17 +4,21 @@ import math
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
-# Sums may be reordered so that the inner loops vectorize; inf keeps its meaning: a lambda of inf takes an atom out.
-FAST = {"nsz", "contract", "reassoc"}
-
-# no_type_check: the tests wrap every other function of the core in shape checks, which numba cannot compile.
+from si_crsae.core.compiled import compile_loops
+from si_crsae.core.interpolation import NUM_TAPS, WEIGHTS, split_offset
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@compile_loops(reorder_sums=True)
 @no_type_check
-def _largest_step(residual, code, regularization):
+def _minimizer(value, thresholds):
+    """Return the minimizer of one coordinate whose correlation, without its own part of the code, is `value`."""
+    return max(value - thresholds[0], np.float32(0.0)) + min(value + thresholds[1], np.float32(0.0))
+
+
+@compile_loops(reorder_sums=True)
+@no_type_check
+def _largest_step(residual, code, thresholds):
     """Return the largest change that one coordinate of a stretch of one atom asks for.
 
     Positive floats are in the order of their bits, and a maximum of integers is sought in vectors, one of floats is
@@ -22,33 +26,33 @@ def _largest_step(residual, code, regularization):
     """
     largest = np.int32(0)
     for shift in range(residual.size):
-        wanted = max(residual[shift] + code[shift] - regularization, np.float32(0.0))
+        wanted = _minimizer(residual[shift] + code[shift], thresholds)
         largest = max(largest, np.float32(abs(wanted - code[shift])).view(np.int32))
     return np.int32(largest).view(np.float32)
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
 @no_type_check
-def _find_step(residual, code, regularization, step):
+def _find_step(residual, code, thresholds, step):
     """Return where in the stretch the change of that size stands: what `_largest_step` found."""
     best, best_distance = 0, np.float32(np.inf)
     for shift in range(residual.size):
-        wanted = max(residual[shift] + code[shift] - regularization, np.float32(0.0))
+        wanted = _minimizer(residual[shift] + code[shift], thresholds)
         distance = abs(abs(wanted - code[shift]) - step)
         if distance < best_distance:
             best, best_distance = shift, distance
     return best
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
 @no_type_check
-def _measure_steps(steps, window, atoms, residual, code, regularization):
+def _measure_steps(steps, window, atoms, residual, code, thresholds):
     """Store the largest change that each of the atoms asks for in a stretch of time, in place."""
     for atom in atoms:
-        steps[atom] = _largest_step(residual[atom, window], code[atom, window], regularization[atom])
+        steps[atom] = _largest_step(residual[atom, window], code[atom, window], thresholds[atom])
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@compile_loops(reorder_sums=True)
 @no_type_check
 def subtract_event(residual, gram_rows, neighbors, shift, amplitude):
     """Take an event out of the residual correlation of every atom that meets it, in place.
@@ -77,7 +81,7 @@ def subtract_event(residual, gram_rows, neighbors, shift, amplitude):
             target[position] -= amplitude * lags[position]
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
 @no_type_check
 def subtract_events(residual, gram, neighbors, neighbor_start, events):
     """Take events out of the residual correlation, in place.
@@ -93,18 +97,24 @@ def subtract_events(residual, gram, neighbors, neighbor_start, events):
     neighbor_start : ndarray of int64, shape (atom + 1,)
         Where the pairs of each atom begin.
     events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64) and amplitude (float32).
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32).
     """
-    atom_index, shift, amplitude = events
+    atom_index, shift, offset, amplitude = events
     for event in range(shift.size):
         pairs = slice(neighbor_start[atom_index[event]], neighbor_start[atom_index[event] + 1])
-        subtract_event(residual, gram[pairs], neighbors[pairs], shift[event], amplitude[event])
+        rows, atoms = gram[pairs], neighbors[pairs]
+        if offset[event] == 0:
+            subtract_event(residual, rows, atoms, shift[event], amplitude[event])
+            continue
+        first, phase = split_offset(offset[event])
+        for tap in range(NUM_TAPS):
+            subtract_event(residual, rows, atoms, shift[event] + first + tap, amplitude[event] * WEIGHTS[phase, tap])
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
 @no_type_check
-def descend(residual, regularization, gram, neighbors, neighbor_start, tolerance, max_updates):
-    """Minimize 1/2 ||traces - synthesize(code)||^2 + sum_c regularization_c ||code_c||_1 over code >= 0.
+def descend(residual, thresholds, gram, neighbors, neighbor_start, tolerance, max_updates):
+    """Minimize 1/2 ||traces - synthesize(code)||^2 + sum_c regularization_c ||code_c||_1.
 
     The coordinate that would move most is moved to its minimum, one at a time, as long as it is the largest among the
     stretches of one atom width around it, so that what is far apart in time never waits for each other. A stretch
@@ -114,8 +124,8 @@ def descend(residual, regularization, gram, neighbors, neighbor_start, tolerance
     ----------
     residual : ndarray of float32, shape (atom, shift)
         ``correlate(traces, atoms)``; holds the correlation of the residual on return.
-    regularization : ndarray of float32, shape (atom,)
-        Lambda of each atom.
+    thresholds : ndarray of float32, shape (atom, 2)
+        Lambda of each atom for positive and for negative coefficients; inf for the sign that is not allowed.
     gram : ndarray of float32, shape (pair, 2 * width - 1)
         Correlations of the pairs of atoms that share a channel, pairs of one atom together.
     neighbors : ndarray of int64, shape (pair,)
@@ -146,7 +156,7 @@ def descend(residual, regularization, gram, neighbors, neighbor_start, tolerance
     steps = np.zeros((num_stretches, num_atoms), np.float32)
     for stretch in range(num_stretches):
         window = slice(stretch * length, (stretch + 1) * length)
-        _measure_steps(steps[stretch], window, np.arange(num_atoms), residual, code, regularization)
+        _measure_steps(steps[stretch], window, np.arange(num_atoms), residual, code, thresholds)
     num_updates = 0
     moved = num_atoms > 0
     while moved and num_updates < max_updates:
@@ -160,8 +170,8 @@ def descend(residual, regularization, gram, neighbors, neighbor_start, tolerance
                     break
                 begin = stretch * length
                 window = slice(begin, begin + length)
-                shift = begin + _find_step(residual[atom, window], code[atom, window], regularization[atom], step)
-                wanted = max(residual[atom, shift] + code[atom, shift] - regularization[atom], np.float32(0.0))
+                shift = begin + _find_step(residual[atom, window], code[atom, window], thresholds[atom], step)
+                wanted = _minimizer(residual[atom, shift] + code[atom, shift], thresholds[atom])
                 pairs = slice(neighbor_start[atom], neighbor_start[atom + 1])
                 subtract_event(residual, gram[pairs], neighbors[pairs], shift, wanted - code[atom, shift])
                 code[atom, shift] = wanted
@@ -169,5 +179,5 @@ def descend(residual, regularization, gram, neighbors, neighbor_start, tolerance
                 moved = True
                 for near in range(first, end):
                     window = slice(near * length, (near + 1) * length)
-                    _measure_steps(steps[near], window, neighbors[pairs], residual, code, regularization)
+                    _measure_steps(steps[near], window, neighbors[pairs], residual, code, thresholds)
     return code, num_updates

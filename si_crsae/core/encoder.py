@@ -1,17 +1,23 @@
 """Correlation map to events: descend, refine, look again at what is left."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from si_crsae.core import descent, refine
+from si_crsae.core.factors import AtomFactors, correlate_factored, count_products, factor_atoms
+from si_crsae.core.filtering import correlate_filtered, filter_with_basis
 from si_crsae.core.gram import Gram
+from si_crsae.core.solvers import Solver, SolverName, make_solver
 from si_crsae.core.types import Dictionary, SparseEvents
 
 MAX_MOVE = 2
 NUM_PLACEMENTS = 2
 MIN_JOIN_CORRELATION = 0.8
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,13 @@ class EncoderSettings:
     amplitude_spread: float = 0.1
     num_looks: int = 2
     tolerance: float = 0.1
+    two_sided: bool = False
+
+    @property
+    def thresholds(self) -> Float[np.ndarray, "atom sign"]:
+        """Lambda of positive and of negative coefficients; inf where a sign is not allowed."""
+        negative = self.regularization if self.two_sided else np.full_like(self.regularization, np.inf)
+        return np.stack([self.regularization, negative], axis=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +73,77 @@ class Encoder:
     settings : EncoderSettings
     gram : Gram
         ``Gram.of(dictionary)``.
+    factors : tuple of AtomFactors
+        ``factor_atoms(dictionary)``.
+    solver : Solver
+        Of the sparse code.
+    device : torch.device
+        Where correlation maps are computed and solved.
     """
 
     dictionary: Dictionary
     settings: EncoderSettings
     gram: Gram
+    factors: tuple[AtomFactors, ...]
+    solver: Solver
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls,
+        dictionary: Dictionary,
+        settings: EncoderSettings,
+        *,
+        solver: SolverName = "auto",
+        device: torch.device = CPU,
+    ) -> "Encoder":
+        """Return the encoder of a dictionary.
+
+        Parameters
+        ----------
+        dictionary : Dictionary
+        settings : EncoderSettings
+        solver : {"auto", "descent", "parallel", "fista"}, default: "auto"
+            See `make_solver`.
+        device : torch.device, default: CPU
+            Where correlation maps are computed and solved; events are refined on the CPU.
+        """
+        gram = Gram.of(dictionary)
+        return cls(
+            dictionary=dictionary,
+            settings=settings,
+            gram=gram,
+            factors=factor_atoms(dictionary),
+            solver=make_solver(solver, dictionary, gram, device=device),
+            device=device,
+        )
+
+    def correlate(self, traces: Float[Tensor, "channel sample"]) -> Float[np.ndarray, "atom shift"]:
+        """Return the correlation of the traces with every atom.
+
+        On a CPU by the atoms' own factors or by the components that all share, whatever takes fewer products. What does
+        not fit in the memory of a GPU is computed in two halves.
+
+        Parameters
+        ----------
+        traces : Tensor, shape (channel, sample)
+            Whitened, on the CPU.
+
+        Returns
+        -------
+        ndarray of float32, shape (atom, shift)
+        """
+        basis = self.dictionary.basis
+        if self.device.type == "cpu" and 0 < count_products(self.factors) < len(traces) * basis.numel():
+            return correlate_factored(traces, self.factors).numpy()
+        try:
+            filtered = filter_with_basis(traces.to(self.device), basis.to(self.device))
+            return correlate_filtered(filtered, self.dictionary.weights.to(self.device)).cpu().numpy()
+        except torch.cuda.OutOfMemoryError:
+            half, overlap = traces.shape[1] // 2, self.dictionary.width - 1
+            if half <= overlap:
+                raise
+        return np.concatenate([self.correlate(traces[:, : half + overlap]), self.correlate(traces[:, half:])], axis=1)
 
     def encode(self, correlation: Float[np.ndarray, "atom shift"]) -> SparseEvents:
         """Return the accepted events behind a correlation map.
@@ -72,7 +151,7 @@ class Encoder:
         Parameters
         ----------
         correlation : ndarray of float32, shape (atom, shift)
-            What `correlate_filtered` returns.
+            What `correlate` returns.
 
         Returns
         -------
@@ -93,7 +172,7 @@ class Encoder:
         Parameters
         ----------
         correlation : ndarray of float32, shape (atom, shift)
-            What `correlate_filtered` returns; left as it was.
+            What `correlate` returns; left as it was.
         events : SparseEvents
             `sample_index` holds shifts.
 
@@ -102,29 +181,40 @@ class Encoder:
         ndarray of float32, shape (atom, shift)
         """
         residual, gram = correlation.copy(), self.gram
-        located = (events.atom_index, events.sample_index, events.amplitude)
-        descent.subtract_events(residual, gram.values, gram.neighbors, gram.neighbor_start, located)
+        descent.subtract_events(residual, gram.values, gram.neighbors, gram.neighbor_start, events.located)
         return residual
+
+    def explained_energy(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> np.ndarray:
+        """Return by how much each event lowers the squared norm of the traces; overlaps are shared out evenly.
+
+        Parameters
+        ----------
+        correlation : ndarray of float32, shape (atom, shift)
+            What `correlate` returns.
+        events : SparseEvents
+            All of them; `sample_index` holds shifts.
+
+        Returns
+        -------
+        ndarray of float32, shape (event,)
+            The sum is the squared norm of the traces less that of the residual.
+        """
+        observed = refine.observe(correlation, events.located)
+        remaining = refine.observe(self.subtract(correlation, events), events.located)
+        return events.amplitude * (observed + remaining)
 
     def _search(self, residual: Float[np.ndarray, "atom shift"]) -> SparseEvents:
         """Return the events of the l1 code of a residual."""
-        settings, gram = self.settings, self.gram
-        tolerance = settings.tolerance * settings.regularization.min(initial=np.inf)
-        code, _ = descent.descend(
-            residual,
-            settings.regularization,
-            gram.values,
-            gram.neighbors,
-            gram.neighbor_start,
-            tolerance,
-            residual.size,
+        settings = self.settings
+        tolerance = float(settings.tolerance * settings.regularization.min(initial=np.inf))
+        code = self.solver.solve(
+            torch.from_numpy(residual).to(self.device),
+            torch.from_numpy(settings.thresholds).to(self.device),
+            tolerance=tolerance,
         )
-        atom_index, shift, amplitude = refine.group_code(code, settings.max_gap)
-        order = np.lexsort((atom_index, shift))
-        events = SparseEvents(sample_index=shift[order], atom_index=atom_index[order], amplitude=amplitude[order])
-        located = (events.atom_index, events.sample_index, events.amplitude)
+        events = SparseEvents.in_order(*refine.group_code(code.cpu().numpy(), settings.max_gap))
         return events.select(
-            refine.join_alike(located, *self._interactions(events), settings.max_gap, MIN_JOIN_CORRELATION)
+            refine.join_alike(events.located, *self._interactions(events), settings.max_gap, MIN_JOIN_CORRELATION)
         )
 
     def _decide(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
@@ -133,10 +223,8 @@ class Encoder:
             events = self._place(correlation, self._refit(correlation, events))
         events = self._refit(correlation, events)
         while len(events):
-            drop = refine.worst_events(
-                self._badness(events), events.atom_index, events.sample_index, events.amplitude,
-                *self._interactions(events)[:2], self.settings.refractory,
-            )  # fmt: skip
+            start, other, _ = self._interactions(events)
+            drop = refine.worst_events(self._badness(events), events.located, start, other, self.settings.refractory)
             if not drop.any():
                 break
             events = self._refit(correlation, events.select(~drop))
@@ -146,32 +234,28 @@ class Encoder:
         """Return how far each amplitude lies outside its window, relative to the window; positive is outside."""
         low = self.settings.min_amplitude[events.atom_index]
         high = self.settings.max_amplitude[events.atom_index]
-        return np.maximum((low - events.amplitude) / low, (events.amplitude - high) / high).astype("float32")
+        size = np.abs(events.amplitude)
+        return np.maximum((low - size) / low, (size - high) / high).astype("float32")
 
     def _interactions(self, events: SparseEvents) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return refine.interactions(events.atom_index, events.sample_index, self.gram.values, self.gram.pair_index)
+        return refine.interactions(events.located, self.gram.values, self.gram.pair_index)
 
     def _refit(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
         amplitude = events.amplitude.copy()
-        observed = correlation[events.atom_index, events.sample_index]
+        observed = refine.observe(correlation, events.located)
         refine.refit(observed, amplitude, *self._interactions(events), 1e-2)
-        return SparseEvents(sample_index=events.sample_index, atom_index=events.atom_index, amplitude=amplitude)
+        return replace(events, amplitude=amplitude)
 
     def _place(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
-        gram = self.gram
-        excluded = np.isinf(self.settings.regularization)
+        gram, settings = self.gram, self.settings
+        excluded = np.isinf(settings.regularization)
         scales = np.where(excluded, np.nan, self.dictionary.scales.numpy()).astype("float32")  # NaN never compares best
-        atom_index, shift, amplitude = refine.place_events(
+        placed = refine.place_events(
             correlation,
-            (events.atom_index, events.sample_index, events.amplitude),
+            events.located,
             (gram.values, gram.pair_index),
             (gram.similar_start, gram.similar_atom, gram.similar_lag),
-            (
-                scales,
-                np.float32(self.settings.noise),
-                np.float32(self.settings.amplitude_spread),
-            ),
+            (scales, np.float32(settings.noise), np.float32(settings.amplitude_spread)),
             MAX_MOVE,
         )
-        order = np.lexsort((atom_index, shift))
-        return SparseEvents(sample_index=shift[order], atom_index=atom_index[order], amplitude=amplitude[order])
+        return SparseEvents.in_order(*placed)

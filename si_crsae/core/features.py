@@ -4,18 +4,29 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int
-from numba import njit
 
+from si_crsae.core.compiled import compile_loops
+from si_crsae.core.interpolation import value_between
 from si_crsae.core.types import SparseEvents
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
+@no_type_check
+def _mix_components(mixing, lags, lag, offset):
+    """Fill `mixing` with how much of each component another one sees when it stands at a lag and an offset."""
+    for seen in range(mixing.shape[0]):
+        for component in range(mixing.shape[1]):
+            mixing[seen, component] = value_between(lags[seen, component], lag, offset)
+
+
+@compile_loops()
 @no_type_check
 def _take_out_others(features, own, shift, channels, events, weights, lags):
     """Subtract from each feature every event but `own[row]`, as the temporal components see it."""
-    event_atom, event_shift, event_amplitude = events
+    event_atom, event_shift, event_offset, event_amplitude = events
     reach = lags.shape[2] // 2
     num_components = lags.shape[0]
+    mixing = np.empty((num_components, num_components), np.float32)
     for row in range(shift.size):
         first = np.searchsorted(event_shift, shift[row] - reach)
         last = np.searchsorted(event_shift, shift[row] + reach + 1)
@@ -23,6 +34,7 @@ def _take_out_others(features, own, shift, channels, events, weights, lags):
             if event == own[row]:
                 continue
             lag = event_shift[event] - shift[row] + reach
+            _mix_components(mixing, lags, lag, event_offset[event])
             for position in range(channels.shape[1]):
                 channel = channels[row, position]
                 if channel < 0:
@@ -32,7 +44,7 @@ def _take_out_others(features, own, shift, channels, events, weights, lags):
                         continue
                     scaled = event_amplitude[event] * weights[event_atom[event], channel, component]
                     for seen in range(num_components):
-                        features[row, position, seen] -= scaled * lags[seen, component, lag]
+                        features[row, position, seen] -= scaled * mixing[seen, component]
 
 
 def clean_features(
@@ -70,6 +82,5 @@ def clean_features(
     """
     features = filtered[channels, :, shift[:, None]]
     features[channels < 0] = 0
-    located = (events.atom_index, events.sample_index, events.amplitude)
-    _take_out_others(features, own, shift, channels, located, weights, lags)
+    _take_out_others(features, own, shift, channels, events.located, weights, lags)
     return features

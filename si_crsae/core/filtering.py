@@ -4,9 +4,9 @@ from typing import no_type_check
 
 import torch
 from jaxtyping import Float
-from numba import njit
 from torch import Tensor
 
+from si_crsae.core.compiled import HAS_NUMBA, compile_loops
 from si_crsae.core.convolution import count_shifts
 
 # Of the CPU kernel: products per load and store, and samples that stay in the fastest cache meanwhile.
@@ -38,7 +38,7 @@ def filter_with_basis(
     """
     num_components, width = basis.shape
     num_shifts = count_shifts(traces.shape[1], width=width)
-    if traces.device.type != "cpu":
+    if traces.device.type != "cpu" or not HAS_NUMBA:
         return _filter_by_product(traces, basis, num_shifts)
     padded_basis = torch.nn.functional.pad(basis, (0, -width % TAPS, 0, -num_components % 2))
     padded_traces = torch.nn.functional.pad(traces, (0, -width % TAPS))
@@ -47,7 +47,7 @@ def filter_with_basis(
     return filtered[:, :num_components]
 
 
-@njit(nogil=True, cache=True, fastmath={"nsz", "contract", "reassoc"})
+@compile_loops(reorder_sums=True)
 @no_type_check
 def _filter_in_place(traces, basis, filtered):
     """Fill `filtered` with the correlation of traces (channel, sample) with a basis (component, width).

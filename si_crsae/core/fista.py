@@ -7,6 +7,7 @@ The objective of one window, with one regularization per atom, is
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,8 @@ from si_crsae.core.proximal import soft_threshold
 
 # Measuring the optimality costs as much as an iteration; every tenth iteration it costs a tenth of the time.
 _ITERATIONS_PER_CHECK = 10
+
+DescentDirection = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +92,7 @@ def fista_init(
 
 def fista_step(
     state: FistaState,
-    traces: Float[Tensor, "batch channel sample"],
-    atoms: Float[Tensor, "atom channel width"],
+    descent_direction: DescentDirection,
     regularization: Float[Tensor, " atom"],
     *,
     step_size: float,
@@ -102,10 +104,8 @@ def fista_step(
     ----------
     state : FistaState
         From `fista_init` or the iteration before; left as it was.
-    traces : Tensor, shape (batch, channel, sample)
-        Whitened traces.
-    atoms : Tensor, shape (atom, channel, width)
-        Dictionary, in whitened units.
+    descent_direction : callable
+        Returns the negative gradient, without the penalty, at a code: the correlation of its residual.
     regularization : Tensor, shape (atom,)
         Non-negative weight of the l1 norm of each atom's code, in whitened units.
     step_size : float
@@ -124,7 +124,7 @@ def fista_step(
        learning", IEEE TNNLS, 2021, Algorithm 1 and Eq. 22.
     """
     start = state.extrapolated_code
-    descended = start + step_size * correlate(traces - synthesize(start, atoms), atoms)
+    descended = start + step_size * descent_direction(start)
     code = soft_threshold(descended, step_size * regularization, nonnegative=nonnegative)
     momentum = (1.0 + math.sqrt(1.0 + 4.0 * state.momentum**2)) / 2.0
     extrapolated_code = code + (state.momentum - 1.0) / momentum * (code - state.code)
@@ -184,15 +184,62 @@ def fista_solve(
     """
     _check_settings(regularization, num_iterations, step_size)
     if step_size is None:
-        step_size = _safe_step_size(atoms)
+        step_size = safe_step_size(atoms)
+
+    def descent_direction(code: Tensor) -> Tensor:
+        return correlate(traces - synthesize(code, atoms), atoms)
+
     state = fista_init(traces, atoms, initial_code=initial_code)
+    return fista_iterate(
+        state,
+        descent_direction,
+        regularization,
+        num_iterations=num_iterations,
+        tolerance=tolerance,
+        step_size=step_size,
+        nonnegative=nonnegative,
+    )
+
+
+def fista_iterate(
+    state: FistaState,
+    descent_direction: DescentDirection,
+    regularization: Float[Tensor, " atom"],
+    *,
+    num_iterations: int,
+    tolerance: float | None,
+    step_size: float,
+    nonnegative: bool,
+) -> Float[Tensor, "batch atom shift"]:
+    """Return the code after some iterations: `fista_solve` for any smooth data term.
+
+    Parameters
+    ----------
+    state : FistaState
+        Where to start.
+    descent_direction : callable
+        Returns the negative gradient, without the penalty, at a code.
+    regularization : Tensor, shape (atom,)
+    num_iterations, tolerance, step_size, nonnegative
+        As for `fista_solve`.
+
+    Returns
+    -------
+    Tensor, shape (batch, atom, shift)
+
+    Warns
+    -----
+    RuntimeWarning
+        If a tolerance was given and `num_iterations` did not suffice.
+    """
     for iteration in range(1, num_iterations + 1):
-        state = fista_step(state, traces, atoms, regularization, step_size=step_size, nonnegative=nonnegative)
+        state = fista_step(state, descent_direction, regularization, step_size=step_size, nonnegative=nonnegative)
         is_last = iteration == num_iterations
         if tolerance is None or not (is_last or iteration % _ITERATIONS_PER_CHECK == 0):
             continue
         with torch.no_grad():
-            residual = optimality_residual(state.code, traces, atoms, regularization, nonnegative=nonnegative).max()
+            remaining = descent_direction(state.code)
+            residual = _violation(state.code, remaining, regularization, nonnegative=nonnegative).max()
         if residual <= tolerance:
             break
         if is_last:
@@ -200,7 +247,7 @@ def fista_solve(
                 f"num_iterations = {num_iterations} did not bring the optimality residual, {residual:.3g}, down to "
                 f"tolerance = {tolerance:.3g}; raise num_iterations or tolerance",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
     return state.code
 
@@ -265,7 +312,18 @@ def optimality_residual(
         The largest violation over atoms and shifts, in the unit of `regularization`; infinite for a negative
         coefficient where only non-negative ones are allowed.
     """
-    correlation = correlate(traces - synthesize(code, atoms), atoms)
+    remaining = correlate(traces - synthesize(code, atoms), atoms)
+    return _violation(code, remaining, regularization, nonnegative=nonnegative)
+
+
+def _violation(
+    code: Float[Tensor, "batch atom shift"],
+    correlation: Float[Tensor, "batch atom shift"],
+    regularization: Float[Tensor, " atom"],
+    *,
+    nonnegative: bool,
+) -> Float[Tensor, " batch"]:
+    """Return `optimality_residual`, given the correlation of the residual."""
     level = regularization[:, None]
     on_support = (correlation - level * code.sign()).abs()
     off_support = ((correlation if nonnegative else correlation.abs()) - level).clamp_min(0.0)
@@ -292,8 +350,24 @@ def _check_settings(
         )
 
 
-def _safe_step_size(atoms: Float[Tensor, "atom channel width"]) -> float:
-    """Return the largest step size with which FISTA is sure to converge."""
+def safe_step_size(atoms: Float[Tensor, "atom channel width"]) -> float:
+    """Return the largest step size with which FISTA is sure to converge.
+
+    Parameters
+    ----------
+    atoms : Tensor, shape (atom, channel, width)
+        Dictionary, in whitened units.
+
+    Returns
+    -------
+    float
+        The inverse of `lipschitz_bound`.
+
+    Raises
+    ------
+    ValueError
+        If all atoms are zero.
+    """
     bound = float(lipschitz_bound(atoms.detach()))
     if bound == 0.0:
         raise ValueError("atoms are all zero: at least one must have a shape; initialize the dictionary from data")

@@ -3,60 +3,68 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from si_crsae.core.compiled import compile_loops
+from si_crsae.core.interpolation import NUM_TAPS, WEIGHTS, split_offset, value_between
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
 @no_type_check
 def group_code(code, max_gap):
-    """Return the events of a code: runs of non-zeros of one atom, gaps up to `max_gap` allowed.
+    """Return the events of a code: runs of non-zeros of one atom and sign, gaps up to `max_gap` allowed.
 
     An l1 code spreads a spike that falls between two samples, or differs a little from its atom, over neighboring
-    shifts. A run becomes one event at its largest coefficient.
+    shifts. A run becomes one event, at its center of mass.
 
     Parameters
     ----------
     code : ndarray of float32, shape (atom, shift)
-        Non-negative.
     max_gap : int
         Largest distance of two non-zeros of one event (samples).
 
     Returns
     -------
     atom_index, shift : ndarray of int64, shape (event,)
-        Ordered by atom, then time.
+        Ordered by atom, then time; the largest coefficient of the run.
+    offset : ndarray of float32, shape (event,)
+        From there to the center of mass, at most half a sample.
     amplitude : ndarray of float32, shape (event,)
         Sum of the run.
     """
-    atoms, shifts, amplitudes = [np.int64(0)][:0], [np.int64(0)][:0], [np.float32(0.0)][:0]
+    atoms, shifts = [np.int64(0)][:0], [np.int64(0)][:0]
+    amplitudes, moments, peaks = [np.float32(0.0)][:0], [np.float32(0.0)][:0], [np.float32(0.0)][:0]
     for atom in range(code.shape[0]):
         last = -np.int64(2**62)
-        peak = np.float32(0.0)
         for shift in np.flatnonzero(code[atom]):
             value = code[atom, shift]
-            if shift - last > max_gap:
+            if shift - last > max_gap or value * amplitudes[-1] < 0:
                 atoms.append(np.int64(atom))
                 shifts.append(np.int64(shift))
                 amplitudes.append(value)
-                peak = value
+                moments.append(np.float32(0.0))
+                peaks.append(value)
             else:
-                amplitudes[-1] += value
-                if value > peak:
+                if abs(value) > abs(peaks[-1]):
+                    moments[-1] += np.float32(shifts[-1] - shift) * amplitudes[-1]
                     shifts[-1] = np.int64(shift)
-                    peak = value
+                    peaks[-1] = value
+                amplitudes[-1] += value
+                moments[-1] += np.float32(shift - shifts[-1]) * value
             last = shift
-    return np.array(atoms, np.int64), np.array(shifts, np.int64), np.array(amplitudes, np.float32)
+    amplitude = np.array(amplitudes, np.float32)
+    offset = np.minimum(np.maximum(np.array(moments, np.float32) / amplitude, np.float32(-0.5)), np.float32(0.5))
+    return np.array(atoms, np.int64), np.array(shifts, np.int64), offset, amplitude
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
 @no_type_check
-def interactions(atom_index, shift, gram, pair_index):
+def interactions(events, gram, pair_index):
     """Return for every event the other events that overlap it, as compressed rows, and their correlations.
 
     Parameters
     ----------
-    atom_index, shift : ndarray of int64, shape (event,)
-        Sorted by shift.
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
     gram : ndarray of float32, shape (pair, 2 * width - 1)
         Correlations of the pairs of atoms that share a channel.
     pair_index : ndarray of int64, shape (atom, atom)
@@ -69,6 +77,7 @@ def interactions(atom_index, shift, gram, pair_index):
     correlation : ndarray of float32, shape (interaction,)
         Correlation of the two unit-norm atoms where they stand.
     """
+    atom_index, shift, offset, _ = events
     reach = gram.shape[1] // 2
     start = np.zeros(shift.size + 1, np.int64)
     others, values = [np.int64(0)][:0], [np.float32(0.0)][:0]
@@ -80,22 +89,45 @@ def interactions(atom_index, shift, gram, pair_index):
         while other < shift.size and shift[other] - shift[event] <= reach:
             pair = pair_index[atom_index[event], atom_index[other]]
             if other != event and pair >= 0:
+                lag = shift[other] - shift[event] + reach
                 others.append(np.int64(other))
-                values.append(gram[pair, shift[other] - shift[event] + reach])
+                values.append(value_between(gram[pair], lag, offset[other] - offset[event]))
             other += 1
         start[event + 1] = len(others)
     return start, np.array(others, np.int64), np.array(values, np.float32)
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
+@no_type_check
+def observe(correlation, events):
+    """Return the correlation of the traces with the atom of each event, where it stands.
+
+    Parameters
+    ----------
+    correlation : ndarray of float32, shape (atom, shift)
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32).
+
+    Returns
+    -------
+    ndarray of float32, shape (event,)
+    """
+    atom_index, shift, offset, _ = events
+    observed = np.empty(shift.size, np.float32)
+    for event in range(shift.size):
+        observed[event] = value_between(correlation[atom_index[event]], shift[event], offset[event])
+    return observed
+
+
+@compile_loops()
 @no_type_check
 def refit(observed, amplitude, start, other, correlation, tolerance):
-    """Solve the non-negative least squares of the events' amplitudes, in place, by cyclic coordinate descent.
+    """Solve the least squares of the events' amplitudes, signs kept, in place, by cyclic coordinate descent.
 
     Parameters
     ----------
     observed : ndarray of float32, shape (event,)
-        Correlation of the traces with the atom of each event, where it stands.
+        What `observe` returns.
     amplitude : ndarray of float32, shape (event,)
         Start; the minimizer on return.
     start, other, correlation : ndarray
@@ -103,20 +135,21 @@ def refit(observed, amplitude, start, other, correlation, tolerance):
     tolerance : float
         Stop after a sweep whose largest change is below this, or after 200 sweeps.
     """
+    sign = np.sign(amplitude)
     for _ in range(200):
         largest = np.float32(0.0)
         for event in range(observed.size):
             wanted = observed[event]
             for entry in range(start[event], start[event + 1]):
                 wanted -= correlation[entry] * amplitude[other[entry]]
-            wanted = max(wanted, np.float32(0.0))
+            wanted = sign[event] * max(sign[event] * wanted, np.float32(0.0))
             largest = max(largest, abs(wanted - amplitude[event]))
             amplitude[event] = wanted
         if largest < tolerance:
             break
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
 @no_type_check
 def join_alike(events, start, other, correlation, max_gap, min_correlation):
     """Return which events to keep so that no spike is shared between atoms of one shape.
@@ -124,7 +157,7 @@ def join_alike(events, start, other, correlation, max_gap, min_correlation):
     Parameters
     ----------
     events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64) and amplitude (float32), sorted by shift.
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
     start, other, correlation : ndarray
         What `interactions` returns.
     max_gap : int
@@ -138,34 +171,70 @@ def join_alike(events, start, other, correlation, max_gap, min_correlation):
         False for an event that a larger one makes superfluous. A spike that was really there shows again in the
         residual.
     """
-    _, shift, amplitude = events
+    _, shift, _, amplitude = events
+    size = np.abs(amplitude)
     keep = np.ones(shift.size, np.bool_)
-    for event in np.argsort(-amplitude):
+    for event in np.argsort(-size):
         if not keep[event]:
             continue
         for entry in range(start[event], start[event + 1]):
             rival = other[entry]
             near = abs(shift[rival] - shift[event]) <= max_gap
-            if near and correlation[entry] >= min_correlation and amplitude[rival] <= amplitude[event]:
+            if near and correlation[entry] >= min_correlation and size[rival] <= size[event]:
                 keep[rival] = rival == event
     return keep
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
+@no_type_check
+def _take_out_rivals(values, atom, begin, skipped, first, events, pairs):
+    """Subtract from an atom's correlations at `begin` and the samples after it every event but one, in place."""
+    atom_index, shift, offset, amplitude = events
+    gram, pair_index = pairs
+    reach = gram.shape[1] // 2
+    for rival in range(first, shift.size):
+        lag = shift[rival] - begin
+        if lag > 2 * reach:  # events move while they are placed, by less than a width
+            break
+        pair = pair_index[atom, atom_index[rival]]
+        if rival == skipped or pair < 0 or lag < -reach - NUM_TAPS or lag > reach + values.size + NUM_TAPS:
+            continue
+        row = gram[pair]
+        start, phase = split_offset(offset[rival])
+        start += lag + reach
+        for move in range(values.size):
+            for tap in range(max(0, move - start), min(NUM_TAPS, row.size + move - start)):
+                values[move] -= amplitude[rival] * WEIGHTS[phase, tap] * row[start - move + tap]
+
+
+@compile_loops()
+@no_type_check
+def _vertex(values, center):
+    """Return the offset and the height of the parabola through a value of the largest size and its two neighbors."""
+    left, middle, right = values[center - 1], values[center], values[center + 1]
+    curvature = 2 * middle - left - right
+    slope = (right - left) / 2
+    if curvature * middle <= 0:
+        return np.float32(0.0), middle
+    offset = min(max(slope / curvature, np.float32(-0.5)), np.float32(0.5))
+    return np.float32(offset), np.float32(middle + slope * offset - curvature * offset**2 / 2)
+
+
+@compile_loops()
 @no_type_check
 def place_events(correlation, events, pairs, similar, odds, max_move):
-    """Return the events with each, in turn, given to the atom and the shift that explain it best, others held fixed.
+    """Return the events with each, in turn, given to the atom and the time that explain it best, others held fixed.
 
     An l1 code does not tell atoms of one shape and different size apart: both leave the same residual for nearly the
     same penalty. The posterior does: an amplitude x of an atom with scale a is worth
-    ``x^2 / (2 noise^2) - (x / a - 1)^2 / (2 spread^2)``.
+    ``x^2 / (2 noise^2) - (|x| / a - 1)^2 / (2 spread^2)``. Between samples it is sought on a parabola.
 
     Parameters
     ----------
     correlation : ndarray of float32, shape (atom, shift)
         Correlation of the traces with every atom.
     events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64) and amplitude (float32), sorted by shift.
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
     pairs : tuple of ndarray
         `values` and `pair_index` of the Gram.
     similar : tuple of ndarray
@@ -178,44 +247,47 @@ def place_events(correlation, events, pairs, similar, odds, max_move):
 
     Returns
     -------
-    atom_index, shift, amplitude : ndarray, shape (event,)
+    atom_index, shift, offset, amplitude : ndarray, shape (event,)
         In the order of the events given, not of time.
     """
-    gram, pair_index = pairs
     similar_start, similar_atom, similar_lag = similar
     scales, noise, spread = odds
-    reach = gram.shape[1] // 2
-    atom_index, shift, amplitude = events[0].copy(), events[1].copy(), events[2].copy()
+    reach = pairs[0].shape[1] // 2
+    before = events[1]
+    placed = (events[0].copy(), events[1].copy(), events[2].copy(), events[3].copy())
+    atom_index, shift, offset, amplitude = placed
+    values = np.zeros(2 * max_move + 3, np.float32)
     first = 0
-    for event in range(shift.size):
-        while events[1][event] - events[1][first] > 2 * reach:
+    for event in range(before.size):
+        while before[event] - before[first] > 2 * reach:
             first += 1
-        atom, place, best = atom_index[event], shift[event], np.float32(-np.inf)
+        atom, sign, best = atom_index[event], np.sign(amplitude[event]), np.float32(-np.inf)
         for candidate in range(similar_start[atom], similar_start[atom + 1]):
             other = similar_atom[candidate]
-            for move in range(-max_move, max_move + 1):
-                position = place + similar_lag[candidate] + move
-                if position < 0 or position >= correlation.shape[1]:
-                    continue
-                value = correlation[other, position]
-                for rival in range(first, shift.size):
-                    if events[1][rival] - place > 2 * reach:
-                        break
-                    lag = shift[rival] - position
-                    pair = pair_index[other, atom_index[rival]]
-                    if rival != event and pair >= 0 and abs(lag) <= reach:
-                        value -= amplitude[rival] * gram[pair, lag + reach]
-                surprise = (value / scales[other] - 1) / spread
-                worth = ((value / noise) ** 2 - surprise**2) / 2
-                if value > 0 and worth > best:
-                    best = worth
-                    atom_index[event], shift[event], amplitude[event] = other, position, value
-    return atom_index, shift, amplitude
+            begin = before[event] + similar_lag[candidate] - max_move - 1
+            inside = slice(max(-begin, 0), max(min(correlation.shape[1] - begin, values.size), 0))
+            values[inside] = correlation[other, max(begin, 0) : max(begin + values.size, 0)]
+            _take_out_rivals(values, other, begin, event, first, placed, pairs)
+            values *= sign
+            values[: inside.start] = -np.inf
+            values[inside.stop :] = -np.inf
+            center = 1 + np.argmax(values[1:-1])
+            delay, value = np.float32(0.0), values[center]
+            if NUM_TAPS // 2 <= begin + center < correlation.shape[1] - NUM_TAPS // 2:
+                delay, value = _vertex(values, center)
+            surprise = (value / scales[other] - 1) / spread
+            worth = ((value / noise) ** 2 - surprise**2) / 2
+            if value > 0 and worth > best:
+                best = worth
+                new = (other, begin + center, delay, sign * value)
+        if best > -np.inf:
+            atom_index[event], shift[event], offset[event], amplitude[event] = new
+    return placed
 
 
-@njit(nogil=True, cache=True)
+@compile_loops()
 @no_type_check
-def worst_events(badness, atom_index, shift, amplitude, start, other, refractory):
+def worst_events(badness, events, start, other, refractory):
     """Return which events to drop now: the bad ones that no overlapping event exceeds in badness.
 
     Of two events of one atom nearer than `refractory` samples, the smaller one is bad whatever its amplitude.
@@ -225,8 +297,8 @@ def worst_events(badness, atom_index, shift, amplitude, start, other, refractory
     ----------
     badness : ndarray of float32, shape (event,)
         An event is bad where it is positive.
-    atom_index, shift : ndarray of int64, shape (event,)
-    amplitude : ndarray of float32, shape (event,)
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
     start, other : ndarray of int64
         What `interactions` returns.
     refractory : int
@@ -237,13 +309,15 @@ def worst_events(badness, atom_index, shift, amplitude, start, other, refractory
     ndarray of bool, shape (event,)
     """
     badness = badness.copy()
+    atom_index, shift, _, amplitude = events
+    size = np.abs(amplitude)
     for event in range(shift.size):
         for entry in range(start[event], start[event + 1]):
             rival = other[entry]
             if atom_index[rival] == atom_index[event] and abs(shift[rival] - shift[event]) < refractory:
-                smaller = amplitude[event] < amplitude[rival]
-                if smaller or (amplitude[event] == amplitude[rival] and event > rival):
-                    badness[event] = max(badness[event], np.float32(1.0) + amplitude[rival])
+                smaller = size[event] < size[rival]
+                if smaller or (size[event] == size[rival] and event > rival):
+                    badness[event] = max(badness[event], np.float32(1.0) + size[rival])
     drop = badness > 0
     for event in range(shift.size):
         if badness[event] > 0:

@@ -1,6 +1,6 @@
 """What flows through the core: dictionaries of atoms and sparse events."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -114,7 +114,9 @@ class SparseEvents:
     Parameters
     ----------
     sample_index : ndarray of int64, shape (event,)
-        Sample of the atom's peak.
+        Sample nearest to the atom's peak.
+    sample_offset : ndarray of float32, shape (event,)
+        From that sample to the peak, at most half a sample.
     atom_index : ndarray of int64, shape (event,)
         Row in the dictionary.
     amplitude : ndarray of float32, shape (event,)
@@ -127,22 +129,26 @@ class SparseEvents:
     """
 
     sample_index: Int[np.ndarray, " event"]
+    sample_offset: Float[np.ndarray, " event"]
     atom_index: Int[np.ndarray, " event"]
     amplitude: Float[np.ndarray, " event"]
 
     def __post_init__(self) -> None:
         """Refuse what is no list of events in time."""
-        if not self.sample_index.shape == self.atom_index.shape == self.amplitude.shape:
-            raise ValueError(
-                "sample_index, atom_index and amplitude must have one entry per event, but have shapes "
-                f"{self.sample_index.shape}, {self.atom_index.shape} and {self.amplitude.shape}"
-            )
+        shapes = {field.name: getattr(self, field.name).shape for field in fields(self)}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"every array must have one entry per event, but their shapes are {shapes}")
         if np.any(np.diff(self.sample_index) < 0):
             raise ValueError("sample_index must be sorted by time")
 
     def __len__(self) -> int:
         """Return the number of events."""
         return self.sample_index.size
+
+    @property
+    def located(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Atoms, samples, offsets and amplitudes, as the compiled functions take them."""
+        return self.atom_index, self.sample_index, self.sample_offset, self.amplitude
 
     def between(self, start: int, end: int) -> "SparseEvents":
         """Return the events with ``start <= sample_index < end``."""
@@ -151,28 +157,38 @@ class SparseEvents:
 
     def select(self, mask: np.ndarray | slice) -> "SparseEvents":
         """Return the events that a boolean mask, sorted indices or a slice picks."""
-        return SparseEvents(
-            sample_index=self.sample_index[mask], atom_index=self.atom_index[mask], amplitude=self.amplitude[mask]
-        )
+        return SparseEvents(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
     def shifted(self, num_samples: int) -> "SparseEvents":
         """Return the events moved in time by a number of samples."""
-        return SparseEvents(
-            sample_index=self.sample_index + num_samples, atom_index=self.atom_index, amplitude=self.amplitude
-        )
+        return replace(self, sample_index=self.sample_index + num_samples)
 
     @classmethod
     def empty(cls) -> "SparseEvents":
         """Return no events."""
-        return cls(sample_index=np.zeros(0, "int64"), atom_index=np.zeros(0, "int64"), amplitude=np.zeros(0, "float32"))
+        return cls.in_order(np.zeros(0, "int64"), np.zeros(0, "int64"), np.zeros(0, "float32"), np.zeros(0, "float32"))
+
+    @classmethod
+    def in_order(
+        cls,
+        atom_index: Int[np.ndarray, " event"],
+        sample_index: Int[np.ndarray, " event"],
+        sample_offset: Float[np.ndarray, " event"],
+        amplitude: Float[np.ndarray, " event"],
+    ) -> "SparseEvents":
+        """Return events given in any order, sorted by time, then atom."""
+        order = np.lexsort((atom_index, sample_index))
+        return cls(
+            sample_index=sample_index[order],
+            sample_offset=sample_offset[order],
+            atom_index=atom_index[order],
+            amplitude=amplitude[order],
+        )
 
     @classmethod
     def concatenate(cls, parts: list["SparseEvents"]) -> "SparseEvents":
         """Join lists of events and sort them by time, then atom."""
         if not parts:
             return cls.empty()
-        sample_index = np.concatenate([part.sample_index for part in parts])
-        atom_index = np.concatenate([part.atom_index for part in parts])
-        amplitude = np.concatenate([part.amplitude for part in parts])
-        order = np.lexsort((atom_index, sample_index))
-        return cls(sample_index=sample_index[order], atom_index=atom_index[order], amplitude=amplitude[order])
+        columns = zip(*(part.located for part in parts), strict=True)
+        return cls.in_order(*(np.concatenate(column) for column in columns))

@@ -6,11 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from spikeinterface.core import BaseRecording
-from torch import Tensor
 
 from si_crsae.core.encoder import Encoder
-from si_crsae.core.filtering import correlate_filtered, filter_with_basis
-from si_crsae.core.types import Dictionary, SparseEvents
 from si_crsae.sorting.expectation import LOG_PRIOR_ODDS
 from si_crsae.sorting.initialization import MIN_CLUSTER_SIZES
 from si_crsae.sorting.recording import Tile, read_tile
@@ -73,25 +70,27 @@ def _explain_template(others: Encoder, atom: int) -> tuple[float, bool]:
     """Return how much of an atom's template others leave, inf if fewer than two, and if they have their usual size."""
     dictionary = others.dictionary
     padding = (dictionary.width, dictionary.width)
-    correlation = _correlate(torch.nn.functional.pad(dictionary.templates[atom], padding), dictionary)
+    correlation = others.correlate(torch.nn.functional.pad(dictionary.templates[atom], padding))
     events = others.encode(correlation)
     relative = events.amplitude / dictionary.scales.numpy()[events.atom_index]
     if len(events) < 2:
         return np.inf, False
     of_usual_size = bool(np.all((relative > COLLISION_AMPLITUDES[0]) & (relative < COLLISION_AMPLITUDES[1])))
-    return float(dictionary.scales[atom]) ** 2 - _explained_energy(others, correlation, events), of_usual_size
+    return float(dictionary.scales[atom]) ** 2 - float(
+        others.explained_energy(correlation, events).sum()
+    ), of_usual_size
 
 
 def _evidence_gained(
     recording: BaseRecording, encoder: Encoder, others: Encoder, unit: Unit
 ) -> Float[np.ndarray, " event"]:
     """Return by how much its atom raises the log posterior of the traces around some of a unit's events."""
-    width, dictionary = encoder.dictionary.width, encoder.dictionary
+    width = encoder.dictionary.width
     chosen = np.linspace(0, unit.num_events - 1, min(unit.num_events, MAX_EXAMINED_EVENTS)).astype("int64")
     gained = []
     for segment, sample in zip(unit.segment_index[chosen].tolist(), unit.sample_index[chosen].tolist(), strict=True):
         around = Tile(segment_index=segment, start=max(sample - width, 0), end=sample + width)
-        correlation = _correlate(read_tile(recording, around, width), dictionary)
+        correlation = encoder.correlate(read_tile(recording, around, width))
         gained.append(_log_posterior(encoder, correlation) - _log_posterior(others, correlation))
     return np.array(gained)
 
@@ -100,14 +99,5 @@ def _log_posterior(encoder: Encoder, correlation: Float[np.ndarray, "atom shift"
     """Return that of the events found, against none: what they explain, their sizes, and that they are rare."""
     settings, events = encoder.settings, encoder.encode(correlation)
     surprise = (events.amplitude / encoder.dictionary.scales.numpy()[events.atom_index] - 1) / settings.amplitude_spread
-    likelihood = _explained_energy(encoder, correlation, events) / (2 * settings.noise**2)
+    likelihood = float(encoder.explained_energy(correlation, events).sum()) / (2 * settings.noise**2)
     return likelihood - float(np.sum(surprise**2)) / 2 - LOG_PRIOR_ODDS * len(events)
-
-
-def _correlate(traces: Float[Tensor, "channel sample"], dictionary: Dictionary) -> Float[np.ndarray, "atom shift"]:
-    return correlate_filtered(filter_with_basis(traces, dictionary.basis), dictionary.weights).numpy()
-
-
-def _explained_energy(encoder: Encoder, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> float:
-    located = (events.atom_index, events.sample_index)
-    return float(np.sum(events.amplitude * (correlation[located] + encoder.subtract(correlation, events)[located])))

@@ -13,8 +13,8 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.encoder import Encoder, EncoderSettings
 from si_crsae.core.features import clean_features
 from si_crsae.core.filtering import component_lags, correlate_filtered, filter_with_basis
-from si_crsae.core.gram import Gram
 from si_crsae.core.types import Dictionary, SparseEvents
+from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.recording import Tile, map_tiles, plan_tiles, read_tile
 
 GROUP_GAP_MS = 0.3
@@ -100,7 +100,7 @@ def make_encoder(model: Model, config: CrsaeConfig, *, sampling_frequency: float
         max_gap=round(GROUP_GAP_MS * sampling_frequency / 1000),
         refractory=round(REFRACTORY_MS * sampling_frequency / 1000),
     )
-    return Encoder(dictionary=model.dictionary, settings=settings, gram=Gram.of(model.dictionary))
+    return Encoder.of(model.dictionary, settings, solver=config.solver, device=resolve_device(config.device))
 
 
 def margin_of(encoder: Encoder) -> int:
@@ -108,8 +108,13 @@ def margin_of(encoder: Encoder) -> int:
     return MARGIN_WIDTHS * encoder.dictionary.width
 
 
+def encode_tile(recording: BaseRecording, tile: Tile, encoder: Encoder) -> SparseEvents:
+    """Return a tile's events, those of its margins included; `sample_index` holds shifts."""
+    return encoder.encode(encoder.correlate(read_tile(recording, tile, margin_of(encoder))))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EncodedTile:
+class DetailedTile:
     """A tile with its margins, on the temporal basis, and the events in it.
 
     Parameters
@@ -127,19 +132,19 @@ class EncodedTile:
     events: SparseEvents
 
 
-def encode_tile(recording: BaseRecording, tile: Tile, encoder: Encoder, *, device: torch.device) -> EncodedTile:
-    """Return a tile's events and what they were found in; filters and correlations are computed on the device."""
-    dictionary = encoder.dictionary
+def encode_in_detail(recording: BaseRecording, tile: Tile, encoder: Encoder) -> DetailedTile:
+    """Return a tile's events and what they were found in."""
+    dictionary, device = encoder.dictionary, encoder.device
     traces = read_tile(recording, tile, margin_of(encoder))
     filtered = filter_with_basis(traces.to(device), dictionary.basis.to(device))
     correlation = correlate_filtered(filtered, dictionary.weights.to(device)).cpu().numpy()
-    return EncodedTile(
+    return DetailedTile(
         traces=traces, filtered=filtered.cpu().numpy(), correlation=correlation, events=encoder.encode(correlation)
     )
 
 
 def encode_recording(
-    recording: BaseRecording, encoder: Encoder, *, num_threads: int, device: torch.device, progress: bool = False
+    recording: BaseRecording, encoder: Encoder, *, num_threads: int, progress: bool = False
 ) -> list[SparseEvents]:
     """Return the events of every segment of a recording, streamed tile by tile.
 
@@ -148,7 +153,7 @@ def encode_recording(
     offset = encoder.dictionary.num_before - margin_of(encoder)
 
     def encode(tile: Tile) -> SparseEvents:
-        events = encode_tile(recording, tile, encoder, device=device).events
+        events = encode_tile(recording, tile, encoder)
         return events.shifted(tile.start + offset).between(tile.start, tile.end)
 
     tiles = plan_tiles(recording)
@@ -165,7 +170,6 @@ def observe(
     *,
     channels: Int[np.ndarray, "atom local"],
     num_threads: int,
-    device: torch.device,
 ) -> Observations:
     """Encode a recording and return the events with their clean waveforms.
 
@@ -177,14 +181,11 @@ def observe(
     channels : ndarray of int64, shape (atom, local)
         Where to look at the events of each atom; -1 for nowhere.
     num_threads : int
-    device : torch.device
     """
     lags = component_lags(encoder.dictionary.basis).numpy()
 
     def observe_one(tile: Tile) -> Observations:
-        return observe_tile(
-            encode_tile(recording, tile, encoder, device=device), tile, encoder, channels=channels, lags=lags
-        )
+        return observe_tile(encode_in_detail(recording, tile, encoder), tile, encoder, channels=channels, lags=lags)
 
     parts = list(map_tiles(observe_one, plan_tiles(recording), num_threads))
     joined = {
@@ -197,7 +198,7 @@ def observe(
 
 
 def observe_tile(
-    encoded: EncodedTile,
+    encoded: DetailedTile,
     tile: Tile,
     encoder: Encoder,
     *,
@@ -215,8 +216,7 @@ def observe_tile(
     quiet = np.linspace(first, first + num_samples - 1, NOISE_ROWS_PER_TILE).astype("int64")
     everywhere = np.tile(np.arange(weights.shape[1]), (quiet.size, 1))
     noise_features = clean(own=np.full(quiet.size, -1), shift=quiet, channels=everywhere)
-    remaining = encoder.subtract(encoded.correlation, encoded.events)[inside.atom_index, inside.sample_index]
-    observed = encoded.correlation[inside.atom_index, inside.sample_index]
+    explained = encoder.explained_energy(encoded.correlation, encoded.events)[start:end].sum()
     energy = float(encoded.traces[:, margin : margin + num_samples].square().sum())
     penalty = encoder.settings.regularization[inside.atom_index]
     return Observations(
@@ -226,5 +226,5 @@ def observe_tile(
         amplitude=inside.amplitude,
         features=features,
         noise_features=noise_features,
-        objective=float(energy / 2 - inside.amplitude @ (observed + remaining) / 2 + penalty @ inside.amplitude),
+        objective=float(energy / 2 - explained / 2 + penalty @ inside.amplitude),
     )

@@ -14,7 +14,6 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.filtering import component_lags
 from si_crsae.core.sparsity import centered_prior, update_regularization
 from si_crsae.sorting.births import find_missed_templates
-from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.collisions import find_collisions
 from si_crsae.sorting.convert import TemplateWindow, local_channels
 from si_crsae.sorting.expectation import Model, Observations, make_encoder, observe
@@ -72,7 +71,6 @@ class Learner:
         self.recording = recording
         self.config = config
         self.num_threads = num_threads
-        self.device = resolve_device(config.device)
         self.job_kwargs = {**job_kwargs, "progress_bar": False}  # one bar for all rounds
         self.sampling_frequency = recording.sampling_frequency
         self.num_before = TemplateWindow.of(recording, config).num_before
@@ -121,7 +119,6 @@ class Learner:
             encoder,
             channels=self.near[main_channels],
             num_threads=self.num_threads,
-            device=self.device,
         )
         self.noise_features = observations.noise_features
         return observations

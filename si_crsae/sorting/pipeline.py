@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from spikeinterface.core import BaseRecording
 from spikeinterface.core.job_tools import fix_job_kwargs
-from threadpoolctl import threadpool_limits
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.checks import find_bad_channels, resolve_device
@@ -23,7 +22,13 @@ from si_crsae.sorting.initialization import find_templates
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning import Learner
 from si_crsae.sorting.preprocessing import cache, drop_cache, preprocess
-from si_crsae.sorting.recording import select_training_windows, sortable_segments, split_groups, with_one_probe
+from si_crsae.sorting.recording import (
+    one_thread_per_tile,
+    select_training_windows,
+    sortable_segments,
+    split_groups,
+    with_one_probe,
+)
 from si_crsae.sorting.results import write_results
 from si_crsae.sorting.stages import Code, InitialTemplates, LearnedModel, explain_disk_errors, load_or_compute
 
@@ -98,7 +103,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     """
     resolve_device(config.device)  # a run may be resumed on another machine
     resources = Resources.of(config, verbose=verbose)
-    with _log_to(folder / "crsae.log", verbose=verbose), _one_thread_per_tile():
+    with _log_to(folder / "crsae.log", verbose=verbose), one_thread_per_tile():
         segments = sortable_segments(recording, config)
         sortable = cast(BaseRecording, recording.select_segments(segments.tolist()))
         results = [
@@ -178,7 +183,6 @@ def _encode(recording: BaseRecording, learned: LearnedModel, config: CrsaeConfig
         recording,
         encoder,
         num_threads=resources.num_threads,
-        device=resolve_device(config.device),
         progress=resources.verbose,
     )
     return Code.of(segments)
@@ -192,18 +196,6 @@ def _clean(recording: BaseRecording, code: Code, learned: LearnedModel, config: 
     return clean_code(
         joined, config, sampling_frequency=recording.sampling_frequency, duration_s=recording.get_total_duration()
     )
-
-
-@contextmanager
-def _one_thread_per_tile() -> Iterator[None]:
-    """Let tiles run side by side, each on one thread, rather than one tile on all: its products are small."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(num_threads)
 
 
 @contextmanager

@@ -29,9 +29,10 @@ def correlation_of(traces, dictionary):
 def run_descent(correlation, dictionary, regularization=REGULARIZATION, *, tolerance=1e-5, max_updates=10**6):
     """Return the code, the number of updates and the correlation of the residual."""
     gram, residual = Gram.of(dictionary), correlation.copy()
+    thresholds = np.stack([regularization, np.full_like(regularization, np.inf)], axis=1)
     code, num_updates = descend(
         residual,
-        regularization,
+        thresholds,
         gram.values,
         gram.neighbors,
         gram.neighbor_start,

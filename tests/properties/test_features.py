@@ -19,7 +19,12 @@ def event_lists(draw):
     places = st.tuples(st.integers(0, NUM_SHIFTS - 1), st.integers(0, 2))
     shift, atom_index = np.array(sorted(draw(st.lists(places, min_size=1, max_size=10, unique=True))), "int64").T.copy()
     amplitude = draw(st.lists(st.floats(5, 50, width=32), min_size=shift.size, max_size=shift.size))
-    return SparseEvents(sample_index=shift, atom_index=atom_index, amplitude=np.array(amplitude, "float32"))
+    return at_whole_samples(shift, atom_index, amplitude)
+
+
+def at_whole_samples(shift, atom_index, amplitude):
+    shift, atom_index = np.array(shift, "int64"), np.array(atom_index, "int64")
+    return SparseEvents.in_order(atom_index, shift, np.zeros(shift.size, "float32"), np.array(amplitude, "float32"))
 
 
 def traces_of(dictionary, events):
@@ -79,7 +84,7 @@ def test_a_missing_channel_gives_zeros(draw_dictionary, seed, events):
 def test_looking_leaves_the_filtered_traces_as_they_were(draw_dictionary):
     dictionary = draw_dictionary(0, shape=(3, 3, 3), occupied=OCCUPIED)
     filtered = np.ones((3, 3, NUM_SHIFTS), "float32")
-    events = SparseEvents(sample_index=np.array([4]), atom_index=np.array([1]), amplitude=np.ones(1, "float32"))
+    events = at_whole_samples([4], [1], [1.0])
     clean_features(
         filtered,
         events=events,

@@ -83,12 +83,16 @@ def test_fista_step_follows_algorithm_1_of_the_paper(seed):
     threshold = step_size * np.repeat(regularization.numpy(), state.code.shape[-1])
     code = previous_code = np.zeros(matrix.shape[1])
     momentum = 0.0
+
+    def descent_direction(code):
+        return correlate(traces - synthesize(code, atoms), atoms)
+
     for _ in range(8):
         previous_momentum, momentum = momentum, (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         start = code + (previous_momentum - 1) / momentum * (code - previous_code)
         descended = start + step_size * matrix.T @ (observed - matrix @ start)
         previous_code, code = code, np.sign(descended) * np.maximum(np.abs(descended) - threshold, 0)
-        state = fista_step(state, traces, atoms, regularization, step_size=step_size)
+        state = fista_step(state, descent_direction, regularization, step_size=step_size)
         np.testing.assert_allclose(state.code.flatten().numpy(), code, atol=1e-12)
 
 

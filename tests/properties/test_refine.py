@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from si_crsae.core import Dictionary, Gram, correlate, synthesize
-from si_crsae.core.refine import group_code, interactions, join_alike, place_events, refit, worst_events
+from si_crsae.core.refine import group_code, interactions, join_alike, observe, place_events, refit, worst_events
 
 WIDTH = 6
 seeds = st.integers(0, 2**16)
@@ -21,7 +21,12 @@ def correlation_of(traces, dictionary):
 
 def group(rows, max_gap):
     """Return the (atom, shift, amplitude) of the events of a code given by its rows."""
-    return list(zip(*(values.tolist() for values in group_code(np.array(rows, "float32"), max_gap)), strict=True))
+    return without_offsets(group_code(np.array(rows, "float32"), max_gap))
+
+
+def without_offsets(events):
+    """Return the (atom, shift, amplitude) rows of events, whose last array is the amplitude."""
+    return list(zip(*(events[axis].tolist() for axis in (0, 1, 3)), strict=True))
 
 
 def test_a_run_of_one_atom_becomes_one_event_at_its_peak():
@@ -46,25 +51,35 @@ def test_a_code_of_zeros_has_no_events():
     assert group(np.zeros((2, 5)), 3) == []
 
 
+def test_an_event_stands_at_the_center_of_mass_of_its_run():
+    _, shift, offset, _ = group_code(np.array([[0, 1, 3, 0, 0, 0], [0, 0, 0, 3, 3, 1]], "float32"), 1)
+    assert shift.tolist() == [2, 3]
+    assert offset.tolist() == [-0.25, 0.5]  # 5 / 7 of a sample, of which no more than half is the event's
+
+
+def test_a_change_of_sign_ends_a_run():
+    assert group([[0, 2, 3, -4, -1, 0]], 2) == [(0, 2, 5.0), (0, 3, -5.0)]
+
+
 def as_events(rows):
-    """Return (atom_index, shift, amplitude) arrays of such rows."""
+    """Return (atom_index, shift, offset, amplitude) arrays of (atom, shift, amplitude) rows on whole samples."""
     atom_index, shift, amplitude = zip(*rows, strict=True)
-    return np.array(atom_index, "int64"), np.array(shift, "int64"), np.array(amplitude, "float32")
+    offset = np.zeros(len(rows), "float32")
+    return np.array(atom_index, "int64"), np.array(shift, "int64"), offset, np.array(amplitude, "float32")
 
 
 @st.composite
 def event_lists(draw, num_atoms=3, num_shifts=25, max_size=8):
-    """Return (atom_index, shift, amplitude) of events at different places, sorted by shift, then atom."""
+    """Return events, on whole samples, at different places, sorted by shift, then atom."""
     places = st.tuples(st.integers(0, num_shifts - 1), st.integers(0, num_atoms - 1))
     rows = sorted(draw(st.lists(places, min_size=1, max_size=max_size, unique=True)))
     amplitude = draw(st.lists(st.floats(1, 10, width=32), min_size=len(rows), max_size=len(rows)))
-    shift, atom_index = np.array(rows, "int64").T.copy()
-    return atom_index, shift, np.array(amplitude, "float32")
+    return as_events([(atom, shift, size) for (shift, atom), size in zip(rows, amplitude, strict=True)])
 
 
 def explicit_design(dictionary, events, num_shifts=25):
     """Return the waveform of every event at unit amplitude, in columns."""
-    atom_index, shift, _ = events
+    atom_index, shift, _, _ = events
     codes = torch.zeros(shift.size, dictionary.num_atoms, num_shifts)
     codes[np.arange(shift.size), atom_index, shift] = 1.0
     return synthesize(codes, dictionary.atoms).flatten(1).T.numpy()
@@ -75,7 +90,7 @@ def explicit_design(dictionary, events, num_shifts=25):
 def test_interactions_are_the_correlations_of_overlapping_events(draw_dictionary, seed, events):
     dictionary = draw_dictionary(seed, occupied=[[1, 0], [1, 1], [0, 1]])
     gram = Gram.of(dictionary)
-    start, other, correlation = interactions(events[0], events[1], gram.values, gram.pair_index)
+    start, other, correlation = interactions(events, gram.values, gram.pair_index)
     dense = np.eye(events[1].size)
     dense[np.repeat(np.arange(events[1].size), np.diff(start)), other] = correlation
     design = explicit_design(dictionary, events)
@@ -90,9 +105,9 @@ def test_refit_solves_the_nonnegative_least_squares(draw_dictionary, seed, event
     dictionary, gram = draw_dictionary(seed), Gram.of(draw_dictionary(seed))
     traces = torch.randn(1, 2, 25 + WIDTH - 1, generator=torch.Generator().manual_seed(seed))
     design = explicit_design(dictionary, events)
-    amplitude = events[2].copy()
-    observed = correlation_of(traces, dictionary)[events[0], events[1]]
-    refit(observed, amplitude, *interactions(events[0], events[1], gram.values, gram.pair_index), 1e-6)
+    amplitude = events[3].copy()
+    observed = observe(correlation_of(traces, dictionary), events)
+    refit(observed, amplitude, *interactions(events, gram.values, gram.pair_index), 1e-6)
     expected, distance = nnls(design, traces.flatten().numpy())
     np.testing.assert_allclose(np.linalg.norm(design @ amplitude - traces.flatten().numpy()), distance, rtol=1e-3)
     np.testing.assert_allclose(amplitude, expected, atol=0.05)
@@ -125,7 +140,7 @@ def test_an_event_that_shares_a_spike_takes_no_other_with_it():
 
 
 def traces_of(dictionary, rows, num_shifts=12):
-    traces = explicit_design(dictionary, as_events(rows), num_shifts) @ as_events(rows)[2]
+    traces = explicit_design(dictionary, as_events(rows), num_shifts) @ as_events(rows)[3]
     return torch.as_tensor(traces).view(1, -1, num_shifts + dictionary.width - 1)
 
 
@@ -140,7 +155,7 @@ def place(traces, dictionary, rows, *, spread=1e3, max_move=2):
         (dictionary.scales.numpy(), np.float32(1.0), np.float32(spread)),
         max_move,
     )
-    return list(zip(*(values.tolist() for values in placed), strict=True))
+    return without_offsets(placed)
 
 
 @few_examples
@@ -187,12 +202,12 @@ def test_of_two_atoms_of_one_shape_the_amplitude_chooses(amplitude, atom):
 
 def drop(rows, *, badness=None, refractory=0):
     """Return which of the events, all of whose atoms meet within 6 samples, are dropped."""
-    atom_index, shift, amplitude = as_events(rows)
-    overlap = np.abs(np.subtract.outer(shift, shift)) < WIDTH
+    events = as_events(rows)
+    overlap = np.abs(np.subtract.outer(events[1], events[1])) < WIDTH
     np.fill_diagonal(overlap, val=False)
     start, other = np.concatenate([[0], overlap.sum(axis=1).cumsum()]), np.nonzero(overlap)[1]
     badness = np.array(badness or [-1.0] * len(rows), "float32")
-    return worst_events(badness, atom_index, shift, amplitude, start, other, refractory).tolist()
+    return worst_events(badness, events, start, other, refractory).tolist()
 
 
 def test_the_smaller_of_two_events_within_the_refractory_period_is_dropped():

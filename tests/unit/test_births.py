@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from simulated_units import (
     NUM_BEFORE,
     NUM_CHANNELS,
@@ -28,7 +27,7 @@ JOB_KWARGS = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
 def explain(recording, units):
     """Return the dictionary of the units, and what is seen of them in the recording."""
     encoder, channels = encoder_of(units), np.tile(np.arange(NUM_CHANNELS), (len(units), 1))
-    observed = observe(recording, encoder, channels=channels, num_threads=1, device=torch.device("cpu"))
+    observed = observe(recording, encoder, channels=channels, num_threads=1)
     return encoder.dictionary, observed
 
 

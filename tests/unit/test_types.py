@@ -27,6 +27,7 @@ def make_events(rows):
     samples, atoms, amplitudes = zip(*rows, strict=True) if rows else ((), (), ())
     return SparseEvents(
         sample_index=np.array(samples, "int64"),
+        sample_offset=np.zeros(len(samples), "float32"),
         atom_index=np.array(atoms, "int64"),
         amplitude=np.array(amplitudes, "float32"),
     )
@@ -85,8 +86,9 @@ def test_from_coefficients_names_the_atoms_that_are_zero():
 
 @pytest.mark.usefixtures("without_shape_checks")
 def test_events_refuse_arrays_of_different_lengths():
-    with pytest.raises(ValueError, match=r"one entry per event, but have shapes \(2,\), \(1,\) and \(2,\)"):
-        SparseEvents(sample_index=np.arange(2), atom_index=np.zeros(1, "int64"), amplitude=np.ones(2, "float32"))
+    two, one = np.zeros(2, "float32"), np.zeros(1, "int64")
+    with pytest.raises(ValueError, match=r"one entry per event, but their shapes are .*'atom_index': \(1,\)"):
+        SparseEvents(sample_index=np.arange(2), sample_offset=two, atom_index=one, amplitude=two)
 
 
 def test_events_refuse_times_out_of_order():
@@ -126,5 +128,5 @@ def test_concatenate_sorts_by_time_then_atom_and_loses_nothing(parts):
 def test_no_events_have_the_types_of_some_events():
     none, some = SparseEvents.empty(), make_events([(1, 0, 1.0)])
     assert len(none) == len(SparseEvents.concatenate([])) == 0
-    for name in ("sample_index", "atom_index", "amplitude"):
+    for name in ("sample_index", "sample_offset", "atom_index", "amplitude"):
         assert getattr(none, name).dtype == getattr(some, name).dtype

@@ -1,0 +1,171 @@
+"""Templates that the user gives: to the channels, the unit and the noise of a recording."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from spikeinterface.core import BaseRecording, Templates, get_random_data_chunks
+from spikeinterface.preprocessing import scale
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.core.compression import compress_templates
+from si_crsae.core.encoder import Encoder
+from si_crsae.core.types import Dictionary
+from si_crsae.sorting.expectation import Model, make_encoder, margin_of
+from si_crsae.sorting.noise import robust_sd
+from si_crsae.sorting.recording import Tile, plan_tiles, read_tile
+
+# Of the noise of the recording: noise of 1 hides it in spikes of any size.
+MAX_TEMPLATE_ERROR = 1.0
+# Of the correlation map's noise: smaller templates are found everywhere.
+MIN_NORM_TO_NOISE = 2.0
+NUM_SAMPLED_TILES = 8
+MAX_SAMPLED_S = 0.25
+NUM_NOISE_ESTIMATES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalization:
+    """How traces become multiples of the noise, channel by channel: ``(traces - baseline) * gain``.
+
+    Parameters
+    ----------
+    baseline : ndarray of float32, shape (channel,)
+        Median of the traces.
+    gain : ndarray of float32, shape (channel,)
+        One over the noise level; 0 for a channel without noise, which is not looked at.
+    """
+
+    baseline: Float[np.ndarray, " channel"]
+    gain: Float[np.ndarray, " channel"]
+
+    @classmethod
+    def of(cls, recording: BaseRecording, *, seed: int) -> "Normalization":
+        """Measure medians and noise levels of a recording's traces, in their own unit."""
+        traces = np.asarray(get_random_data_chunks(recording, return_in_uV=False, seed=seed), "float32")
+        noise = robust_sd(traces)
+        gain = np.divide(1, noise, where=noise > 0, out=np.zeros_like(noise))
+        return cls(baseline=np.median(traces, axis=0), gain=gain)
+
+    def apply(self, recording: BaseRecording) -> BaseRecording:
+        """Return the recording with noise of 1 on every channel, computed as it is read."""
+        scaled = scale(recording, gain=self.gain, offset=-self.baseline * self.gain, dtype="float32")
+        return cast(BaseRecording, scaled)
+
+
+def templates_in_traces(recording: BaseRecording, templates: Templates) -> Float[np.ndarray, "unit channel width"]:
+    """Return dense templates on the channels of a recording, in the unit of its traces.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+    templates : Templates
+        Dense or sparse. Those in uV are divided by the recording's gains, if it has any.
+
+    Returns
+    -------
+    ndarray of float32, shape (unit, channel, width)
+
+    Raises
+    ------
+    ValueError
+        If the templates are of another sampling frequency or of other channels, or are NaN or infinite.
+    """
+    if not np.isclose(templates.sampling_frequency, recording.sampling_frequency):
+        raise ValueError(
+            f"templates.sampling_frequency = {templates.sampling_frequency:g} Hz: the recording has "
+            f"{recording.sampling_frequency:g} Hz; estimate the templates from this recording or resample one of them"
+        )
+    dense = templates.get_dense_templates().astype("float32")
+    if not np.isfinite(dense).all():
+        bad = np.asarray(templates.unit_ids)[~np.isfinite(dense).all(axis=(1, 2))].tolist()
+        raise ValueError(
+            f"templates of units {bad} are NaN or infinite: leave them out with templates.select_units, or estimate "
+            "them from more spikes"
+        )
+    dense = dense[:, :, _channel_order(recording, templates)]
+    if templates.is_in_uV and recording.has_scaleable_traces():
+        dense = dense / recording.get_channel_gains().astype("float32")
+    return np.ascontiguousarray(dense.transpose(0, 2, 1))
+
+
+def _channel_order(recording: BaseRecording, templates: Templates) -> Int[np.ndarray, " channel"]:
+    """Return where each channel of the recording stands in the templates: by id, by position if they have no ids."""
+    wanted, given = recording.channel_ids.tolist(), np.asarray(templates.channel_ids).tolist()
+    if set(wanted) == set(given):
+        return np.array([given.index(channel) for channel in wanted], "int64")
+    if len(wanted) == len(given) and given == list(range(len(given))):
+        return np.arange(len(given))
+    missing = [channel for channel in wanted if channel not in given]
+    unknown = [channel for channel in given if channel not in wanted]
+    raise ValueError(
+        f"templates.channel_ids: {len(missing)} channels of the recording are missing {missing[:5]} and {len(unknown)} "
+        f"are unknown {unknown[:5]}; select the same channels of both with select_channels"
+    )
+
+
+def encoder_of_templates(
+    recording: BaseRecording,
+    templates: Float[np.ndarray, "unit channel width"],
+    config: CrsaeConfig,
+    *,
+    num_before: int,
+) -> tuple[Encoder | None, Int[np.ndarray, " atom"]]:
+    """Return the encoder of given templates and the unit of each of its atoms.
+
+    The noise that an atom sees is measured where the recording was encoded already: first everything is noise, then
+    what an encoding with that noise leaves.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Noise of 1 on every channel.
+    templates : ndarray of float32, shape (unit, channel, width)
+        In units of that noise.
+    config : CrsaeConfig
+    num_before : int
+        Samples of a template before its peak.
+
+    Returns
+    -------
+    encoder : Encoder or None
+        None if no template stands out of the noise.
+    unit_index : ndarray of int64, shape (atom,)
+        Units that do not stand out of the noise have no atom.
+    """
+    unit_index = np.flatnonzero(np.linalg.norm(templates, axis=(1, 2)) > MAX_TEMPLATE_ERROR)
+    if unit_index.size == 0:
+        return None, unit_index
+    dictionary = compress_templates(
+        torch.from_numpy(templates[unit_index]), num_before=num_before, max_error=MAX_TEMPLATE_ERROR
+    )
+    make = partial(make_encoder, config=config, sampling_frequency=recording.sampling_frequency)
+    encoder = make(_model_of(dictionary, np.ones(unit_index.size, "float32"), config))
+    maps = [encoder.correlate(read_tile(recording, tile, margin_of(encoder))) for tile in _sample(recording)]
+    noise = _noise_of_maps(maps)
+    for _ in range(NUM_NOISE_ESTIMATES):
+        encoder = make(_model_of(dictionary, noise, config))
+        noise = _noise_of_maps([encoder.subtract(map_, encoder.encode(map_)) for map_ in maps])
+    loud = dictionary.scales.numpy() > MIN_NORM_TO_NOISE * noise
+    if not loud.any():
+        return None, unit_index[loud]
+    return make(_model_of(dictionary, noise, config).select(loud)), unit_index[loud]
+
+
+def _model_of(dictionary: Dictionary, noise: Float[np.ndarray, " atom"], config: CrsaeConfig) -> Model:
+    return Model(dictionary=dictionary, noise=noise, regularization=config.regularization_scale * noise)
+
+
+def _sample(recording: BaseRecording) -> list[Tile]:
+    """Return the beginnings of tiles spread over the recording."""
+    tiles = plan_tiles(recording)
+    chosen = np.linspace(0, len(tiles) - 1, min(len(tiles), NUM_SAMPLED_TILES)).astype(int)
+    longest = round(MAX_SAMPLED_S * recording.sampling_frequency)
+    return [replace(tiles[index], end=min(tiles[index].end, tiles[index].start + longest)) for index in chosen]
+
+
+def _noise_of_maps(maps: list[Float[np.ndarray, "atom shift"]]) -> Float[np.ndarray, " atom"]:
+    return robust_sd(np.concatenate(maps, axis=1).T)

@@ -1,0 +1,105 @@
+"""The encoder as a template-matching method of SpikeInterface."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from spikeinterface.core import BaseRecording, Templates
+from spikeinterface.sortingcomponents.matching.base import BaseTemplateMatching
+
+from si_crsae.config import CrsaeConfig, validate_parameters
+from si_crsae.sorting.expectation import margin_of
+from si_crsae.sorting.given import Normalization, encoder_of_templates, templates_in_traces
+from si_crsae.sorting.recording import one_thread_per_tile
+
+PARAMETERS = ("regularization_scale", "min_amplitude", "solver", "device", "seed")
+
+
+class CrsaeMatching(BaseTemplateMatching):
+    """Find the spikes of given templates by convolutional sparse coding: overlapping ones are explained together.
+
+    ``find_spikes_from_templates(recording, templates, method="crsae")``. The traces are used as they are, filtered or
+    whitened or not; channels are scaled to unit noise and the noise that each template sees is measured.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+    templates : Templates
+        Dense or sparse, in uV or in the unit of the traces. One that does not stand out of the noise finds nothing.
+    return_output : bool, default: True
+        If False, the spikes are only handed to later nodes of a pipeline.
+    **parameters
+        See `params_doc`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is unknown or out of range, or the templates do not fit the recording, are NaN or infinite.
+
+    Warns
+    -----
+    UserWarning
+        If templates do not stand out of the noise.
+    """
+
+    name = "crsae"
+    need_noise_levels = False
+    need_first_call_before_pipeline = True
+    params_doc = "\n".join(f"{name} : {CrsaeConfig.sorter_descriptions()[name]}" for name in PARAMETERS)
+
+    def __init__(
+        self, recording: BaseRecording, templates: Templates, return_output: bool = True, **parameters: Any
+    ) -> None:
+        super().__init__(recording, templates, return_output=return_output)
+        config = _validate(parameters)
+        given = templates_in_traces(recording, templates)
+        self.num_before, self.width = templates.nbefore, given.shape[2]
+        self.normalization = Normalization.of(recording, seed=config.seed)
+        scaled = given * self.normalization.gain[:, None]
+        with one_thread_per_tile():
+            self.encoder, self.unit_index = encoder_of_templates(
+                self.normalization.apply(recording),
+                scaled,
+                config,
+                num_before=self.num_before,
+            )
+        self.main_channel = np.linalg.norm(scaled, axis=2).argmax(axis=1)
+        _warn_of_faint(templates, self.unit_index)
+
+    def get_margin(self) -> int:
+        """Return the samples that are read beyond a chunk on both sides."""
+        return 0 if self.encoder is None else margin_of(self.encoder)
+
+    def compute_matching(self, traces: np.ndarray, start_frame: int, end_frame: int, segment_index: int) -> np.ndarray:
+        """Return the spikes of a chunk with its margins, times counted from the beginning of the margin."""
+        if self.encoder is None:
+            return np.zeros(0, self.get_dtype())
+        normalized = (traces - self.normalization.baseline) * self.normalization.gain
+        with one_thread_per_tile():
+            tensor = torch.from_numpy(np.ascontiguousarray(normalized.T, dtype="float32"))
+            events = self.encoder.encode(self.encoder.correlate(tensor))
+        spikes = np.zeros(len(events), self.get_dtype())
+        spikes["sample_index"] = events.sample_index + self.num_before
+        spikes["cluster_index"] = self.unit_index[events.atom_index]
+        spikes["channel_index"] = self.main_channel[spikes["cluster_index"]]
+        spikes["amplitude"] = events.amplitude / self.encoder.dictionary.scales.numpy()[events.atom_index]
+        return spikes
+
+
+def _validate(parameters: dict[str, Any]) -> CrsaeConfig:
+    unknown = sorted(set(parameters) - set(PARAMETERS))
+    if unknown:
+        raise ValueError(f"method_kwargs {unknown}: unknown to the matching method 'crsae', which takes {PARAMETERS}")
+    return validate_parameters(parameters)
+
+
+def _warn_of_faint(templates: Templates, unit_index: np.ndarray) -> None:
+    faint = np.delete(np.asarray(templates.unit_ids), unit_index)
+    if faint.size:
+        warnings.warn(
+            f"templates of units {faint.tolist()} do not stand out of the noise: no spike of theirs will be found; "
+            "leave them out, or filter or whiten the recording first",
+            UserWarning,
+            stacklevel=4,
+        )
