@@ -8,6 +8,10 @@ import numpy as np
 from si_crsae.core.compiled import compile_loops
 from si_crsae.core.interpolation import NUM_TAPS, WEIGHTS, split_offset
 
+# Neighboring shifts that are moved together, and how long they may hand a spike back and forth.
+BLOCK = 5
+MAX_SWEEPS = 100
+
 
 @compile_loops(reorder_sums=True)
 @no_type_check
@@ -52,6 +56,33 @@ def _measure_steps(steps, window, atoms, residual, code, thresholds):
         steps[atom] = _largest_step(residual[atom, window], code[atom, window], thresholds[atom])
 
 
+@compile_loops()
+@no_type_check
+def _settle(residual, code, center, lags, thresholds, tolerance, change):
+    """Fill `change` with what takes a few neighboring shifts of one atom to their common minimum.
+
+    Neighboring shifts are so much alike that they share every spike between two samples: moved one at a time, they
+    hand it back and forth dozens of times.
+    """
+    reach, middle = lags.size // 2, change.size // 2
+    start = min(max(center - middle, 0), max(residual.size - change.size, 0))
+    change[:] = 0
+    size = min(change.size, residual.size)
+    for _ in range(MAX_SWEEPS):
+        largest = np.float32(0.0)
+        for position in range(size):
+            current = code[start + position] + change[position]
+            value = residual[start + position] + current
+            for other in range(size):
+                value -= change[other] * lags[reach + position - other]
+            wanted = _minimizer(value, thresholds)
+            largest = max(largest, abs(wanted - current))
+            change[position] += wanted - current
+        if largest <= tolerance:
+            break
+    return start
+
+
 @compile_loops(reorder_sums=True)
 @no_type_check
 def subtract_event(residual, gram_rows, neighbors, shift, amplitude):
@@ -79,6 +110,16 @@ def subtract_event(residual, gram_rows, neighbors, shift, amplitude):
         lags = gram_rows[row, offset : offset + end - start]
         for position in range(target.size):
             target[position] -= amplitude * lags[position]
+
+
+@compile_loops()
+@no_type_check
+def _apply(residual, code, gram_rows, neighbors, start, change):
+    """Add a change of neighboring shifts to the code of one atom, and take it out of the residual, in place."""
+    for position in range(change.size):
+        if change[position] != 0:
+            subtract_event(residual, gram_rows, neighbors, start + position, change[position])
+            code[start + position] += change[position]
 
 
 @compile_loops()
@@ -116,9 +157,9 @@ def subtract_events(residual, gram, neighbors, neighbor_start, events):
 def descend(residual, thresholds, gram, neighbors, neighbor_start, tolerance, max_updates):
     """Minimize 1/2 ||traces - synthesize(code)||^2 + sum_c regularization_c ||code_c||_1.
 
-    The coordinate that would move most is moved to its minimum, one at a time, as long as it is the largest among the
-    stretches of one atom width around it, so that what is far apart in time never waits for each other. A stretch
-    in which no correlation exceeds the regularization is never entered: its zero code is optimal.
+    The coordinate that would move most is moved to its minimum together with the shifts next to it, as long as it is
+    the largest among the stretches of one atom width around it, so that what is far apart in time never waits for each
+    other. A stretch in which no correlation exceeds the regularization is never entered: its zero code is optimal.
 
     Parameters
     ----------
@@ -142,7 +183,7 @@ def descend(residual, thresholds, gram, neighbors, neighbor_start, tolerance, ma
     code : ndarray of float32, shape (atom, shift)
         The minimizer, within the tolerance.
     num_updates : int
-        Number of coordinates that were moved; `max_updates` if the descent was cut short.
+        How often a few neighboring coordinates were moved; `max_updates` if the descent was cut short.
 
     References
     ----------
@@ -153,6 +194,7 @@ def descend(residual, thresholds, gram, neighbors, neighbor_start, tolerance, ma
     length = 32 * math.ceil((gram.shape[1] + 1) / 64)
     num_stretches = math.ceil(num_shifts / length)
     code = np.zeros((num_atoms, num_shifts), np.float32)
+    change = np.zeros(BLOCK, np.float32)
     steps = np.zeros((num_stretches, num_atoms), np.float32)
     for stretch in range(num_stretches):
         window = slice(stretch * length, (stretch + 1) * length)
@@ -168,16 +210,16 @@ def descend(residual, thresholds, gram, neighbors, neighbor_start, tolerance, ma
                 step = steps[stretch, atom]
                 if step <= tolerance or steps[first:end].max() > step:
                     break
-                begin = stretch * length
-                window = slice(begin, begin + length)
-                shift = begin + _find_step(residual[atom, window], code[atom, window], thresholds[atom], step)
-                wanted = _minimizer(residual[atom, shift] + code[atom, shift], thresholds[atom])
+                window = slice(stretch * length, (stretch + 1) * length)
+                shift = window.start + _find_step(residual[atom, window], code[atom, window], thresholds[atom], step)
                 pairs = slice(neighbor_start[atom], neighbor_start[atom + 1])
-                subtract_event(residual, gram[pairs], neighbors[pairs], shift, wanted - code[atom, shift])
-                code[atom, shift] = wanted
+                rows, atoms = gram[pairs], neighbors[pairs]
+                own = rows[np.searchsorted(atoms, atom)]
+                start = _settle(residual[atom], code[atom], shift, own, thresholds[atom], tolerance / 4, change)
+                _apply(residual, code[atom], rows, atoms, start, change)
                 num_updates += 1
                 moved = True
                 for near in range(first, end):
                     window = slice(near * length, (near + 1) * length)
-                    _measure_steps(steps[near], window, neighbors[pairs], residual, code, thresholds)
+                    _measure_steps(steps[near], window, atoms, residual, code, thresholds)
     return code, num_updates

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core import descent, refine
-from si_crsae.core.factors import AtomFactors, correlate_factored, count_products, factor_atoms
+from si_crsae.core.factors import FactorGroup, correlate_factored, factor_atoms
 from si_crsae.core.filtering import correlate_filtered, filter_with_basis
 from si_crsae.core.gram import Gram
 from si_crsae.core.solvers import Solver, SolverName, make_solver
@@ -73,7 +73,7 @@ class Encoder:
     settings : EncoderSettings
     gram : Gram
         ``Gram.of(dictionary)``.
-    factors : tuple of AtomFactors
+    factors : tuple of FactorGroup
         ``factor_atoms(dictionary)``.
     solver : Solver
         Of the sparse code.
@@ -84,7 +84,7 @@ class Encoder:
     dictionary: Dictionary
     settings: EncoderSettings
     gram: Gram
-    factors: tuple[AtomFactors, ...]
+    factors: tuple[FactorGroup, ...]
     solver: Solver
     device: torch.device
 
@@ -134,7 +134,8 @@ class Encoder:
         ndarray of float32, shape (atom, shift)
         """
         basis = self.dictionary.basis
-        if self.device.type == "cpu" and 0 < count_products(self.factors) < len(traces) * basis.numel():
+        num_products = sum(group.num_products for group in self.factors)
+        if self.device.type == "cpu" and 0 < num_products < len(traces) * basis.numel():
             return correlate_factored(traces, self.factors).numpy()
         try:
             filtered = filter_with_basis(traces.to(self.device), basis.to(self.device))

@@ -187,6 +187,15 @@ def join_alike(events, start, other, correlation, max_gap, min_correlation):
 
 @compile_loops()
 @no_type_check
+def _read_map(values, correlation, begin):
+    """Fill `values` with an atom's correlations from a shift on, NaN beyond the map."""
+    for position in range(values.size):
+        inside = 0 <= begin + position < correlation.size
+        values[position] = correlation[begin + position] if inside else np.nan
+
+
+@compile_loops()
+@no_type_check
 def _take_out_rivals(values, atom, begin, skipped, first, events, pairs):
     """Subtract from an atom's correlations at `begin` and the samples after it every event but one, in place."""
     atom_index, shift, offset, amplitude = events
@@ -205,6 +214,17 @@ def _take_out_rivals(values, atom, begin, skipped, first, events, pairs):
         for move in range(values.size):
             for tap in range(max(0, move - start), min(NUM_TAPS, row.size + move - start)):
                 values[move] -= amplitude[rival] * WEIGHTS[phase, tap] * row[start - move + tap]
+
+
+@compile_loops()
+@no_type_check
+def _largest(values):
+    """Return where the largest value stands, which is never NaN unless all are."""
+    best = 0
+    for position in range(1, values.size):
+        if values[position] > values[best] or np.isnan(values[best]):
+            best = position
+    return best
 
 
 @compile_loops()
@@ -265,13 +285,10 @@ def place_events(correlation, events, pairs, similar, odds, max_move):
         for candidate in range(similar_start[atom], similar_start[atom + 1]):
             other = similar_atom[candidate]
             begin = before[event] + similar_lag[candidate] - max_move - 1
-            inside = slice(max(-begin, 0), max(min(correlation.shape[1] - begin, values.size), 0))
-            values[inside] = correlation[other, max(begin, 0) : max(begin + values.size, 0)]
+            _read_map(values, correlation[other], begin)
             _take_out_rivals(values, other, begin, event, first, placed, pairs)
             values *= sign
-            values[: inside.start] = -np.inf
-            values[inside.stop :] = -np.inf
-            center = 1 + np.argmax(values[1:-1])
+            center = 1 + _largest(values[1:-1])
             delay, value = np.float32(0.0), values[center]
             if NUM_TAPS // 2 <= begin + center < correlation.shape[1] - NUM_TAPS // 2:
                 delay, value = _vertex(values, center)

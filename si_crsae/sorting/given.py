@@ -23,8 +23,10 @@ MAX_TEMPLATE_ERROR = 1.0
 # Of the correlation map's noise: smaller templates are found everywhere.
 MIN_NORM_TO_NOISE = 2.0
 NUM_SAMPLED_TILES = 8
-MAX_SAMPLED_S = 0.25
+MAX_SAMPLED_S = 0.1
 NUM_NOISE_ESTIMATES = 2
+# Neighboring samples tell the same.
+NOISE_STRIDE = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class Normalization:
     @classmethod
     def of(cls, recording: BaseRecording, *, seed: int) -> "Normalization":
         """Measure medians and noise levels of a recording's traces, in their own unit."""
-        traces = np.asarray(get_random_data_chunks(recording, return_in_uV=False, seed=seed), "float32")
+        traces = np.asarray(get_random_data_chunks(recording, return_in_uV=False, seed=seed)[::NOISE_STRIDE], "float32")
         noise = robust_sd(traces)
         gain = np.divide(1, noise, where=noise > 0, out=np.zeros_like(noise))
         return cls(baseline=np.median(traces, axis=0), gain=gain)
@@ -168,4 +170,4 @@ def _sample(recording: BaseRecording) -> list[Tile]:
 
 
 def _noise_of_maps(maps: list[Float[np.ndarray, "atom shift"]]) -> Float[np.ndarray, " atom"]:
-    return robust_sd(np.concatenate(maps, axis=1).T)
+    return robust_sd(np.concatenate([map_[:, ::NOISE_STRIDE] for map_ in maps], axis=1).T)

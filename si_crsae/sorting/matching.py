@@ -11,7 +11,7 @@ from spikeinterface.sortingcomponents.matching.base import BaseTemplateMatching
 from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.sorting.expectation import margin_of
 from si_crsae.sorting.given import Normalization, encoder_of_templates, templates_in_traces
-from si_crsae.sorting.recording import one_thread_per_tile
+from si_crsae.sorting.recording import one_thread_per_tile, one_torch_thread
 
 PARAMETERS = ("regularization_scale", "min_amplitude", "solver", "device", "seed")
 
@@ -76,7 +76,7 @@ class CrsaeMatching(BaseTemplateMatching):
         if self.encoder is None:
             return np.zeros(0, self.get_dtype())
         normalized = (traces - self.normalization.baseline) * self.normalization.gain
-        with one_thread_per_tile():
+        with one_torch_thread():
             tensor = torch.from_numpy(np.ascontiguousarray(normalized.T, dtype="float32"))
             events = self.encoder.encode(self.encoder.correlate(tensor))
         spikes = np.zeros(len(events), self.get_dtype())

@@ -100,11 +100,17 @@ def map_tiles(function: Callable[[Tile], Result], tiles: Iterable[Tile], num_thr
 @contextmanager
 def one_thread_per_tile() -> Iterator[None]:
     """Let tiles run side by side, each on one thread, rather than one tile on all: its products are small."""
+    with one_torch_thread(), threadpool_limits(1):
+        yield
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Compute on the calling thread alone: what `one_thread_per_tile` does for torch, in no time."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with threadpool_limits(1):
-            yield
+        yield
     finally:
         torch.set_num_threads(num_threads)
 
