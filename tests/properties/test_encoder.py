@@ -17,6 +17,7 @@ from si_crsae.core import (
     filter_with_basis,
     synthesize,
 )
+from si_crsae.core import encoder as encoder_module
 from si_crsae.core.refine import observe
 
 WIDTH, REFRACTORY, MARGIN = 24, 10, 4 * 24
@@ -94,8 +95,8 @@ def assert_finds(rows, encoder, *, seed=0):
     events = encoder.encode(correlation)
     assert places(events) == [row[:2] for row in rows]
     assert_least_squares(events, correlation, encoder)
-    sizes = events.amplitude / encoder.dictionary.scales.numpy()[events.atom_index]
-    np.testing.assert_allclose(sizes, [row[2] for row in rows], atol=0.1)
+    found = events.amplitude / encoder.dictionary.scales.numpy()[events.atom_index]
+    np.testing.assert_allclose(found, [row[2] for row in rows], atol=0.1)
 
 
 sizes = st.floats(0.8, 1.3)
@@ -270,3 +271,99 @@ def test_subtracting_events_leaves_the_correlation_of_the_rest(rows, seed):
     rest = encoder.subtract(correlation, events)
     np.testing.assert_allclose(rest, correlation_of(noise, encoder.dictionary), atol=1e-3)
     np.testing.assert_array_equal(correlation, before)
+
+
+def plant_between(dictionary, rows, num_shifts=200):
+    """Return traces with the events of (time, atom, size) rows at any times, delayed in the frequency domain."""
+    traces = torch.zeros(4, num_shifts + WIDTH - 1, dtype=torch.float64)
+    frequency = torch.fft.rfftfreq(traces.shape[1], dtype=torch.float64)
+    for time, atom, size in rows:
+        template = torch.nn.functional.pad(dictionary.templates[atom].double(), (0, num_shifts - 1))
+        delay = torch.exp(-2j * torch.pi * frequency * time)
+        traces += size * torch.fft.irfft(torch.fft.rfft(template) * delay, n=traces.shape[1])
+    return traces.float()
+
+
+@few_examples
+@given(seed=seeds, phases=st.lists(st.floats(0, 1), min_size=3, max_size=3), atoms=st.permutations(range(3)))
+def test_overlapping_events_between_samples_are_found_where_they_stand(seed, phases, atoms):
+    encoder = make_encoder(noise=0.3)
+    rows = [(60 + 14 * place + phase, atom, 1.0) for place, (phase, atom) in enumerate(zip(phases, atoms, strict=True))]
+    traces = plant_between(encoder.dictionary, rows)
+    events = encode(traces + draw_noise(seed, traces.shape[1], 0.1), encoder)
+    assert events.atom_index.tolist() == list(atoms)
+    np.testing.assert_allclose(events.sample_index + events.sample_offset, [row[0] for row in rows], atol=0.06)
+    np.testing.assert_allclose(events.amplitude, encoder.dictionary.scales[list(atoms)], rtol=0.03)
+    rest = traces - plant_between(
+        encoder.dictionary,
+        [
+            (shift + offset, atom, amplitude / float(SCALES[atom]))
+            for atom, shift, offset, amplitude in zip(*events.located, strict=True)
+        ],
+    )
+    assert rest.norm() < 0.06 * traces.norm()
+
+
+@few_examples
+@given(rows=mixtures(), seed=seeds)
+def test_two_sided_codes_find_spikes_of_either_sign(rows, seed):
+    encoder = make_encoder(two_sided=True)
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], len(rows))
+    signed = [(shift, atom, sign * size) for (shift, atom, size), sign in zip(sorted(rows), signs, strict=True)]
+    assert_finds(signed, encoder, seed=seed)
+
+
+def test_one_sided_codes_find_no_negative_spikes():
+    assert len(encode(plant(make_dictionary(), [(80, 0, -1.0)]), make_encoder())) == 0
+
+
+@pytest.mark.parametrize("solver", ["parallel", "fista"])
+@settings(max_examples=5)
+@given(rows=mixtures(), seed=seeds)
+def test_every_solver_leads_to_the_same_events(solver, rows, seed):
+    encoder = make_encoder()
+    other = Encoder.of(encoder.dictionary, encoder.settings, solver=solver)
+    traces = plant(encoder.dictionary, rows)
+    traces = traces + draw_noise(seed, traces.shape[1], LOW_NOISE)
+    events, others = encode(traces, encoder), encode(traces, other)
+    assert places(events) == places(others)
+    np.testing.assert_allclose(events.amplitude, others.amplitude, rtol=0.01)
+
+
+@few_examples
+@given(rows=mixtures(), seed=seeds)
+def test_the_events_explain_the_energy_that_they_take_from_the_traces(rows, seed):
+    encoder = make_encoder()
+    traces = plant(encoder.dictionary, rows)
+    traces = traces + draw_noise(seed, traces.shape[1], LOW_NOISE)
+    correlation = correlation_of(traces, encoder.dictionary)
+    located = sorted((shift, atom, size * float(SCALES[atom])) for shift, atom, size in rows)
+    events = SparseEvents.in_order(
+        np.array([row[1] for row in located]),
+        np.array([row[0] for row in located]),
+        np.zeros(len(located), "float32"),
+        np.array([row[2] for row in located], "float32"),
+    )
+    gone = traces.square().sum() - (traces - plant(encoder.dictionary, rows)).square().sum()
+    assert encoder.explained_energy(correlation, events).sum() == pytest.approx(float(gone), rel=1e-3)
+
+
+def test_a_correlation_too_large_for_the_device_is_computed_in_halves(monkeypatch):
+    encoder, traces = make_encoder(), draw_noise(0, 1000)
+    expected = encoder.correlate(traces)
+    lengths = []
+
+    def filter_if_short(traces, basis):
+        lengths.append(traces.shape[1])
+        if traces.shape[1] > 300:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return filter_with_basis(traces, basis)
+
+    monkeypatch.setattr(encoder_module, "filter_with_basis", filter_if_short)
+    shared_only = replace(encoder, factors=())
+    np.testing.assert_allclose(shared_only.correlate(traces), expected, atol=1e-4)
+    assert max(lengths) == 1000
+    assert sum(length <= 300 for length in lengths) == 4
+    monkeypatch.setattr(encoder_module, "filter_with_basis", lambda *_: filter_if_short(draw_noise(0, 301), None))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        shared_only.correlate(traces)
