@@ -22,6 +22,7 @@ def _interpolation_weights() -> np.ndarray:
     distance = fraction - (np.arange(NUM_TAPS) - NUM_TAPS // 2 + 1)
     inside = np.clip(1 - (distance / (NUM_TAPS / 2)) ** 2, 0, None)
     weights = np.sinc(distance) * np.i0(KAISER_BETA * np.sqrt(inside))
+    weights[[0, -1]] = distance[[0, -1]] == 0  # exactly the sample itself
     return (weights / weights.sum(axis=1, keepdims=True)).astype("float32")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording
 
+from si_crsae.core.interpolation import NUM_TAPS, WEIGHTS, split_offset
 from si_crsae.sorting.inventory import Inventory
 
 
@@ -85,14 +86,18 @@ def decompose(
     unit_index = units.spikes["unit_index"][events]
     waveforms = (units.amplitude[events, None, None] * units.atoms[unit_index]).transpose(0, 2, 1)
     # room for whole atoms on both sides of the stretch, cut off at the end
-    contributions = np.zeros((events.size, end - start + 2 * width, units.atoms.shape[1]), "float32")
-    for row, onset in enumerate(onsets[events] - start + width):
-        contributions[row, onset : onset + width] = waveforms[row]
+    margin = width + NUM_TAPS
+    contributions = np.zeros((events.size, end - start + 2 * margin, units.atoms.shape[1]), "float32")
+    for row, event in enumerate(events):
+        first, phase = split_offset(units.sample_offset[event])
+        onset = onsets[event] - start + margin + first
+        for tap, weight in enumerate(WEIGHTS[phase]):
+            contributions[row, onset + tap : onset + tap + width] += weight * waveforms[row]
     return Decomposition(
         start=start,
         sampling_frequency=whitened.sampling_frequency,
         traces=whitened.get_traces(segment_index=segment_index, start_frame=start, end_frame=end),
-        contributions=contributions[:, width : width + end - start],
+        contributions=contributions[:, margin : margin + end - start],
         unit_index=unit_index,
     )
 

@@ -37,7 +37,7 @@ def load_units(folder: str | Path) -> Inventory:
         dictionary = dict(saved)
     with np.load(sorter_output / "code.npz") as saved:
         code = dict(saved)
-    amplitude = code.pop("amplitude")
+    amplitude, sample_offset = code.pop("amplitude"), code.pop("sample_offset")
     spikes = np.zeros(amplitude.size, minimum_spike_dtype)
     for name, values in code.items():
         spikes[name] = values
@@ -49,5 +49,6 @@ def load_units(folder: str | Path) -> Inventory:
         num_before=dictionary["num_before"],
         main_channel=np.abs(dictionary["atoms"]).max(axis=2).argmax(axis=1),
         spikes=spikes,
+        sample_offset=sample_offset,
         amplitude=amplitude,
     )

@@ -1,6 +1,7 @@
 """Drifting neurons: one atom for each place where a neuron dwells, one unit for all of them."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 
@@ -57,12 +58,7 @@ def join_fragments(code: Code, dictionary: Dictionary, *, sampling_frequency: fl
     moved = code.sample_index - lags[code.atom_index]
     moved = np.clip(moved, 0, np.array(num_samples)[code.segment_index] - 1)
     order = np.lexsort((neuron[code.atom_index], moved, code.segment_index))
-    return Code(
-        segment_index=code.segment_index[order],
-        sample_index=moved[order],
-        atom_index=neuron[code.atom_index][order],
-        amplitude=code.amplitude[order],
-    )
+    return replace(code, sample_index=moved, atom_index=neuron[code.atom_index]).select(order)
 
 
 def _fire_by_turns(first: Code, second: Code, sampling_frequency: float, num_samples: list[int]) -> bool:

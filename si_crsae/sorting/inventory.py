@@ -45,6 +45,8 @@ class Inventory:
         Index of the channel on which the atom is largest.
     spikes : ndarray of SpikeInterface's spike dtype, shape (spike,)
         Ordered by segment, then time, then unit.
+    sample_offset : ndarray of float32, shape (spike,)
+        From the sample of each spike to its atom's peak, which may lie between samples.
     amplitude : ndarray of float32, shape (spike,)
         Coefficient of the unit-norm atom.
     """
@@ -56,6 +58,7 @@ class Inventory:
     num_before: Int[np.ndarray, " unit"]
     main_channel: Int[np.ndarray, " unit"]
     spikes: Shaped[np.ndarray, " spike"]
+    sample_offset: Float[np.ndarray, " spike"]
     amplitude: Float[np.ndarray, " spike"]
 
     @property
@@ -98,6 +101,7 @@ def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inven
         num_before=np.concatenate([part.num_before for part in found])[order],
         main_channel=main_channel[order],
         spikes=spikes[by_time],
+        sample_offset=np.concatenate([part.sample_offset for part in found])[by_time],
         amplitude=np.concatenate([part.amplitude for part in found])[by_time],
     )
 
@@ -128,6 +132,7 @@ def _units_of_group(recording: BaseRecording, group: GroupResult) -> Inventory:
         num_before=num_before,
         main_channel=main_channel,
         spikes=spikes,
+        sample_offset=code.sample_offset,
         amplitude=code.amplitude,
     )
 
@@ -142,5 +147,6 @@ def _no_units(recording: BaseRecording) -> Inventory:
         num_before=np.zeros(0, "int64"),
         main_channel=np.zeros(0, "int64"),
         spikes=np.zeros(0, minimum_spike_dtype),
+        sample_offset=nothing,
         amplitude=nothing,
     )

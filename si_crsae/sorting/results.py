@@ -190,6 +190,7 @@ def _save_arrays(units: Inventory, groups: list[GroupResult], noise_levels: np.n
         folder / "code.npz",
         segment_index=units.spikes["segment_index"],
         sample_index=units.spikes["sample_index"],
+        sample_offset=units.sample_offset,
         unit_index=units.spikes["unit_index"],
         amplitude=units.amplitude,
     )

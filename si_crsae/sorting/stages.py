@@ -90,6 +90,7 @@ class Code:
 
     segment_index: Int[np.ndarray, " event"]
     sample_index: Int[np.ndarray, " event"]
+    sample_offset: Float[np.ndarray, " event"]
     atom_index: Int[np.ndarray, " event"]
     amplitude: Float[np.ndarray, " event"]
 
@@ -99,6 +100,7 @@ class Code:
         return cls(
             segment_index=np.repeat(np.arange(len(segments)), [len(events) for events in segments]),
             sample_index=np.concatenate([events.sample_index for events in segments]),
+            sample_offset=np.concatenate([events.sample_offset for events in segments]),
             atom_index=np.concatenate([events.atom_index for events in segments]),
             amplitude=np.concatenate([events.amplitude for events in segments]),
         )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import spikeinterface as si
@@ -11,7 +13,7 @@ WIDTH = 9
 NUM_BEFORE = np.array([3, 4])
 
 
-def make_units(sample_index, unit_index, amplitude, segment_index=0):
+def make_units(sample_index, unit_index, amplitude, segment_index=0, sample_offset=0.0):
     generator = np.random.default_rng(0)
     spikes = np.zeros(len(sample_index), minimum_spike_dtype)
     spikes["sample_index"], spikes["unit_index"], spikes["segment_index"] = sample_index, unit_index, segment_index
@@ -23,6 +25,7 @@ def make_units(sample_index, unit_index, amplitude, segment_index=0):
         num_before=NUM_BEFORE,
         main_channel=np.zeros(2, "int64"),
         spikes=spikes,
+        sample_offset=np.full(len(sample_index), sample_offset, "float32"),
         amplitude=np.array(amplitude, "float32"),
     )
 
@@ -47,6 +50,16 @@ def test_each_spike_contributes_its_scaled_atom_with_its_peak_at_its_time():
     assert np.count_nonzero(found.contributions.any(axis=2)) == WIDTH
     assert found.start_s == pytest.approx(0.01)
     assert found.times_ms[0] == 0
+
+
+def test_a_spike_between_two_samples_contributes_its_delayed_atom():
+    units = make_units([30], [0], [2.0], sample_offset=0.25)
+    times = np.arange(WIDTH) - NUM_BEFORE[0]
+    bump = np.exp(-0.5 * (times / 1.2) ** 2)
+    units = replace(units, atoms=np.tile(bump, (2, 3, 1)).astype("float32"))
+    found = decompose(make_recording(), units, start=10, end=50)
+    expected = 2 * np.exp(-0.5 * ((np.arange(40) + 10 - 30.25) / 1.2) ** 2)
+    np.testing.assert_allclose(found.contributions[0], np.tile(expected[:, None], 3), atol=0.1)
 
 
 def test_spikes_that_reach_into_the_stretch_are_cut_at_its_ends_and_others_left_out():

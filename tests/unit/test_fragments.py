@@ -25,8 +25,12 @@ def code_of(*trains, segment=None):
     order = np.lexsort((samples, segments))
     amplitude = np.linspace(20, 30, samples.size).astype("float32")
     return Code(
-        segment_index=segments[order], sample_index=samples[order], atom_index=atoms[order], amplitude=amplitude[order]
-    )
+        segment_index=segments,
+        sample_index=samples,
+        sample_offset=np.linspace(-0.5, 0.5, samples.size).astype("float32"),
+        atom_index=atoms,
+        amplitude=amplitude,
+    ).select(order)
 
 
 def by_turns(times):
