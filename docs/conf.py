@@ -5,8 +5,8 @@ import os
 from sphinx.util.docutils import SphinxDirective
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.core import encoder
-from si_crsae.sorting import expectation, fragments, structure, units
+from si_crsae.core import descent, encoder, interpolation
+from si_crsae.sorting import expectation, fragments, given, structure, units
 
 project = "si_crsae"
 author = "si_crsae contributors"
@@ -27,7 +27,7 @@ myst_substitutions = {
     module.__name__.rpartition(".")[2]: {
         name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, int | float | tuple)
     }
-    for module in (encoder, expectation, fragments, structure, units)
+    for module in (descent, encoder, interpolation, expectation, fragments, given, structure, units)
 }
 # Notebooks are run by the tests; SI_CRSAE_DOCS_EXECUTE=cache shows their outputs too.
 nb_execution_mode = os.environ.get("SI_CRSAE_DOCS_EXECUTE", "off")

@@ -31,6 +31,8 @@ def register_matching(method_list: Any) -> None:
     method_list : module
         ``spikeinterface.sortingcomponents.matching.method_list``, fully executed.
     """
-    from si_crsae.sorting.matching import CrsaeMatching
+    from si_crsae.sorting import matching
 
-    method_list.matching_methods.setdefault(CrsaeMatching.name, CrsaeMatching)
+    # Imported before SpikeInterface's methods, it is half-way through its imports now and registers at its end.
+    if hasattr(matching, "CrsaeMatching"):
+        method_list.matching_methods.setdefault(matching.CrsaeMatching.name, matching.CrsaeMatching)

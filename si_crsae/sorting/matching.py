@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 from spikeinterface.core import BaseRecording, Templates
+from spikeinterface.sortingcomponents.matching import method_list
 from spikeinterface.sortingcomponents.matching.base import BaseTemplateMatching
 
 from si_crsae.config import CrsaeConfig, validate_parameters
+from si_crsae.registration import register_matching
 from si_crsae.sorting.expectation import margin_of
 from si_crsae.sorting.given import Normalization, encoder_of_templates, templates_in_traces
 from si_crsae.sorting.recording import one_thread_per_tile, one_torch_thread
@@ -103,3 +105,6 @@ def _warn_of_faint(templates: Templates, unit_index: np.ndarray) -> None:
             UserWarning,
             stacklevel=4,
         )
+
+
+register_matching(method_list)

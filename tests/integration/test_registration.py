@@ -96,6 +96,17 @@ def test_whatever_is_imported_first_the_sorter_is_registered(run_python, name):
     run_python("-W", "error::UserWarning", "-c", code)
 
 
+@pytest.mark.parametrize("switch", ["0", "1"])
+@pytest.mark.parametrize("name", ["si_crsae.sorting.matching", "si_crsae.sorting.given", "si_crsae.sorting.pipeline"])
+def test_whatever_is_imported_first_the_matching_method_is_registered(run_python, name, switch):
+    code = (
+        f"import {name}, si_crsae, spikeinterface.sortingcomponents.matching.main as main;"
+        "print(main.matching_methods['crsae'].__name__)"
+    )
+    done = run_python("-W", "error::UserWarning", "-c", code, SI_CRSAE_AUTOLOAD=switch)
+    assert done.stdout.strip() == "CrsaeMatching"
+
+
 def test_the_hook_can_be_switched_off(run_python):
     code = "import spikeinterface.sorters as ss; print('crsae' in ss.available_sorters())"
     assert run_python("-c", code, SI_CRSAE_AUTOLOAD="0").stdout.strip() == "False"
