@@ -1,5 +1,6 @@
 """The mathematics of convolutional sparse coding on torch tensors: no I/O, no global state."""
 
+from si_crsae.core.compression import compress_templates
 from si_crsae.core.convolution import correlate, count_shifts, lipschitz_bound, synthesize
 from si_crsae.core.descent import descend
 from si_crsae.core.encoder import Encoder, EncoderSettings
@@ -8,6 +9,7 @@ from si_crsae.core.filtering import component_lags, correlate_filtered, filter_w
 from si_crsae.core.fista import FistaState, fista_init, fista_solve, fista_step, objective, optimality_residual
 from si_crsae.core.gram import Gram
 from si_crsae.core.proximal import soft_threshold
+from si_crsae.core.solvers import Solver, make_solver
 from si_crsae.core.sparsity import centered_prior, regularization_loss, update_regularization
 from si_crsae.core.types import Dictionary, SparseEvents
 
@@ -17,10 +19,12 @@ __all__ = [
     "EncoderSettings",
     "FistaState",
     "Gram",
+    "Solver",
     "SparseEvents",
     "centered_prior",
     "clean_features",
     "component_lags",
+    "compress_templates",
     "correlate",
     "correlate_filtered",
     "count_shifts",
@@ -30,6 +34,7 @@ __all__ = [
     "fista_solve",
     "fista_step",
     "lipschitz_bound",
+    "make_solver",
     "objective",
     "optimality_residual",
     "regularization_loss",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from si_crsae.core import descent, refine
@@ -17,6 +17,7 @@ from si_crsae.core.types import Dictionary, SparseEvents
 MAX_MOVE = 2
 NUM_PLACEMENTS = 2
 MIN_JOIN_CORRELATION = 0.8
+REFIT_TOLERANCE = 1e-2
 CPU = torch.device("cpu")
 
 
@@ -164,7 +165,7 @@ class Encoder:
             candidates = self._search(self.subtract(correlation, events))
             if len(candidates) == 0:
                 break
-            events = self._decide(correlation, SparseEvents.concatenate([events, candidates]))
+            events = self._decide(correlation, SparseEvents.concatenate([events, candidates]), candidates.sample_index)
         return events
 
     def subtract(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> np.ndarray:
@@ -218,25 +219,22 @@ class Encoder:
             refine.join_alike(events.located, *self._interactions(events), settings.max_gap, MIN_JOIN_CORRELATION)
         )
 
-    def _decide(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
-        """Refit, place, refit, and drop what lies outside its unit's amplitude window."""
+    def _decide(
+        self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents, new_shifts: Int[np.ndarray, " new"]
+    ) -> SparseEvents:
+        """Refit, place what is new or meets it, refit, and drop what lies outside its unit's amplitude window."""
         for _ in range(NUM_PLACEMENTS):
-            events = self._place(correlation, self._refit(correlation, events))
-        events = self._refit(correlation, events)
-        while len(events):
-            start, other, _ = self._interactions(events)
-            drop = refine.worst_events(self._badness(events), events.located, start, other, self.settings.refractory)
-            if not drop.any():
-                break
-            events = self._refit(correlation, events.select(~drop))
-        return events
-
-    def _badness(self, events: SparseEvents) -> Float[np.ndarray, " event"]:
-        """Return how far each amplitude lies outside its window, relative to the window; positive is outside."""
-        low = self.settings.min_amplitude[events.atom_index]
-        high = self.settings.max_amplitude[events.atom_index]
-        size = np.abs(events.amplitude)
-        return np.maximum((low - size) / low, (size - high) / high).astype("float32")
+            events = self._place(correlation, self._refit(correlation, events), new_shifts)
+        settings = self.settings
+        amplitude, stays = refine.prune(
+            refine.observe(correlation, events.located),
+            events.located,
+            self._interactions(events),
+            (settings.min_amplitude[events.atom_index], settings.max_amplitude[events.atom_index]),
+            settings.refractory,
+            REFIT_TOLERANCE,
+        )
+        return replace(events, amplitude=amplitude).select(stays)
 
     def _interactions(self, events: SparseEvents) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return refine.interactions(events.located, self.gram.values, self.gram.pair_index)
@@ -244,19 +242,29 @@ class Encoder:
     def _refit(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
         amplitude = events.amplitude.copy()
         observed = refine.observe(correlation, events.located)
-        refine.refit(observed, amplitude, *self._interactions(events), 1e-2)
+        refine.refit(observed, amplitude, np.sign(amplitude), *self._interactions(events), REFIT_TOLERANCE)
         return replace(events, amplitude=amplitude)
 
-    def _place(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
+    def _place(
+        self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents, new_shifts: Int[np.ndarray, " new"]
+    ) -> SparseEvents:
         gram, settings = self.gram, self.settings
         excluded = np.isinf(settings.regularization)
         scales = np.where(excluded, np.nan, self.dictionary.scales.numpy()).astype("float32")  # NaN never compares best
         placed = refine.place_events(
             correlation,
             events.located,
+            _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),
             (gram.values, gram.pair_index),
             (gram.similar_start, gram.similar_atom, gram.similar_lag),
             (scales, np.float32(settings.noise), np.float32(settings.amplitude_spread)),
             MAX_MOVE,
         )
         return SparseEvents.in_order(*placed)
+
+
+def _is_near(
+    times: Int[np.ndarray, " event"], others: Int[np.ndarray, " other"], distance: int
+) -> Bool[np.ndarray, " event"]:
+    """Return which times, sorted or not, have one of the others, sorted, within a distance."""
+    return np.searchsorted(others, times + distance, side="right") > np.searchsorted(others, times - distance)

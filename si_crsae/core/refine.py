@@ -121,7 +121,7 @@ def observe(correlation, events):
 
 @compile_loops()
 @no_type_check
-def refit(observed, amplitude, start, other, correlation, tolerance):
+def refit(observed, amplitude, sign, start, other, correlation, tolerance):
     """Solve the least squares of the events' amplitudes, signs kept, in place, by cyclic coordinate descent.
 
     Parameters
@@ -130,12 +130,13 @@ def refit(observed, amplitude, start, other, correlation, tolerance):
         What `observe` returns.
     amplitude : ndarray of float32, shape (event,)
         Start; the minimizer on return.
+    sign : ndarray of float32, shape (event,)
+        1 or -1 for the sign that an amplitude must have, 0 for an event that is out.
     start, other, correlation : ndarray
         What `interactions` returns.
     tolerance : float
         Stop after a sweep whose largest change is below this, or after 200 sweeps.
     """
-    sign = np.sign(amplitude)
     for _ in range(200):
         largest = np.float32(0.0)
         for event in range(observed.size):
@@ -194,6 +195,22 @@ def _read_map(values, correlation, begin):
         values[position] = correlation[begin + position] if inside else np.nan
 
 
+@compile_loops(reorder_sums=True)
+@no_type_check
+def _subtract_row(values, row, start, weights, amplitude):
+    """Subtract from consecutive values a Gram row, interpolated with the weights from `start` on, in place."""
+    if start - values.size + 1 >= 0 and start + NUM_TAPS <= row.size:
+        for move in range(values.size):
+            total = np.float32(0.0)
+            for tap in range(NUM_TAPS):
+                total += weights[tap] * row[start - move + tap]
+            values[move] -= amplitude * total
+        return
+    for move in range(values.size):
+        for tap in range(max(0, move - start), min(NUM_TAPS, row.size + move - start)):
+            values[move] -= amplitude * weights[tap] * row[start - move + tap]
+
+
 @compile_loops()
 @no_type_check
 def _take_out_rivals(values, atom, begin, skipped, first, events, pairs):
@@ -205,15 +222,12 @@ def _take_out_rivals(values, atom, begin, skipped, first, events, pairs):
         lag = shift[rival] - begin
         if lag > 2 * reach:  # events move while they are placed, by less than a width
             break
-        pair = pair_index[atom, atom_index[rival]]
-        if rival == skipped or pair < 0 or lag < -reach - NUM_TAPS or lag > reach + values.size + NUM_TAPS:
+        if rival == skipped or lag < -reach - NUM_TAPS or lag > reach + values.size + NUM_TAPS:
             continue
-        row = gram[pair]
-        start, phase = split_offset(offset[rival])
-        start += lag + reach
-        for move in range(values.size):
-            for tap in range(max(0, move - start), min(NUM_TAPS, row.size + move - start)):
-                values[move] -= amplitude[rival] * WEIGHTS[phase, tap] * row[start - move + tap]
+        pair = pair_index[atom, atom_index[rival]]
+        if pair >= 0:
+            start, phase = split_offset(offset[rival])
+            _subtract_row(values, gram[pair], start + lag + reach, WEIGHTS[phase], amplitude[rival])
 
 
 @compile_loops()
@@ -242,7 +256,7 @@ def _vertex(values, center):
 
 @compile_loops()
 @no_type_check
-def place_events(correlation, events, pairs, similar, odds, max_move):
+def place_events(correlation, events, active, pairs, similar, odds, max_move):
     """Return the events with each, in turn, given to the atom and the time that explain it best, others held fixed.
 
     An l1 code does not tell atoms of one shape and different size apart: both leave the same residual for nearly the
@@ -255,6 +269,8 @@ def place_events(correlation, events, pairs, similar, odds, max_move):
         Correlation of the traces with every atom.
     events : tuple of ndarray, shape (event,)
         Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
+    active : ndarray of bool, shape (event,)
+        The events to place; the others stay as they are.
     pairs : tuple of ndarray
         `values` and `pair_index` of the Gram.
     similar : tuple of ndarray
@@ -281,6 +297,8 @@ def place_events(correlation, events, pairs, similar, odds, max_move):
     for event in range(before.size):
         while before[event] - before[first] > 2 * reach:
             first += 1
+        if not active[event]:
+            continue
         atom, sign, best = atom_index[event], np.sign(amplitude[event]), np.float32(-np.inf)
         for candidate in range(similar_start[atom], similar_start[atom + 1]):
             other = similar_atom[candidate]
@@ -304,6 +322,23 @@ def place_events(correlation, events, pairs, similar, odds, max_move):
 
 @compile_loops()
 @no_type_check
+def _larger_repeat(event, badness, events, start, other, refractory):
+    """Return 1 and the size of the largest event of the same atom within its refractory period; 0 if there is none."""
+    atom_index, shift, _, amplitude = events
+    size = abs(amplitude[event])
+    largest = np.float32(0.0)
+    for entry in range(start[event], start[event + 1]):
+        rival = other[entry]
+        is_close = atom_index[rival] == atom_index[event] and abs(shift[rival] - shift[event]) < refractory
+        if is_close and badness[rival] > -np.inf:
+            rival_size = abs(amplitude[rival])
+            if rival_size > size or (rival_size == size and event > rival):
+                largest = max(largest, np.float32(1.0) + rival_size)
+    return largest
+
+
+@compile_loops()
+@no_type_check
 def worst_events(badness, events, start, other, refractory):
     """Return which events to drop now: the bad ones that no overlapping event exceeds in badness.
 
@@ -313,7 +348,7 @@ def worst_events(badness, events, start, other, refractory):
     Parameters
     ----------
     badness : ndarray of float32, shape (event,)
-        An event is bad where it is positive.
+        An event is bad where it is positive, and out where it is -inf.
     events : tuple of ndarray, shape (event,)
         Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
     start, other : ndarray of int64
@@ -326,19 +361,55 @@ def worst_events(badness, events, start, other, refractory):
     ndarray of bool, shape (event,)
     """
     badness = badness.copy()
-    atom_index, shift, _, amplitude = events
-    size = np.abs(amplitude)
-    for event in range(shift.size):
-        for entry in range(start[event], start[event + 1]):
-            rival = other[entry]
-            if atom_index[rival] == atom_index[event] and abs(shift[rival] - shift[event]) < refractory:
-                smaller = size[event] < size[rival]
-                if smaller or (size[event] == size[rival] and event > rival):
-                    badness[event] = max(badness[event], np.float32(1.0) + size[rival])
+    for event in range(badness.size):
+        if badness[event] > -np.inf:
+            larger = _larger_repeat(event, badness, events, start, other, refractory)
+            badness[event] = max(badness[event], larger)
     drop = badness > 0
-    for event in range(shift.size):
+    for event in range(badness.size):
         if badness[event] > 0:
             for entry in range(start[event], start[event + 1]):
                 if badness[other[entry]] > badness[event]:
                     drop[event] = False
     return drop
+
+
+@compile_loops()
+@no_type_check
+def prune(observed, events, overlaps, window, refractory, tolerance):
+    """Return the amplitudes fitted to the events that stay when, again and again, the worst of them are dropped.
+
+    Parameters
+    ----------
+    observed : ndarray of float32, shape (event,)
+        What `observe` returns.
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
+    overlaps : tuple of ndarray
+        What `interactions` returns.
+    window : tuple of ndarray of float32, shape (event,)
+        Smallest and largest size of the amplitude of each event.
+    refractory : int
+        As for `worst_events`.
+    tolerance : float
+        As for `refit`.
+
+    Returns
+    -------
+    amplitude : ndarray of float32, shape (event,)
+    stays : ndarray of bool, shape (event,)
+    """
+    start, other, correlation = overlaps
+    low, high = window
+    atom_index, shift, offset, before = events
+    amplitude, sign = before.copy(), np.sign(before)
+    while True:
+        refit(observed, amplitude, sign, start, other, correlation, tolerance)
+        size = np.abs(amplitude)
+        badness = np.maximum((low - size) / low, (size - high) / high)
+        badness[sign == 0] = -np.inf
+        drop = worst_events(badness, (atom_index, shift, offset, amplitude), start, other, refractory)
+        if not drop.any():
+            return amplitude, sign != 0
+        amplitude[drop] = 0
+        sign[drop] = 0

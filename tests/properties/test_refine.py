@@ -107,7 +107,7 @@ def test_refit_solves_the_nonnegative_least_squares(draw_dictionary, seed, event
     design = explicit_design(dictionary, events)
     amplitude = events[3].copy()
     observed = observe(correlation_of(traces, dictionary), events)
-    refit(observed, amplitude, *interactions(events, gram.values, gram.pair_index), 1e-6)
+    refit(observed, amplitude, np.sign(amplitude), *interactions(events, gram.values, gram.pair_index), 1e-6)
     expected, distance = nnls(design, traces.flatten().numpy())
     np.testing.assert_allclose(np.linalg.norm(design @ amplitude - traces.flatten().numpy()), distance, rtol=1e-3)
     np.testing.assert_allclose(amplitude, expected, atol=0.05)
@@ -144,12 +144,13 @@ def traces_of(dictionary, rows, num_shifts=12):
     return torch.as_tensor(traces).view(1, -1, num_shifts + dictionary.width - 1)
 
 
-def place(traces, dictionary, rows, *, spread=1e3, max_move=2):
+def place(traces, dictionary, rows, *, spread=1e3, max_move=2, active=None):
     """Return the placed events as rows; the amplitudes hardly matter unless the spread is small."""
     gram = Gram.of(dictionary)
     placed = place_events(
         correlation_of(traces, dictionary),
         as_events(rows),
+        np.ones(len(rows), bool) if active is None else np.array(active),
         (gram.values, gram.pair_index),
         (gram.similar_start, gram.similar_atom, gram.similar_lag),
         (dictionary.scales.numpy(), np.float32(1.0), np.float32(spread)),
@@ -176,6 +177,15 @@ def test_an_event_moves_no_further_than_allowed(draw_dictionary):
     traces = traces_of(dictionary, [(0, 4, 5.0)])
     assert place(traces, dictionary, [(0, 5, 5.0)], max_move=1) == [(0, 4, pytest.approx(5.0))]
     assert place(traces, dictionary, [(0, 5, 5.0)], max_move=0)[0][:2] == (0, 5)
+
+
+def test_only_active_events_move(draw_dictionary):
+    dictionary = draw_dictionary(0)
+    traces = traces_of(dictionary, [(0, 4, 50.0), (1, 9, 50.0)])
+    rows = [(0, 3, 50.0), (1, 8, 50.0)]
+    placed = place(traces, dictionary, rows, active=[False, True])
+    assert placed[0] == rows[0]
+    assert placed[1][:2] != rows[1][:2]
 
 
 def test_an_event_stays_within_the_traces(draw_dictionary):
