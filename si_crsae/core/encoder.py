@@ -182,6 +182,8 @@ class Encoder:
         -------
         ndarray of float32, shape (atom, shift)
         """
+        if len(events) == 0:
+            return correlation
         residual, gram = correlation.copy(), self.gram
         descent.subtract_events(residual, gram.values, gram.neighbors, gram.neighbor_start, events.located)
         return residual

@@ -82,7 +82,13 @@ class Observations:
 
 
 def make_encoder(model: Model, config: CrsaeConfig, *, sampling_frequency: float) -> Encoder:
-    """Return the encoder of a model, with its amplitude windows in units of the noise.
+    """Return the encoder of a model."""
+    settings = make_settings(model, config, sampling_frequency=sampling_frequency)
+    return Encoder.of(model.dictionary, settings, solver=config.solver, device=resolve_device(config.device))
+
+
+def make_settings(model: Model, config: CrsaeConfig, *, sampling_frequency: float) -> EncoderSettings:
+    """Return what the encoder of a model needs, with its amplitude windows in units of the noise.
 
     An event of amplitude x lowers the objective by more than the log odds against it where
     ``x > scale / 2 + noise^2 * log_odds / scale``; that is the lower end of the window, in units of the scale.
@@ -92,7 +98,7 @@ def make_encoder(model: Model, config: CrsaeConfig, *, sampling_frequency: float
     lowest = np.clip(
         0.5 + LOG_PRIOR_ODDS * ratio**2, config.min_amplitude, max(MAX_MIN_AMPLITUDE, config.min_amplitude)
     )
-    settings = EncoderSettings(
+    return EncoderSettings(
         regularization=np.minimum(model.regularization, MAX_REGULARIZATION_TO_SCALE * scales).astype("float32"),
         min_amplitude=(lowest * scales).astype("float32"),
         max_amplitude=(MAX_AMPLITUDE * scales).astype("float32"),
@@ -100,7 +106,6 @@ def make_encoder(model: Model, config: CrsaeConfig, *, sampling_frequency: float
         max_gap=round(GROUP_GAP_MS * sampling_frequency / 1000),
         refractory=round(REFRACTORY_MS * sampling_frequency / 1000),
     )
-    return Encoder.of(model.dictionary, settings, solver=config.solver, device=resolve_device(config.device))
 
 
 def margin_of(encoder: Encoder) -> int:

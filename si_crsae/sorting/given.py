@@ -1,7 +1,6 @@
 """Templates that the user gives: to the channels, the unit and the noise of a recording."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import cast
 
 import numpy as np
@@ -14,7 +13,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.compression import compress_templates
 from si_crsae.core.encoder import Encoder
 from si_crsae.core.types import Dictionary
-from si_crsae.sorting.expectation import Model, make_encoder, margin_of
+from si_crsae.sorting.expectation import Model, make_encoder, make_settings, margin_of
 from si_crsae.sorting.noise import robust_sd
 from si_crsae.sorting.recording import Tile, plan_tiles, read_tile
 
@@ -144,17 +143,27 @@ def encoder_of_templates(
     dictionary = compress_templates(
         torch.from_numpy(templates[unit_index]), num_before=num_before, max_error=MAX_TEMPLATE_ERROR
     )
-    make = partial(make_encoder, config=config, sampling_frequency=recording.sampling_frequency)
-    encoder = make(_model_of(dictionary, np.ones(unit_index.size, "float32"), config))
+    model = _model_of(dictionary, np.ones(unit_index.size, "float32"), config)
+    encoder = make_encoder(model, config, sampling_frequency=recording.sampling_frequency)
     maps = [encoder.correlate(read_tile(recording, tile, margin_of(encoder))) for tile in _sample(recording)]
     noise = _noise_of_maps(maps)
     for _ in range(NUM_NOISE_ESTIMATES):
-        encoder = make(_model_of(dictionary, noise, config))
+        encoder = _with_noise(encoder, noise, config, recording.sampling_frequency)
         noise = _noise_of_maps([encoder.subtract(map_, encoder.encode(map_)) for map_ in maps])
     loud = dictionary.scales.numpy() > MIN_NORM_TO_NOISE * noise
+    if loud.all():
+        return _with_noise(encoder, noise, config, recording.sampling_frequency), unit_index
     if not loud.any():
         return None, unit_index[loud]
-    return make(_model_of(dictionary, noise, config).select(loud)), unit_index[loud]
+    model = _model_of(dictionary, noise, config).select(loud)
+    return make_encoder(model, config, sampling_frequency=recording.sampling_frequency), unit_index[loud]
+
+
+def _with_noise(
+    encoder: Encoder, noise: Float[np.ndarray, " atom"], config: CrsaeConfig, sampling_frequency: float
+) -> Encoder:
+    model = _model_of(encoder.dictionary, noise, config)
+    return replace(encoder, settings=make_settings(model, config, sampling_frequency=sampling_frequency))
 
 
 def _model_of(dictionary: Dictionary, noise: Float[np.ndarray, " atom"], config: CrsaeConfig) -> Model:

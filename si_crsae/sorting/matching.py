@@ -5,15 +5,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from spikeinterface.core import BaseRecording, Templates
 from spikeinterface.sortingcomponents.matching import method_list
 from spikeinterface.sortingcomponents.matching.base import BaseTemplateMatching
 
 from si_crsae.config import CrsaeConfig, validate_parameters
+from si_crsae.core.types import SparseEvents
 from si_crsae.registration import register_matching
 from si_crsae.sorting.expectation import margin_of
 from si_crsae.sorting.given import Normalization, encoder_of_templates, templates_in_traces
-from si_crsae.sorting.recording import one_thread_per_tile, one_torch_thread
+from si_crsae.sorting.recording import longest_tile, one_thread_per_tile, one_torch_thread, tile_bounds
 
 PARAMETERS = ("regularization_scale", "min_amplitude", "solver", "device", "seed")
 
@@ -77,16 +79,26 @@ class CrsaeMatching(BaseTemplateMatching):
         """Return the spikes of a chunk with its margins, times counted from the beginning of the margin."""
         if self.encoder is None:
             return np.zeros(0, self.get_dtype())
-        normalized = (traces - self.normalization.baseline) * self.normalization.gain
         with one_torch_thread():
-            tensor = torch.from_numpy(np.ascontiguousarray(normalized.T, dtype="float32"))
-            events = self.encoder.encode(self.encoder.correlate(tensor))
+            events = self._encode(traces)
         spikes = np.zeros(len(events), self.get_dtype())
         spikes["sample_index"] = events.sample_index + self.num_before
         spikes["cluster_index"] = self.unit_index[events.atom_index]
         spikes["channel_index"] = self.main_channel[spikes["cluster_index"]]
         spikes["amplitude"] = events.amplitude / self.encoder.dictionary.scales.numpy()[events.atom_index]
         return spikes
+
+    def _encode(self, traces: Float[np.ndarray, "sample channel"]) -> SparseEvents:
+        """Return the events of a chunk, found tile by tile as the caches like it; `sample_index` holds shifts."""
+        assert self.encoder is not None
+        parts, margin, num_samples = [], self.get_margin(), len(traces)
+        for start, end in tile_bounds(num_samples, longest_tile(traces.shape[1])):
+            first, last = max(start - margin, 0), min(end + margin, num_samples)
+            normalized = (traces[first:last] - self.normalization.baseline) * self.normalization.gain
+            tensor = torch.from_numpy(np.ascontiguousarray(normalized.T, dtype="float32"))
+            events = self.encoder.encode(self.encoder.correlate(tensor))
+            parts.append(events.shifted(first).between(start, end))
+        return SparseEvents.concatenate(parts)
 
 
 def _validate(parameters: dict[str, Any]) -> CrsaeConfig:

@@ -49,14 +49,22 @@ class Tile:
 
 def plan_tiles(recording: BaseRecording) -> list[Tile]:
     """Return the tiles that cover a recording, in order."""
-    longest = max(MAX_TILE_VALUES // recording.get_num_channels(), MIN_TILE_SAMPLES)
-    length = min(max(round(TILE_S * recording.sampling_frequency), 1), longest)
+    length = min(max(round(TILE_S * recording.sampling_frequency), 1), longest_tile(recording.get_num_channels()))
     return [
-        Tile(segment_index=segment_index, start=start, end=min(start + length, num_samples))
+        Tile(segment_index=segment_index, start=start, end=end)
         for segment_index in range(recording.get_num_segments())
-        for num_samples in [recording.get_num_samples(segment_index)]
-        for start in range(0, num_samples, length)
+        for start, end in tile_bounds(recording.get_num_samples(segment_index), length)
     ]
+
+
+def longest_tile(num_channels: int) -> int:
+    """Return how many samples of so many channels are worked on at once."""
+    return max(MAX_TILE_VALUES // num_channels, MIN_TILE_SAMPLES)
+
+
+def tile_bounds(num_samples: int, length: int) -> list[tuple[int, int]]:
+    """Return the first sample of each tile of a stretch, and the one after its last."""
+    return [(start, min(start + length, num_samples)) for start in range(0, num_samples, length)]
 
 
 def read_tile(recording: BaseRecording, tile: Tile, margin: int) -> Float[Tensor, "channel sample"]:
