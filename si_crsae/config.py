@@ -61,7 +61,7 @@ class CrsaeConfig(BaseModel):
     """First regularization (noise sd of the correlation map); raise for fewer events, lower to keep small ones."""
     learn_regularization: bool = True
     """Learn the regularization of every template from the data; if False, keep the first one."""
-    merge_threshold: Positive = 3.5
+    merge_threshold: Positive = 4.0
     """Separation (d') below which two units are one; raise to merge more, lower to keep more units apart."""
     split_units: bool = True
     """Split units whose waveforms form two groups."""

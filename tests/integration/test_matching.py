@@ -17,7 +17,7 @@ from si_crsae.evaluation import score_sorting
 
 RATE_HZ = 25000.0
 NUM_BEFORE = 25
-FIELDS = ["sample_index", "cluster_index", "channel_index", "segment_index"]
+DEFAULT_CHUNK = "1s"  # SpikeInterface's
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,12 @@ def spikes(case):
 
 
 def assert_same(first, second):
-    np.testing.assert_array_equal(first[FIELDS], second[FIELDS])
+    """Check that the spikes are the same; one half-way between two samples may be put on either."""
+    for name in ("cluster_index", "channel_index", "segment_index"):
+        np.testing.assert_array_equal(first[name], second[name])
+    moved = np.abs(first["sample_index"] - second["sample_index"])
+    assert moved.max() <= 1
+    assert moved.mean() < 0.005
     difference = np.abs(first["amplitude"] - second["amplitude"])
     assert np.quantile(difference, 0.99) < 0.02
     assert difference.max() < 0.1
@@ -92,9 +97,9 @@ def test_true_templates_find_the_true_spikes(case, spikes):
 @pytest.mark.parametrize(
     "job_kwargs",
     [
-        {"n_jobs": 2, "pool_engine": "thread", "chunk_duration": "1s"},
-        {"n_jobs": 2, "pool_engine": "process", "mp_context": "spawn", "chunk_duration": "1s"},
-        {"n_jobs": 2, "pool_engine": "process", "mp_context": "fork", "chunk_duration": "1s"},
+        {"n_jobs": 2, "pool_engine": "thread", "chunk_duration": DEFAULT_CHUNK},
+        {"n_jobs": 2, "pool_engine": "process", "mp_context": "spawn", "chunk_duration": DEFAULT_CHUNK},
+        {"n_jobs": 2, "pool_engine": "process", "mp_context": "fork", "chunk_duration": DEFAULT_CHUNK},
         {"chunk_duration": "0.3s"},
         {"chunk_size": 60},  # shorter than a template
     ],
@@ -107,7 +112,10 @@ def test_neither_workers_nor_chunks_change_the_spikes(case, spikes, job_kwargs, 
         assert_same(match(recording, templates, job_kwargs=job_kwargs), match(recording, templates))
         return
     saved = recording.save(folder=tmp_path / "recording", progress_bar=False, verbose=False)
-    assert_same(match(saved, templates, job_kwargs=job_kwargs), spikes)
+    found = match(saved, templates, job_kwargs=job_kwargs)
+    assert_same(found, spikes)
+    if job_kwargs["chunk_duration"] == DEFAULT_CHUNK:
+        np.testing.assert_array_equal(found, spikes)
 
 
 def test_sparse_templates_find_what_dense_ones_find(case, spikes):
