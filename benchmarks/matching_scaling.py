@@ -30,7 +30,6 @@ from statistics import median
 import numpy as np
 import psutil
 from matching import (
-    ENGINES,
     JOB,
     MS_AFTER,
     MS_BEFORE,
@@ -49,8 +48,7 @@ from spikeinterface.core import BaseRecording, ChannelSparsity, Templates, gener
 from spikeinterface.core.generate import generate_templates, generate_unit_locations
 from spikeinterface.sortingcomponents.matching.method_list import matching_methods
 
-# Of wobble's engines the faster one on a single thread.
-METHOD_KWARGS = {"crsae": {}, "wobble": {"engine": ENGINES["wobble"][0]}}
+METHODS = ("crsae", "wobble")
 UNITS_PER_CHANNEL = 0.75
 RADIUS_UM = 100.0
 MINIMUM_DISTANCE_UM = 15.0
@@ -136,7 +134,7 @@ def main() -> None:
         return
     rows = [machine_row(1)]
     for name in arguments.series:
-        for method in METHOD_KWARGS:
+        for method in METHODS:
             for value in values_of(name, method, quick=arguments.quick):
                 rows += measure(name, value, method)
                 save(rows, arguments.out)
@@ -201,14 +199,14 @@ def run_one(name: str, value: str, method: str) -> None:
         given = generate(point)
         readings = clock_readings(given.recording)
         short = given.recording.frame_slice(0, round(WARM_UP_S * SAMPLING_HZ))
-        run_once(method, METHOD_KWARGS[method], replace(given, recording=short))
+        run_once(method, {}, replace(given, recording=short))
         memory = psutil.Process().memory_info().rss
         seconds, construction, reading = [], [], []
         while len(seconds) < MAX_CALLS and sum(seconds) < ENOUGH_S:
             readings.clear()
             construction.append(construct(method, given) - point.lazy * sum(readings))
             readings.clear()
-            whole, _ = run_once(method, METHOD_KWARGS[method], given)
+            whole, _ = run_once(method, {}, given)
             reading.append(sum(readings))
             seconds.append(whole - point.lazy * reading[-1])
     figures = {
@@ -223,7 +221,7 @@ def run_one(name: str, value: str, method: str) -> None:
 def construct(method: str, given: Given) -> float:
     """Return the seconds until a method is ready to match."""
     start = time.perf_counter()
-    node = matching_methods[method](given.recording, templates=given.templates, **METHOD_KWARGS[method])
+    node = matching_methods[method](given.recording, templates=given.templates)
     seconds = time.perf_counter() - start
     node.clean()
     return seconds
@@ -321,7 +319,7 @@ def markdown_tables(rows: list[Row], arguments: argparse.Namespace) -> str:
     points.append("|---" * 8 + "|")
     exponents = ["| series | method | exponent | last two points | without construction |", "|---" * 5 + "|"]
     for name in arguments.series:
-        for method in METHOD_KWARGS:
+        for method in METHODS:
             for value in values_of(name, method, quick=arguments.quick):
                 figures = figures_of(rows, f"{name}_{value:g}", method)
                 points.append(f"| {name} | {value:g} | {method} | {summary(figures)} |")
@@ -345,7 +343,7 @@ def plot(rows: list[Row], arguments: argparse.Namespace) -> None:
     figure = Figure(figsize=(4 * len(arguments.series), 3.5), layout="constrained")
     panels = figure.subplots(1, len(arguments.series), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, arguments.series, strict=True):
-        for method in METHOD_KWARGS:
+        for method in METHODS:
             values, seconds, _ = curve(rows, name, method, quick=arguments.quick)
             if len(values):
                 exponent = figures_of(rows, name, method).get("exponent")

@@ -240,7 +240,7 @@ def _table_by_unit(
     table = pd.DataFrame({name: performance[name].astype(float) for name in ("accuracy", "recall", "precision")})
     unit_indices = np.asarray(truth.to_spike_vector())["unit_index"]
     overlaps = overlapping_spikes(truth, overlap_ms=overlap_ms)
-    found = _found_spikes(tested, truth, matches, delta_ms=delta_ms)
+    found = found_spikes(tested, truth, matches, delta_ms=delta_ms)
     num_units = truth.get_num_units()
     table["matched_unit"] = matches
     table["num_spikes"] = np.bincount(unit_indices, minlength=num_units)
@@ -252,8 +252,22 @@ def _table_by_unit(
     return table
 
 
-def _found_spikes(tested: BaseSorting, truth: BaseSorting, matches: list, *, delta_ms: float) -> np.ndarray:
-    """Tell which true spikes (spike,) are close to a spike of the unit matched to theirs."""
+def found_spikes(tested: BaseSorting, truth: BaseSorting, matches: list, *, delta_ms: float = 0.4) -> np.ndarray:
+    """Tell which true spikes are close to a spike of the unit matched to theirs.
+
+    Parameters
+    ----------
+    tested, truth : BaseSorting
+    matches : list
+        Id of a tested unit for each true one, None for none.
+    delta_ms : float, default: 0.4
+        How close, in ms.
+
+    Returns
+    -------
+    np.ndarray, shape (spike,)
+        Booleans in the order of ``truth.to_spike_vector()``.
+    """
     spikes = np.asarray(truth.to_spike_vector())
     delta = int(delta_ms * truth.sampling_frequency / 1000)
     found = np.zeros(spikes.size, dtype=bool)

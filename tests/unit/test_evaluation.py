@@ -12,7 +12,7 @@ from si_crsae.evaluation import (
     load_case,
     score_sorting,
 )
-from si_crsae.evaluation.comparison import overlapping_spikes
+from si_crsae.evaluation.comparison import found_spikes, overlapping_spikes
 
 FREQUENCY = 10000.0
 
@@ -76,6 +76,13 @@ def test_segments_do_not_overlap_each_other():
         [{"a": np.array([100]), "b": np.array([500])}, {"a": np.array([500]), "b": np.array([505])}], FREQUENCY
     )
     assert overlapping_spikes(truth).tolist() == [False, False, True, True]
+
+
+def test_a_spike_is_found_by_the_unit_that_it_is_sought_under():
+    truth = make_sorting([100, 500], [104, 900])
+    tested = make_sorting([101], [500, 903])
+    assert found_spikes(tested, truth, ["0", "1"], delta_ms=0.4).tolist() == [True, False, False, True]
+    assert found_spikes(tested, truth, ["1", None], delta_ms=0.4).tolist() == [False, False, True, False]
 
 
 def test_score_refuses_what_cannot_be_compared(truth):
