@@ -11,6 +11,7 @@ from si_crsae.core import descent, refine
 from si_crsae.core.factors import FactorGroup, correlate_factored, factor_atoms
 from si_crsae.core.filtering import correlate_filtered, filter_with_basis
 from si_crsae.core.gram import Gram
+from si_crsae.core.placement import place_events
 from si_crsae.core.solvers import Solver, SolverName, make_solver
 from si_crsae.core.types import Dictionary, SparseEvents
 
@@ -253,7 +254,7 @@ class Encoder:
         gram, settings = self.gram, self.settings
         excluded = np.isinf(settings.regularization)
         scales = np.where(excluded, np.nan, self.dictionary.scales.numpy()).astype("float32")  # NaN never compares best
-        placed = refine.place_events(
+        placed = place_events(
             correlation,
             events.located,
             _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from si_crsae.core import Dictionary, Gram, correlate, synthesize
-from si_crsae.core.refine import group_code, interactions, join_alike, observe, place_events, refit, worst_events
+from si_crsae.core.placement import place_events
+from si_crsae.core.refine import group_code, interactions, join_alike, observe, refit, worst_events
 
 WIDTH = 6
 seeds = st.integers(0, 2**16)
