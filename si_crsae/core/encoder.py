@@ -209,14 +209,15 @@ class Encoder:
         return events.amplitude * (observed + remaining)
 
     def _search(self, residual: Float[np.ndarray, "atom shift"]) -> SparseEvents:
-        """Return the events of the l1 code of a residual."""
+        """Return the events of a residual's l1 code, found on the CPU where the device's memory does not suffice."""
         settings = self.settings
         tolerance = float(settings.tolerance * settings.regularization.min(initial=np.inf))
-        code = self.solver.solve(
-            torch.from_numpy(residual).to(self.device),
-            torch.from_numpy(settings.thresholds).to(self.device),
-            tolerance=tolerance,
-        )
+        problem = (torch.from_numpy(residual), torch.from_numpy(settings.thresholds))
+        try:
+            code = self.solver.solve(*(part.to(self.device) for part in problem), tolerance=tolerance)
+        except torch.cuda.OutOfMemoryError:
+            solver = make_solver("auto", self.dictionary, self.gram, device=CPU)
+            code = solver.solve(*problem, tolerance=tolerance)
         events = SparseEvents.in_order(*refine.group_code(code.cpu().numpy(), settings.max_gap))
         return events.select(
             refine.join_alike(events.located, *self._interactions(events), settings.max_gap, MIN_JOIN_CORRELATION)

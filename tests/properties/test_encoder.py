@@ -348,6 +348,18 @@ def test_the_events_explain_the_energy_that_they_take_from_the_traces(rows, seed
     assert encoder.explained_energy(correlation, events).sum() == pytest.approx(float(gone), rel=1e-3)
 
 
+def test_a_code_too_large_for_the_device_is_found_on_the_cpu():
+    class Full:
+        def solve(self, correlation, thresholds, *, tolerance):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    encoder = make_encoder()
+    traces = plant(encoder.dictionary, [(50, 0, 1.0), (60, 1, 1.0), (120, 2, 1.0)])
+    events, others = encode(traces, encoder), encode(traces, replace(encoder, solver=Full()))
+    assert places(others) == places(events)
+    assert len(events) == 3
+
+
 def test_a_correlation_too_large_for_the_device_is_computed_in_halves(monkeypatch):
     encoder, traces = make_encoder(), draw_noise(0, 1000)
     expected = encoder.correlate(traces)
