@@ -1,7 +1,7 @@
 """The mathematics of convolutional sparse coding on torch tensors: no I/O, no global state."""
 
 from si_crsae.core.compression import compress_templates
-from si_crsae.core.convolution import correlate, count_shifts, lipschitz_bound, synthesize
+from si_crsae.core.convolution import atom_correlations, correlate, count_shifts, lipschitz_bound, synthesize
 from si_crsae.core.descent import descend
 from si_crsae.core.encoder import Encoder, EncoderSettings
 from si_crsae.core.features import clean_features
@@ -21,6 +21,7 @@ __all__ = [
     "Gram",
     "Solver",
     "SparseEvents",
+    "atom_correlations",
     "centered_prior",
     "clean_features",
     "component_lags",

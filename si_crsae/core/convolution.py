@@ -1,4 +1,8 @@
-"""The linear model: a dictionary applied to a code, its adjoint, and a bound on its norm."""
+"""The linear model: a dictionary applied to a code, its adjoint, and a bound on its norm.
+
+Atoms of traces have one axis of samples, atoms of images two, rows and columns: the annotations write ``*width`` and
+``*sample`` for either.
+"""
 
 import math
 
@@ -45,23 +49,23 @@ def count_shifts(num_samples: int, *, width: int) -> int:
 
 
 def synthesize(
-    code: Float[Tensor, "batch atom shift"],
-    atoms: Float[Tensor, "atom channel width"],
-) -> Float[Tensor, "batch channel shift+width-1"]:
+    code: Float[Tensor, "batch atom *shift"],
+    atoms: Float[Tensor, "atom channel *width"],
+) -> Float[Tensor, "batch channel *sample"]:
     """Return the traces that a code stands for: the sum of its convolutions with the atoms.
 
     In the notation of [1]_, ``H x = sum_c h_c * x_c`` with the full linear convolution.
 
     Parameters
     ----------
-    code : Tensor, shape (batch, atom, shift)
+    code : Tensor, shape (batch, atom, *shift)
         Coefficients; the one at ``shift`` places the first sample of its atom at ``sample = shift``.
-    atoms : Tensor, shape (atom, channel, width)
+    atoms : Tensor, shape (atom, channel, *width)
         Dictionary, in whitened units.
 
     Returns
     -------
-    Tensor, shape (batch, channel, sample)
+    Tensor, shape (batch, channel, *sample)
         Reconstructed traces, with ``sample = shift + width - 1``.
 
     References
@@ -74,25 +78,26 @@ def synthesize(
     >>> synthesize(torch.tensor([[[0.0, 2.0, 0.0]]]), torch.tensor([[[1.0, -3.0]]]))
     tensor([[[ 0.,  2., -6.,  0.]]])
     """
-    return functional.conv_transpose1d(code, atoms)
+    transpose = functional.conv_transpose1d if atoms.ndim == 3 else functional.conv_transpose2d
+    return transpose(code, atoms)
 
 
 def correlate(
-    traces: Float[Tensor, "batch channel sample"],
-    atoms: Float[Tensor, "atom channel width"],
-) -> Float[Tensor, "batch atom sample-width+1"]:
+    traces: Float[Tensor, "batch channel *sample"],
+    atoms: Float[Tensor, "atom channel *width"],
+) -> Float[Tensor, "batch atom *shift"]:
     """Return the correlation of the traces with every atom at every shift, the adjoint of `synthesize`.
 
     Parameters
     ----------
-    traces : Tensor, shape (batch, channel, sample)
-        Whitened traces.
-    atoms : Tensor, shape (atom, channel, width)
+    traces : Tensor, shape (batch, channel, *sample)
+        Whitened traces, or images.
+    atoms : Tensor, shape (atom, channel, *width)
         Dictionary, in whitened units.
 
     Returns
     -------
-    Tensor, shape (batch, atom, shift)
+    Tensor, shape (batch, atom, *shift)
         ``H^T y``, summed over channels, with ``shift = sample - width + 1``.
 
     Raises
@@ -105,14 +110,39 @@ def correlate(
     >>> correlate(torch.tensor([[[0.0, 2.0, -6.0, 0.0]]]), torch.tensor([[[1.0, -3.0]]]))
     tensor([[[-6., 20., -6.]]])
     """
-    count_shifts(traces.shape[-1], width=atoms.shape[-1])
-    return functional.conv1d(traces, atoms)
+    for num_samples, width in zip(traces.shape[2:], atoms.shape[2:], strict=True):
+        count_shifts(num_samples, width=width)
+    convolve = functional.conv1d if atoms.ndim == 3 else functional.conv2d
+    return convolve(traces, atoms)
 
 
-def lipschitz_bound(atoms: Float[Tensor, "atom channel width"]) -> Float[Tensor, ""]:
-    """Return an upper bound, at most 2 % too large, of the largest eigenvalue of ``H^T H``.
+def atom_correlations(atoms: Float[Tensor, "atom channel width"]) -> Float[Tensor, "atom atom lag"]:
+    """Return the correlation of every pair of atoms at every lag: what ``H^T H`` is made of.
 
-    Its inverse is a valid step size of the proximal gradient for windows of any length. The largest eigenvalue of
+    Parameters
+    ----------
+    atoms : Tensor, shape (atom, channel, width)
+        Dictionary, in whitened units.
+
+    Returns
+    -------
+    Tensor, shape (atom, atom, 2 * width - 1)
+        At ``[b, a, width - 1 + lag]`` the correlation of atom ``a``, placed `lag` samples after atom ``b``, with it.
+
+    Examples
+    --------
+    >>> atom_correlations(torch.tensor([[[1.0, -3.0]]]))
+    tensor([[[-3., 10., -3.]]])
+    """
+    reach = atoms.shape[-1] - 1
+    return correlate(functional.pad(atoms, (reach, reach)), atoms)
+
+
+def lipschitz_bound(atoms: Float[Tensor, "atom channel *width"]) -> Float[Tensor, ""]:
+    """Return an upper bound, at most 2 % too large per axis, of the largest eigenvalue of ``H^T H``.
+
+    Its inverse is a valid step size of the proximal gradient for windows of any length; power iteration, which comes
+    from below, gives one with which the iteration may diverge. The largest eigenvalue of
     ``H^T H`` grows with the length of the window towards the largest squared singular value of the (channel, atom)
     matrix of Fourier transforms over all frequencies, which is what is bounded here: along any fixed direction the
     squared gain is a trigonometric polynomial of degree ``width - 1``, so its maximum exceeds that on a grid of
@@ -120,7 +150,7 @@ def lipschitz_bound(atoms: Float[Tensor, "atom channel width"]) -> Float[Tensor,
 
     Parameters
     ----------
-    atoms : Tensor, shape (atom, channel, width)
+    atoms : Tensor, shape (atom, channel, *width)
         Dictionary, in whitened units.
 
     Returns
@@ -130,8 +160,8 @@ def lipschitz_bound(atoms: Float[Tensor, "atom channel width"]) -> Float[Tensor,
 
     Notes
     -----
-    The cost is ``8 * width`` singular value decompositions of a (channel, atom) matrix: once per dictionary, not once
-    per window.
+    The cost is ``8 * width`` singular value decompositions of a (channel, atom) matrix, ``128 * width**2`` for images:
+    once per dictionary, not once per window.
 
     References
     ----------
@@ -142,8 +172,9 @@ def lipschitz_bound(atoms: Float[Tensor, "atom channel width"]) -> Float[Tensor,
     >>> float(lipschitz_bound(torch.tensor([[[3.0]], [[4.0]]])))
     25.0
     """
-    width = atoms.shape[-1]
-    num_frequencies = _FREQUENCIES_PER_SAMPLE * width
-    transfer = torch.fft.rfft(atoms, n=num_frequencies).permute(2, 1, 0)
+    widths = atoms.shape[2:]
+    num_frequencies = [_FREQUENCIES_PER_SAMPLE * width for width in widths]
+    transfer = torch.fft.rfftn(atoms, s=num_frequencies).flatten(2).permute(2, 1, 0)
     largest_gain = torch.linalg.matrix_norm(transfer, ord=2).amax()
-    return largest_gain.square() / math.cos(math.pi * (width - 1) / num_frequencies)
+    between = math.prod(math.cos(math.pi * (w - 1) / n) for w, n in zip(widths, num_frequencies, strict=True))
+    return largest_gain.square() / between

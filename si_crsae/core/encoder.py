@@ -11,12 +11,16 @@ from si_crsae.core import descent, refine
 from si_crsae.core.factors import FactorGroup, correlate_factored, factor_atoms
 from si_crsae.core.filtering import correlate_filtered, filter_with_basis
 from si_crsae.core.gram import Gram
+from si_crsae.core.overlaps import resolve_overlaps
 from si_crsae.core.placement import place_events
 from si_crsae.core.solvers import Solver, SolverName, make_solver
 from si_crsae.core.types import Dictionary, SparseEvents
 
 MAX_MOVE = 2
 NUM_PLACEMENTS = 2
+MAX_EXCHANGE_MOVE = 4
+# Of an event, in nats: the rarity of spikes at one sample.
+EVENT_PRICE = 7.0
 MIN_JOIN_CORRELATION = 0.8
 REFIT_TOLERANCE = 1e-2
 CPU = torch.device("cpu")
@@ -229,6 +233,8 @@ class Encoder:
         """Refit, place what is new or meets it, refit, and drop what lies outside its unit's amplitude window."""
         for _ in range(NUM_PLACEMENTS):
             events = self._place(correlation, self._refit(correlation, events), new_shifts)
+        events, exchanged_shifts = self._exchange(correlation, self._refit(correlation, events), new_shifts)
+        events = self._place(correlation, self._refit(correlation, events), exchanged_shifts)
         settings = self.settings
         amplitude, stays = refine.prune(
             refine.observe(correlation, events.located),
@@ -249,19 +255,37 @@ class Encoder:
         refine.refit(observed, amplitude, np.sign(amplitude), *self._interactions(events), REFIT_TOLERANCE)
         return replace(events, amplitude=amplitude)
 
+    def _exchange(
+        self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents, new_shifts: Int[np.ndarray, " new"]
+    ) -> tuple[SparseEvents, Int[np.ndarray, " exchanged"]]:
+        settings = self.settings
+        exchanged, shifts = resolve_overlaps(
+            self.subtract(correlation, events),  # a copy wherever there are events
+            events.located,
+            _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),
+            (self.gram.values, self.gram.pair_index),
+            (self._scales, np.float32(settings.noise), np.float32(settings.amplitude_spread), np.float32(EVENT_PRICE)),
+            (MAX_EXCHANGE_MOVE, settings.refractory),
+        )
+        return SparseEvents.in_order(*exchanged), np.sort(shifts)
+
+    @property
+    def _scales(self) -> Float[np.ndarray, " atom"]:
+        """Scales of the atoms, NaN for those that are out: NaN never compares best."""
+        excluded = np.isinf(self.settings.regularization)
+        return np.where(excluded, np.nan, self.dictionary.scales.numpy()).astype("float32")
+
     def _place(
         self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents, new_shifts: Int[np.ndarray, " new"]
     ) -> SparseEvents:
         gram, settings = self.gram, self.settings
-        excluded = np.isinf(settings.regularization)
-        scales = np.where(excluded, np.nan, self.dictionary.scales.numpy()).astype("float32")  # NaN never compares best
         placed = place_events(
             correlation,
             events.located,
             _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),
             (gram.values, gram.pair_index),
             (gram.similar_start, gram.similar_atom, gram.similar_lag),
-            (scales, np.float32(settings.noise), np.float32(settings.amplitude_spread)),
+            (self._scales, np.float32(settings.noise), np.float32(settings.amplitude_spread)),
             MAX_MOVE,
         )
         return SparseEvents.in_order(*placed)

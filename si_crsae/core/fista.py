@@ -29,16 +29,16 @@ class FistaState:
 
     Parameters
     ----------
-    code : Tensor, shape (batch, atom, shift)
+    code : Tensor, shape (batch, atom, *shift)
         The estimate so far, exactly sparse.
-    extrapolated_code : Tensor, shape (batch, atom, shift)
+    extrapolated_code : Tensor, shape (batch, atom, *shift)
         Where the next gradient is taken.
     momentum : float
         The sequence ``s_t`` of FISTA, at least 1.
     """
 
-    code: Float[Tensor, "batch atom shift"]
-    extrapolated_code: Float[Tensor, "batch atom shift"]
+    code: Float[Tensor, "batch atom *shift"]
+    extrapolated_code: Float[Tensor, "batch atom *shift"]
     momentum: float
 
     def __post_init__(self) -> None:
@@ -53,20 +53,20 @@ class FistaState:
 
 
 def fista_init(
-    traces: Float[Tensor, "batch channel sample"],
-    atoms: Float[Tensor, "atom channel width"],
+    traces: Float[Tensor, "batch channel *sample"],
+    atoms: Float[Tensor, "atom channel *width"],
     *,
-    initial_code: Float[Tensor, "batch atom shift"] | None = None,
+    initial_code: Float[Tensor, "batch atom *shift"] | None = None,
 ) -> FistaState:
     """Return the state before the first iteration.
 
     Parameters
     ----------
-    traces : Tensor, shape (batch, channel, sample)
+    traces : Tensor, shape (batch, channel, *sample)
         Whitened traces.
-    atoms : Tensor, shape (atom, channel, width)
+    atoms : Tensor, shape (atom, channel, *width)
         Dictionary, in whitened units.
-    initial_code : Tensor, shape (batch, atom, shift), default: None
+    initial_code : Tensor, shape (batch, atom, *shift), default: None
         Where to start; if None, the zero code.
 
     Returns
@@ -79,7 +79,8 @@ def fista_init(
     ValueError
         If the traces are shorter than the atoms, or `initial_code` does not fit them.
     """
-    shape = (len(traces), len(atoms), count_shifts(traces.shape[-1], width=atoms.shape[-1]))
+    shifts = [count_shifts(size, width=width) for size, width in zip(traces.shape[2:], atoms.shape[2:], strict=True)]
+    shape = (len(traces), len(atoms), *shifts)
     if initial_code is None:
         initial_code = traces.new_zeros(shape)
     elif initial_code.shape != shape:
@@ -132,16 +133,16 @@ def fista_step(
 
 
 def fista_solve(
-    traces: Float[Tensor, "batch channel sample"],
-    atoms: Float[Tensor, "atom channel width"],
+    traces: Float[Tensor, "batch channel *sample"],
+    atoms: Float[Tensor, "atom channel *width"],
     regularization: Float[Tensor, " atom"],
     *,
     num_iterations: int,
     tolerance: float | None = None,
     step_size: float | None = None,
     nonnegative: bool = False,
-    initial_code: Float[Tensor, "batch atom shift"] | None = None,
-) -> Float[Tensor, "batch atom shift"]:
+    initial_code: Float[Tensor, "batch atom *shift"] | None = None,
+) -> Float[Tensor, "batch atom *shift"]:
     """Return the code of every window: the minimizer of `objective`, up to the number of iterations.
 
     Every iteration stays in the autograd graph, so the result can be differentiated with respect to the traces, the
@@ -149,9 +150,9 @@ def fista_solve(
 
     Parameters
     ----------
-    traces : Tensor, shape (batch, channel, sample)
+    traces : Tensor, shape (batch, channel, *sample)
         Whitened traces.
-    atoms : Tensor, shape (atom, channel, width)
+    atoms : Tensor, shape (atom, channel, *width)
         Dictionary, in whitened units.
     regularization : Tensor, shape (atom,)
         Non-negative weight of the l1 norm of each atom's code, in whitened units.
@@ -164,12 +165,12 @@ def fista_solve(
         If None, the inverse of `lipschitz_bound`, taken as a constant: it moves the path, not the minimizer.
     nonnegative : bool, default: False
         If True, the code is kept at or above zero.
-    initial_code : Tensor, shape (batch, atom, shift), default: None
+    initial_code : Tensor, shape (batch, atom, *shift), default: None
         Where to start; if None, the zero code.
 
     Returns
     -------
-    Tensor, shape (batch, atom, shift)
+    Tensor, shape (batch, atom, *shift)
         The code, exactly sparse.
 
     Raises
@@ -210,7 +211,7 @@ def fista_iterate(
     tolerance: float | None,
     step_size: float,
     nonnegative: bool,
-) -> Float[Tensor, "batch atom shift"]:
+) -> Float[Tensor, "batch atom *shift"]:
     """Return the code after some iterations: `fista_solve` for any smooth data term.
 
     Parameters
@@ -225,7 +226,7 @@ def fista_iterate(
 
     Returns
     -------
-    Tensor, shape (batch, atom, shift)
+    Tensor, shape (batch, atom, *shift)
 
     Warns
     -----
@@ -253,20 +254,20 @@ def fista_iterate(
 
 
 def objective(
-    code: Float[Tensor, "batch atom shift"],
-    traces: Float[Tensor, "batch channel sample"],
-    atoms: Float[Tensor, "atom channel width"],
+    code: Float[Tensor, "batch atom *shift"],
+    traces: Float[Tensor, "batch channel *sample"],
+    atoms: Float[Tensor, "atom channel *width"],
     regularization: Float[Tensor, " atom"],
 ) -> Float[Tensor, " batch"]:
     """Return what the encoder minimizes, for each window.
 
     Parameters
     ----------
-    code : Tensor, shape (batch, atom, shift)
+    code : Tensor, shape (batch, atom, *shift)
         Coefficients.
-    traces : Tensor, shape (batch, channel, sample)
+    traces : Tensor, shape (batch, channel, *sample)
         Whitened traces.
-    atoms : Tensor, shape (atom, channel, width)
+    atoms : Tensor, shape (atom, channel, *width)
         Dictionary, in whitened units.
     regularization : Tensor, shape (atom,)
         Weight of the l1 norm of each atom's code.
@@ -276,14 +277,14 @@ def objective(
     Tensor, shape (batch,)
         ``1/2 ||y - H x||^2 + sum_c lambda_c ||x_c||_1``, dimensionless.
     """
-    squared_error = (traces - synthesize(code, atoms)).square().sum(dim=(1, 2))
-    return squared_error / 2 + code.abs().sum(dim=2) @ regularization
+    squared_error = (traces - synthesize(code, atoms)).square().flatten(1).sum(dim=1)
+    return squared_error / 2 + code.abs().flatten(2).sum(dim=2) @ regularization
 
 
 def optimality_residual(
-    code: Float[Tensor, "batch atom shift"],
-    traces: Float[Tensor, "batch channel sample"],
-    atoms: Float[Tensor, "atom channel width"],
+    code: Float[Tensor, "batch atom *shift"],
+    traces: Float[Tensor, "batch channel *sample"],
+    atoms: Float[Tensor, "atom channel *width"],
     regularization: Float[Tensor, " atom"],
     *,
     nonnegative: bool = False,
@@ -295,11 +296,11 @@ def optimality_residual(
 
     Parameters
     ----------
-    code : Tensor, shape (batch, atom, shift)
+    code : Tensor, shape (batch, atom, *shift)
         Coefficients.
-    traces : Tensor, shape (batch, channel, sample)
+    traces : Tensor, shape (batch, channel, *sample)
         Whitened traces.
-    atoms : Tensor, shape (atom, channel, width)
+    atoms : Tensor, shape (atom, channel, *width)
         Dictionary, in whitened units.
     regularization : Tensor, shape (atom,)
         Weight of the l1 norm of each atom's code.
@@ -317,20 +318,20 @@ def optimality_residual(
 
 
 def _violation(
-    code: Float[Tensor, "batch atom shift"],
-    correlation: Float[Tensor, "batch atom shift"],
+    code: Float[Tensor, "batch atom *shift"],
+    correlation: Float[Tensor, "batch atom *shift"],
     regularization: Float[Tensor, " atom"],
     *,
     nonnegative: bool,
 ) -> Float[Tensor, " batch"]:
     """Return `optimality_residual`, given the correlation of the residual."""
-    level = regularization[:, None]
+    level = regularization.reshape(-1, *[1] * (code.ndim - 2))
     on_support = (correlation - level * code.sign()).abs()
     off_support = ((correlation if nonnegative else correlation.abs()) - level).clamp_min(0.0)
     violation = torch.where(code == 0, off_support, on_support)
     if nonnegative:
         violation = violation.masked_fill(code < 0, math.inf)
-    return violation.amax(dim=(1, 2))
+    return violation.flatten(1).amax(dim=1)
 
 
 def _check_settings(
@@ -350,12 +351,12 @@ def _check_settings(
         )
 
 
-def safe_step_size(atoms: Float[Tensor, "atom channel width"]) -> float:
+def safe_step_size(atoms: Float[Tensor, "atom channel *width"]) -> float:
     """Return the largest step size with which FISTA is sure to converge.
 
     Parameters
     ----------
-    atoms : Tensor, shape (atom, channel, width)
+    atoms : Tensor, shape (atom, channel, *width)
         Dictionary, in whitened units.
 
     Returns

@@ -5,18 +5,18 @@ from torch import Tensor
 
 
 def soft_threshold(
-    code: Float[Tensor, "batch atom shift"],
+    code: Float[Tensor, "batch atom *shift"],
     threshold: Float[Tensor, " atom"],
     *,
     nonnegative: bool = False,
-) -> Float[Tensor, "batch atom shift"]:
+) -> Float[Tensor, "batch atom *shift"]:
     """Shrink every coefficient towards zero by the threshold of its atom.
 
     This is the proximal operator of ``sum_k threshold_k * ||code_k||_1`` [1]_.
 
     Parameters
     ----------
-    code : Tensor, shape (batch, atom, shift)
+    code : Tensor, shape (batch, atom, *shift)
         Coefficients, in standard deviations of the whitened noise.
     threshold : Tensor, shape (atom,)
         Non-negative: regularization times step size.
@@ -25,7 +25,7 @@ def soft_threshold(
 
     Returns
     -------
-    Tensor, shape (batch, atom, shift)
+    Tensor, shape (batch, atom, *shift)
         A new tensor; `code` is left as it was.
 
     References
@@ -41,7 +41,7 @@ def soft_threshold(
     >>> soft_threshold(code, torch.tensor([1.0]), nonnegative=True)
     tensor([[[0., 0., 0., 2.]]])
     """
-    shrink = threshold[:, None]
+    shrink = threshold.reshape(-1, *[1] * (code.ndim - 2))
     if nonnegative:
         return (code - shrink).clamp_min(0.0)
     return code - code.clamp(-shrink, shrink)

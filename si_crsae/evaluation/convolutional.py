@@ -1,0 +1,398 @@
+"""Windows that follow the convolutional model exactly, and how far learned atoms are from the true ones."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
+from scipy.signal.windows import tukey
+
+AMPLITUDE_MEAN = 180.0
+AMPLITUDE_SD = 30.0
+CORRELATION_RANGE = (0.5, 0.95)
+# Atoms drawn anywhere inside that range would rarely be as similar, and as different, as the paper's.
+LEAST_CORRELATION_BELOW = 0.6
+LARGEST_CORRELATION_ABOVE = 0.9
+MIN_SAMPLING_FREQUENCY = 5000.0
+MIN_DURATION_MS = 1.0
+POOL_SIZE = 100
+MAX_POOLS = 400
+# Rounding leaves no error of exactly zero, whose logarithm would be infinite.
+ERROR_FLOOR_DB = -80.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedWindows:
+    """Noisy windows, the atoms in them and when each occurs; events are sorted by window, then shift."""
+
+    traces: Float[np.ndarray, "batch channel sample"]
+    """One channel, float32. All windows were divided by the largest absolute value among them."""
+    atoms: Float[np.ndarray, "atom channel width"]
+    """Unit norm, float32."""
+    batch_index: Int[np.ndarray, " event"]
+    """Window of each event."""
+    shift: Int[np.ndarray, " event"]
+    """First sample of the atom in its window."""
+    atom_index: Int[np.ndarray, " event"]
+    """Row in the atoms."""
+    amplitude: Float[np.ndarray, " event"]
+    """Coefficient of the atom in the units of the traces, float32."""
+    noise_sd: float
+    """Standard deviation of the noise, in the units of the traces."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no list of events in order."""
+        sizes = {name: getattr(self, name).size for name in ("batch_index", "shift", "atom_index", "amplitude")}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"every array must have one entry per event, but their sizes are {sizes}")
+        if np.any(np.diff(self.batch_index * self.traces.shape[2] + self.shift) < 0):
+            raise ValueError("events must be sorted by batch_index, then shift; sort them with numpy.lexsort")
+
+    def select(self, windows: slice) -> "SimulatedWindows":
+        """Return consecutive windows and their events, counted from the first of these windows."""
+        start, stop, step = windows.indices(len(self.traces))
+        if step != 1:
+            raise ValueError(f"windows = {windows}: consecutive windows are needed; leave out the step")
+        first, last = np.searchsorted(self.batch_index, [start, max(start, stop)])
+        return replace(
+            self,
+            traces=self.traces[windows],
+            batch_index=self.batch_index[first:last] - start,
+            shift=self.shift[first:last],
+            atom_index=self.atom_index[first:last],
+            amplitude=self.amplitude[first:last],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterMatch:
+    """The learned atom that stands for each true one, and its error; from `filter_error`."""
+
+    error_db: Float[np.ndarray, " atom"]
+    """Eq. 26, from -80 (the same up to rounding) to 0 (orthogonal, or no learned atom is left)."""
+    match: Int[np.ndarray, " atom"]
+    """Index of the learned atom, -1 for none."""
+    shift: Int[np.ndarray, " atom"]
+    """Samples by which the learned atom must be delayed to coincide with the true one; 0 without a match."""
+    sign: Int[np.ndarray, " atom"]
+    """1 or -1, by which the learned atom must be multiplied; 0 without a match."""
+
+
+def simulate_windows(
+    snr_db: float,
+    *,
+    num_windows: int = 10_100,
+    num_samples: int = 1000,
+    width: int = 18,
+    num_atoms: int = 4,
+    num_spikes: int = 3,
+    sampling_frequency: float = 10_000.0,
+    seed: int,
+) -> SimulatedWindows:
+    """Simulate windows of one channel as the paper does [1]_: every atom occurs equally often in every window.
+
+    Occurrences of one atom are at least its width apart, those of different atoms may overlap. Amplitudes are normal,
+    of mean 180 and standard deviation 30, before everything is divided by the largest absolute value of the traces.
+    The atoms resemble extracellular action potentials; the maximum over lags of the normalized cross-correlation of two
+    atoms lies between 0.5 and 0.95, and among three or more comes close to either end.
+
+    Parameters
+    ----------
+    snr_db : float
+        ``10 log10(P / noise_sd**2)`` with P the mean square of all noise-free samples, also those between spikes.
+        Over the samples that a spike covers, by default a fifth of them, the mean is 7 dB higher.
+    num_windows : int, default: 10100
+    num_samples : int, default: 1000
+        Length of a window.
+    width : int, default: 18
+        Length of an atom (samples).
+    num_atoms : int, default: 4
+    num_spikes : int, default: 3
+        Occurrences of each atom in each window.
+    sampling_frequency : float, default: 10000.0
+        In hertz; at least 5000, for the atoms have a shape in ms.
+    seed : int
+        Same seed, same atoms and events, whatever `snr_db` is; the same traces if that is the same too.
+
+    Returns
+    -------
+    SimulatedWindows
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, the spikes do not fit into a window, or no atoms of such similarity are found.
+
+    References
+    ----------
+    .. [1] Tolooshams, Dey and Ba, "Deep residual auto-encoders for expectation maximization-based dictionary
+       learning", IEEE TNNLS, 2021, section VII-B and Table III.
+    """
+    counts = {"num_windows": num_windows, "num_atoms": num_atoms, "num_spikes": num_spikes}
+    _check_simulation(snr_db, counts, num_samples, width, sampling_frequency)
+    # One stream per ingredient, so that the noise level changes neither atoms nor events.
+    atom_rng, event_rng, noise_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(3))
+    atoms = _draw_atoms(num_atoms, width, sampling_frequency, atom_rng)
+    shape = (num_windows, num_atoms, num_spikes)
+    shifts = _draw_distant_shifts(shape, num_samples, width, event_rng).ravel()
+    amplitudes = _draw_amplitudes(shifts.size, event_rng)
+    batch_index, atom_index, _ = (indices.ravel() for indices in np.indices(shape))
+
+    traces = np.zeros((num_windows, num_samples))
+    samples = batch_index[:, None] * num_samples + shifts[:, None] + np.arange(width)
+    np.add.at(traces.reshape(-1), samples, amplitudes[:, None] * atoms[atom_index])
+    noise_sd = math.sqrt(np.mean(traces**2)) * 10 ** (-snr_db / 20)
+    traces += noise_sd * noise_rng.standard_normal(traces.shape, dtype="float32")
+    largest = np.abs(traces).max()
+
+    order = np.lexsort((atom_index, shifts, batch_index))
+    return SimulatedWindows(
+        traces=(traces / largest).astype("float32")[:, None],
+        atoms=atoms.astype("float32")[:, None],
+        batch_index=batch_index[order],
+        shift=shifts[order],
+        atom_index=atom_index[order],
+        amplitude=(amplitudes[order] / largest).astype("float32"),
+        noise_sd=float(noise_sd / largest),
+    )
+
+
+def perturb_atoms(
+    atoms: Float[np.ndarray, "atom channel width"], *, error_db: tuple[float, float] = (-4.0, -3.0), seed: int
+) -> Float[np.ndarray, "atom channel width"]:
+    """Return unit-norm atoms plus Gaussian noise, each with an error of Eq. 26 in the given range.
+
+    The error is that of an atom compared with its own origin in place. `filter_error` may report less, because it looks
+    for a better shift and for a more similar true atom.
+
+    Parameters
+    ----------
+    atoms : ndarray, shape (atom, channel, width)
+        Not zero; at least two samples each.
+    error_db : tuple of float, default: (-4.0, -3.0)
+        Smallest and largest error (dB), not above 0; each atom's is uniform between them.
+    seed : int
+        Same seed, same atoms.
+
+    Returns
+    -------
+    ndarray, shape (atom, channel, width)
+        Of the same type as the atoms, if that is a floating one.
+
+    Raises
+    ------
+    ValueError
+        If the range is no range of errors, or the atoms are zero, not finite or of one sample.
+    """
+    low, high = error_db
+    if not -math.inf < low <= high <= 0:
+        raise ValueError(f"error_db = {error_db}: two finite numbers in rising order, at most 0 dB, are needed")
+    origins = _normalized(_check_atoms("atoms", atoms, allow_zero=False))
+    if origins[0].size < 2:
+        raise ValueError(f"atoms has shape {origins.shape}: one sample has no shape to change; use longer atoms")
+    rng = np.random.default_rng(seed)
+    sines = 10 ** (rng.uniform(low, high, (len(origins), 1, 1)) / 10)
+    noise = rng.standard_normal(origins.shape)
+    # Only what is orthogonal to the atom changes its direction, so the mixing gives the error exactly.
+    noise = _normalized(noise - (noise * origins).sum(axis=(1, 2), keepdims=True) * origins)
+    perturbed = np.sqrt(1 - sines**2) * origins + sines * noise
+    return perturbed.astype(np.result_type(atoms, np.float32))
+
+
+def filter_error(
+    true_atoms: Float[np.ndarray, "atom channel width"],
+    learned_atoms: Float[np.ndarray, "learned channel width"],
+    *,
+    max_shift: int | None = None,
+) -> FilterMatch:
+    """Return how far each true atom is from the learned one that stands for it.
+
+    The error is Eq. 26 of [1]_, ``10 log10(sqrt(1 - <h, g>**2 / (|h|**2 |g|**2)))``, the smallest over signs and
+    shifts of the learned atom. Its channels move together; samples moved out are lost, those moved in are zero. Every
+    learned atom stands for one true atom at most, such that the sum of the errors is smallest.
+
+    Parameters
+    ----------
+    true_atoms : ndarray, shape (atom, channel, width)
+        Not zero.
+    learned_atoms : ndarray, shape (learned, channel, width)
+        Any number of atoms; one that is zero resembles no true atom.
+    max_shift : int or None, default: None
+        Largest shift in either direction (samples); None for half of the width.
+
+    Returns
+    -------
+    FilterMatch
+        One entry per true atom.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not agree, a value is not finite, a true atom is zero or `max_shift` is out of range.
+
+    References
+    ----------
+    .. [1] Tolooshams, Dey and Ba, "Deep residual auto-encoders for expectation maximization-based dictionary
+       learning", IEEE TNNLS, 2021, Eq. 26.
+
+    Examples
+    --------
+    >>> true_atoms = np.array([[[0.0, 3.0, 4.0, 0.0]], [[0.0, 1.0, -1.0, 0.0]]])
+    >>> learned_atoms = np.array([[[0.0, 0.0, -2.0, 2.0]], [[3.0, 4.0, 0.0, 0.0]]])
+    >>> found = filter_error(true_atoms, learned_atoms)
+    >>> found.match, found.shift, found.sign
+    (array([1, 0]), array([ 1, -1]), array([ 1, -1]))
+    >>> bool(np.all(found.error_db < -70))
+    True
+    """
+    true_atoms = _check_atoms("true_atoms", true_atoms, allow_zero=False)
+    learned_atoms = _check_atoms("learned_atoms", learned_atoms, allow_zero=True)
+    if true_atoms.shape[1:] != learned_atoms.shape[1:]:
+        raise ValueError(
+            f"learned_atoms has shape {learned_atoms.shape}, true_atoms {true_atoms.shape}: channels and width must be "
+            "the same; pad the shorter atoms with zeros"
+        )
+    width = true_atoms.shape[2]
+    reach = width // 2 if max_shift is None else max_shift
+    if not 0 <= reach < width:
+        raise ValueError(f"max_shift = {max_shift}: 0 <= max_shift < width = {width} samples is needed")
+
+    # Zeros resemble nothing: with them there is a partner for every true atom.
+    num_missing = max(len(true_atoms) - len(learned_atoms), 0)
+    candidates = np.pad(learned_atoms, ((0, num_missing), (0, 0), (0, 0)))
+    cosines = _cosines_by_lag(true_atoms, candidates, reach)
+    lags = np.abs(cosines).argmax(axis=2)
+    best = np.take_along_axis(cosines, lags[:, :, None], axis=2)[:, :, 0]
+    errors_db = 5 * np.log10(np.maximum(1 - best**2, 10 ** (ERROR_FLOOR_DB / 5)))
+    pairs = linear_sum_assignment(errors_db)
+    sign = np.sign(best[pairs]).astype("int64")
+    return FilterMatch(
+        error_db=errors_db[pairs],
+        match=np.where(sign, pairs[1], -1),
+        shift=np.where(sign, lags[pairs] - reach, 0),
+        sign=sign,
+    )
+
+
+def _check_simulation(
+    snr_db: float, counts: dict[str, int], num_samples: int, width: int, sampling_frequency: float
+) -> None:
+    if not math.isfinite(snr_db):
+        raise ValueError(f"snr_db = {snr_db}: a finite number of decibels is needed")
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} = {value}: at least 1 is needed")
+    if not MIN_SAMPLING_FREQUENCY <= sampling_frequency < math.inf:
+        raise ValueError(f"sampling_frequency = {sampling_frequency}: at least {MIN_SAMPLING_FREQUENCY:g} Hz is needed")
+    if width < MIN_DURATION_MS * sampling_frequency / 1000:
+        raise ValueError(
+            f"width = {width}: at least {math.ceil(MIN_DURATION_MS * sampling_frequency / 1000)} samples are needed, "
+            f"{MIN_DURATION_MS:g} ms at sampling_frequency = {sampling_frequency:g}; use wider atoms"
+        )
+    if counts["num_spikes"] * width > num_samples:
+        raise ValueError(
+            f"num_samples = {num_samples}: num_spikes * width = {counts['num_spikes'] * width} samples are needed for "
+            "the spikes of an atom not to overlap; use longer windows, fewer spikes or narrower atoms"
+        )
+
+
+def _draw_distant_shifts(
+    shape: tuple[int, int, int], num_samples: int, width: int, rng: np.random.Generator
+) -> Int[np.ndarray, "batch atom spike"]:
+    """Draw the shifts of each atom in each window, in order and at least a width apart."""
+    num_spikes = shape[2]
+    # Spikes without width fall anywhere in the room that the others leave; then each gets its width.
+    room = num_samples - num_spikes * width
+    return np.sort(rng.integers(0, room + 1, shape), axis=2) + width * np.arange(num_spikes)
+
+
+def _draw_amplitudes(num_events: int, rng: np.random.Generator) -> Float[np.ndarray, " event"]:
+    """Draw normal amplitudes and, in place of the rare negative ones, others."""
+    amplitudes = rng.normal(AMPLITUDE_MEAN, AMPLITUDE_SD, num_events)
+    while np.any(refused := amplitudes <= 0):
+        amplitudes[refused] = rng.normal(AMPLITUDE_MEAN, AMPLITUDE_SD, refused.sum())
+    return amplitudes
+
+
+def _draw_atoms(
+    num_atoms: int, width: int, sampling_frequency: float, rng: np.random.Generator
+) -> Float[np.ndarray, "atom width"]:
+    """Draw spikes until some are neither too similar nor too different, and three or more span the range."""
+    low, high = CORRELATION_RANGE
+    for _ in range(MAX_POOLS):
+        pool = _draw_spikes(width, sampling_frequency, rng)
+        similarity = _cosines_by_lag(pool[:, None], pool[:, None], width - 1).max(axis=2)
+        chosen = _choose_mutual((similarity >= low) & (similarity <= high), num_atoms, rng)
+        if len(chosen) == num_atoms and _spans_range(similarity[np.ix_(chosen, chosen)]):
+            return pool[chosen]
+    raise ValueError(
+        f"num_atoms = {num_atoms}: found no {num_atoms} spikes of width = {width} samples at sampling_frequency = "
+        f"{sampling_frequency:g} with cross-correlations from {low} to {high}; use fewer or wider atoms"
+    )
+
+
+def _draw_spikes(width: int, sampling_frequency: float, rng: np.random.Generator) -> Float[np.ndarray, "atom width"]:
+    """Draw unit-norm waveforms: a trough, a later hump and a smaller earlier one, all skewed, fading at both ends."""
+    times_ms = np.arange(width) * 1000 / sampling_frequency
+
+    def bump(center: np.ndarray, rise_ms: tuple[float, float], fall_ms: tuple[float, float]) -> np.ndarray:
+        spread = np.where(times_ms < center, draw(*rise_ms), draw(*fall_ms))
+        return np.exp(-0.5 * ((times_ms - center) / spread) ** 2)
+
+    def draw(low: float, high: float) -> np.ndarray:
+        return rng.uniform(low, high, (POOL_SIZE, 1))
+
+    trough = draw(0.25, 0.5) * times_ms[-1]
+    spikes = -bump(trough, (0.06, 0.2), (0.06, 0.3))
+    spikes += draw(0.0, 1.0) * bump(trough + draw(0.25, 0.7), (0.1, 0.3), (0.15, 0.45))
+    spikes += draw(0.0, 0.5) * bump(trough - draw(0.2, 0.4), (0.08, 0.15), (0.08, 0.15))
+    spikes *= tukey(width + 2)[1:-1]
+    return spikes / np.linalg.norm(spikes, axis=1, keepdims=True)
+
+
+def _spans_range(similarity: Float[np.ndarray, "atom atom"]) -> bool:
+    """Tell whether some pair is as different and some pair as similar as wished, for which it takes three atoms."""
+    if len(similarity) < 3:
+        return True
+    pairs = similarity[np.triu_indices(len(similarity), 1)]
+    return bool(pairs.min() <= LEAST_CORRELATION_BELOW and pairs.max() >= LARGEST_CORRELATION_ABOVE)
+
+
+def _choose_mutual(is_allowed: Bool[np.ndarray, "atom atom"], num_atoms: int, rng: np.random.Generator) -> list[int]:
+    """Choose atoms at random that may all go together; fewer than wanted where no other fits."""
+    chosen: list[int] = []
+    fitting = np.ones(len(is_allowed), dtype=bool)
+    while len(chosen) < num_atoms and fitting.any():
+        chosen.append(int(rng.choice(np.flatnonzero(fitting))))
+        fitting &= is_allowed[chosen[-1]]
+    return chosen
+
+
+def _check_atoms(name: str, atoms: ArrayLike, *, allow_zero: bool) -> Float[np.ndarray, "atom channel width"]:
+    checked = np.asarray(atoms, dtype="float64")
+    if checked.ndim != 3 or 0 in checked.shape[1:]:
+        raise ValueError(f"{name} has shape {checked.shape}: (atom, channel, width) is needed, with samples in atoms")
+    if not np.all(np.isfinite(checked)):
+        raise ValueError(f"{name} holds NaN or infinity; only finite samples can be compared")
+    zeros = np.flatnonzero(~checked.any(axis=(1, 2)))
+    if zeros.size and not allow_zero:
+        raise ValueError(f"{name}: atoms {zeros.tolist()} are zero; remove them")
+    return checked
+
+
+def _normalized(atoms: Float[np.ndarray, "atom channel width"]) -> Float[np.ndarray, "atom channel width"]:
+    """Return atoms of unit norm; zeros stay zero."""
+    norms = np.sqrt((atoms**2).sum(axis=(1, 2), keepdims=True))
+    return atoms / np.where(norms > 0, norms, 1.0)
+
+
+def _cosines_by_lag(
+    atoms: Float[np.ndarray, "atom channel width"], others: Float[np.ndarray, "other channel width"], max_shift: int
+) -> Float[np.ndarray, "atom other lag"]:
+    """Correlate normalized atoms with others delayed by ``lag - max_shift`` samples."""
+    padded = np.pad(_normalized(others), ((0, 0), (0, 0), (max_shift, max_shift)))
+    delayed = sliding_window_view(padded, atoms.shape[2], axis=2)[:, :, ::-1]
+    return np.tensordot(_normalized(atoms), delayed, axes=([1, 2], [1, 3]))

@@ -1,0 +1,190 @@
+"""The training loop that all models share, and what it keeps."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm.auto import tqdm
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """One way to train one model."""
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The model that is trained, in place."""
+        ...
+
+    def step(self, windows: Tensor) -> float:
+        """Change the model for a mini-batch; returns its loss before the change."""
+        ...
+
+    def loss(self, windows: Tensor) -> float:
+        """Return the loss of some windows, per window."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingHistory:
+    """What happened in each epoch; entry 0 of all but `training_loss` is what training started from.
+
+    Parameters
+    ----------
+    training_loss : tuple of float
+        Mean loss of the epoch's mini-batches, each before its step.
+    validation_loss : tuple of float
+        Loss of the validation windows after each epoch.
+    parameters : tuple of dict
+        The model's parameters after each epoch, by name.
+    best_epoch : int
+        The epoch of least validation loss, whose parameters the model has.
+    """
+
+    training_loss: tuple[float, ...]
+    validation_loss: tuple[float, ...]
+    parameters: tuple[dict[str, Tensor], ...]
+    best_epoch: int
+
+
+def train(
+    trainer: Trainer,
+    windows: Float[Tensor, "batch channel *sample"],
+    validation: Float[Tensor, "batch channel *sample"],
+    *,
+    num_epochs: int,
+    batch_size: int,
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> TrainingHistory:
+    """Train a model and leave it with the parameters of the epoch of least validation loss.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The model and how it learns.
+    windows : Tensor, shape (batch, channel, *sample)
+        What it learns from.
+    validation : Tensor, shape (batch, channel, *sample)
+        What decides which epoch is best.
+    num_epochs : int
+        Passes over the windows.
+    batch_size : int
+        Windows of a step; see `choose_batch_size`.
+    augment : callable, default: None
+        Turns a mini-batch into another that the model should explain as well; see `flip_and_rotate`.
+    seed : int, default: 0
+        Of the order of the windows and of the augmentation.
+    progress : bool, default: False
+        If True, show a bar of epochs.
+
+    Returns
+    -------
+    TrainingHistory
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to learn from, or a number is out of range.
+    """
+    _check(windows, validation, num_epochs, batch_size)
+    generator = torch.Generator().manual_seed(seed)
+    model = trainer.model
+    training_loss: list[float] = []
+    validation_loss = [trainer.loss(validation)]
+    parameters = [_snapshot(model)]
+    for _ in tqdm(range(num_epochs), desc="train", disable=not progress):
+        order = torch.randperm(len(windows), generator=generator)
+        losses = []
+        for chosen in order.split(batch_size):
+            batch = windows[chosen]
+            losses.append(trainer.step(batch if augment is None else augment(batch, generator)))
+        training_loss.append(math.fsum(losses) / len(losses))
+        validation_loss.append(trainer.loss(validation))
+        parameters.append(_snapshot(model))
+    best_epoch = min(range(len(validation_loss)), key=validation_loss.__getitem__)
+    model.load_state_dict(parameters[best_epoch])
+    return TrainingHistory(
+        training_loss=tuple(training_loss),
+        validation_loss=tuple(validation_loss),
+        parameters=tuple(parameters),
+        best_epoch=best_epoch,
+    )
+
+
+def choose_batch_size(
+    num_windows: int, *, spikes_per_window: float, min_spikes: int = 10_000, min_batches: int = 8
+) -> int:
+    """Return how many windows make a mini-batch with enough spikes, yet enough mini-batches in an epoch.
+
+    Parameters
+    ----------
+    num_windows : int
+        Windows of an epoch.
+    spikes_per_window : float
+        Expected number of spikes in a window: its duration times the sum of the firing rates.
+    min_spikes : int, default: 10,000
+        Wanted in a mini-batch, if the windows suffice. Table III of [1]_ has 12 in each of 1024 windows.
+    min_batches : int, default: 8
+        Wanted in an epoch, if the windows suffice; goes first.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    References
+    ----------
+    .. [1] Tolooshams, Dey and Ba, "Deep residual auto-encoders for expectation maximization-based dictionary
+       learning", IEEE TNNLS, 2021, section VI-C.
+
+    Examples
+    --------
+    >>> choose_batch_size(9000, spikes_per_window=12.0)
+    834
+    """
+    if num_windows < 1:
+        raise ValueError(f"num_windows = {num_windows}: it must be at least 1")
+    if not spikes_per_window > 0:
+        raise ValueError(f"spikes_per_window = {spikes_per_window}: it must be positive; use a rough firing rate")
+    enough = math.ceil(min_spikes / spikes_per_window)
+    return max(min(enough, num_windows // min_batches), 1)
+
+
+def flip_and_rotate(windows: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the windows, each with a random sign and circularly moved by a random number of samples: section VI-C.
+
+    The sign is for models with two-sided shrinkage only.
+    """
+    num_samples = windows.shape[-1]
+    sign = 1 - 2 * torch.randint(2, (len(windows), *[1] * (windows.ndim - 1)), generator=generator)
+    delay = torch.randint(num_samples, (len(windows), 1), generator=generator)
+    source = (torch.arange(num_samples) - delay) % num_samples
+    index = source.view(len(windows), *[1] * (windows.ndim - 2), num_samples).expand_as(windows)
+    return sign * windows.gather(-1, index)
+
+
+def _snapshot(model: torch.nn.Module) -> dict[str, Tensor]:
+    return copy.deepcopy(model.state_dict())
+
+
+def _check(windows: Tensor, validation: Tensor, num_epochs: int, batch_size: int) -> None:
+    for name, given in (("windows", windows), ("validation", validation)):
+        if len(given) == 0:
+            raise ValueError(f"{name} is empty: it must have at least one window")
+        if not bool(given.isfinite().all()):
+            raise ValueError(f"{name} has NaN or infinite samples: repair or leave out those windows")
+    for name, number in (("num_epochs", num_epochs), ("batch_size", batch_size)):
+        if number < 1:
+            raise ValueError(f"{name} = {number}: it must be at least 1")
