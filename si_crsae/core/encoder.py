@@ -44,6 +44,9 @@ class EncoderSettings:
         Two events of one atom are at least this far apart (samples); at most the width of the atoms.
     amplitude_spread : float, default: 0.1
         Relative standard deviation of a unit's amplitudes, against which atoms of one shape are told apart.
+    exchange_overlaps : bool, default: True
+        If True, overlapping events are told apart together, see `resolve_overlaps`. While atoms are still learned and
+        some of their scales are wrong, that explains spikes by sums of atoms that do not exist.
     num_looks : int, default: 2
         How often the residual is searched.
     tolerance : float, default: 0.1
@@ -58,6 +61,7 @@ class EncoderSettings:
     max_gap: int
     refractory: int
     amplitude_spread: float = 0.1
+    exchange_overlaps: bool = True
     num_looks: int = 2
     tolerance: float = 0.1
     two_sided: bool = False
@@ -233,9 +237,10 @@ class Encoder:
         """Refit, place what is new or meets it, refit, and drop what lies outside its unit's amplitude window."""
         for _ in range(NUM_PLACEMENTS):
             events = self._place(correlation, self._refit(correlation, events), new_shifts)
-        events, exchanged_shifts = self._exchange(correlation, self._refit(correlation, events), new_shifts)
-        events = self._place(correlation, self._refit(correlation, events), exchanged_shifts)
         settings = self.settings
+        if settings.exchange_overlaps:
+            events, exchanged_shifts = self._exchange(correlation, self._refit(correlation, events), new_shifts)
+            events = self._place(correlation, self._refit(correlation, events), exchanged_shifts)
         amplitude, stays = refine.prune(
             refine.observe(correlation, events.located),
             events.located,

@@ -97,16 +97,17 @@ class _Unrolled(torch.autograd.Function):
             return sums
 
         sums = list(in_threads(differentiate, len(code_gradient)))
-        lag_gradient = np.sum([lag for lag, _ in sums], axis=0)
-        threshold_gradient = np.sum([threshold for _, threshold in sums], axis=0)
+        lag_gradient = sum((lag for lag, _ in sums), np.zeros_like(ctx.pairs))
+        no_threshold = np.zeros(len(ctx.pairs), code_gradient.dtype)
+        threshold_gradient = sum((threshold for _, threshold in sums), no_threshold)
         step = ctx.settings[1]
         reached = (map_gradient, lag_gradient, step * threshold_gradient)
         return (*(torch.from_numpy(gradient) for gradient in reached), None, None, None)
 
 
-def in_threads(work: Callable[[slice], Any], num_windows: int) -> Iterator[Any]:
+def in_threads(work: Callable[[slice], Any], num_windows: int, *, per_task: int = _WINDOWS_PER_TASK) -> Iterator[Any]:
     """Do the work for groups of windows, side by side on as many threads as torch takes; yield results in order."""
-    groups = [slice(start, start + _WINDOWS_PER_TASK) for start in range(0, num_windows, _WINDOWS_PER_TASK)]
+    groups = [slice(start, start + per_task) for start in range(0, num_windows, per_task)]
     if torch.get_num_threads() == 1 or len(groups) < 2:
         yield from map(work, groups)
         return

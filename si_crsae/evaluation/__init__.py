@@ -1,13 +1,8 @@
 """Recordings with known spikes and the comparison of sortings with them."""
 
+from si_crsae.evaluation.atoms import FilterMatch, filter_error, perturb_atoms
 from si_crsae.evaluation.comparison import Score, align_truth, count_best_unit, estimate_lag, score_sorting
-from si_crsae.evaluation.convolutional import (
-    FilterMatch,
-    SimulatedWindows,
-    filter_error,
-    perturb_atoms,
-    simulate_windows,
-)
+from si_crsae.evaluation.convolutional import SimulatedWindows, simulate_windows
 from si_crsae.evaluation.recordings import CASES, generate_case, load_case
 from si_crsae.evaluation.tradeoff import TradeoffCurve, missed_false_alarm_curve
 

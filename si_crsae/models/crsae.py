@@ -59,7 +59,7 @@ class Crsae(torch.nn.Module):
         nonnegative: bool = False,
     ) -> None:
         super().__init__()
-        _check(atoms, rate, noise_sd, num_iterations)
+        _check(atoms, rate, noise_sd, num_iterations, step_size)
         self.atoms = torch.nn.Parameter(with_unit_norm(atoms.detach().clone()))
         self.rate = torch.nn.Parameter(rate.detach().clone())
         self.noise_sd = noise_sd
@@ -120,10 +120,10 @@ def reconstruction_loss(
     return (traces - reconstruction).square().sum() / (2 * len(traces))
 
 
-def _check(atoms: Tensor, rate: Tensor, noise_sd: float, num_iterations: int) -> None:
+def _check(atoms: Tensor, rate: Tensor, noise_sd: float, num_iterations: int, step_size: float | None) -> None:
     if not bool((atoms.flatten(1).norm(dim=1) > 0).all()):
         raise ValueError("atoms: one or more are all zero, or NaN; each must have a shape, see initialize_atoms")
-    if rate.ndim > 1 or rate.numel() not in (1, len(atoms)):
+    if rate.shape not in ((), (len(atoms),)):
         raise ValueError(f"rate has shape {tuple(rate.shape)}: it must be a scalar or have one value per atom")
     if not bool((rate > 0).all()):
         raise ValueError(
@@ -133,3 +133,5 @@ def _check(atoms: Tensor, rate: Tensor, noise_sd: float, num_iterations: int) ->
         raise ValueError(f"noise_sd = {noise_sd}: it must be positive; estimate it from the traces")
     if num_iterations < 1:
         raise ValueError(f"num_iterations = {num_iterations}: it must be at least 1")
+    if step_size is not None and not step_size > 0:
+        raise ValueError(f"step_size = {step_size}: it must be positive; pass None to derive it from the atoms")

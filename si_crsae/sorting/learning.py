@@ -1,7 +1,7 @@
 """Learning: rounds of expectation, maximization and of the dictionary's structure."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from spikeinterface.core import BaseRecording
 from tqdm.auto import tqdm
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.core.encoder import Encoder
 from si_crsae.core.filtering import component_lags
 from si_crsae.core.sparsity import centered_prior, update_regularization
 from si_crsae.sorting.births import find_missed_templates
@@ -112,7 +113,7 @@ class Learner:
         return model, curve
 
     def _observe(self, model: Model) -> Observations:
-        encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency)
+        encoder = self._encoder_of(model)
         main_channels = model.dictionary.weights.norm(dim=2).argmax(dim=1).numpy()
         observations = observe(
             self.recording,
@@ -165,9 +166,13 @@ class Learner:
         model = self._model_of(units)
         if model is None:
             return []
-        encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency)
+        encoder = self._encoder_of(model)
         is_collision = find_collisions(self.recording, encoder, units)
         return [unit for unit, is_sum in zip(units, is_collision, strict=True) if not is_sum]
+
+    def _encoder_of(self, model: Model) -> Encoder:
+        encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency)
+        return replace(encoder, settings=replace(encoder.settings, exchange_overlaps=False))
 
     def _model_of(self, units: list[Unit]) -> Model | None:
         """Return the model of the units, lambda by its closed form; None without units."""

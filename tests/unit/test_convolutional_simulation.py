@@ -96,11 +96,25 @@ def test_shifts_reach_both_ends_of_the_window_and_different_atoms_overlap():
     assert distance.min() == 0
 
 
+def is_covered(windows):
+    covered = np.zeros(windows.traces.shape, bool)
+    for offset in range(windows.atoms.shape[2]):
+        covered[windows.batch_index, 0, windows.shift + offset] = True
+    return covered
+
+
+def test_the_noise_at_16_db_is_that_of_the_paper():
+    paper = np.sqrt(2 * np.log(4 * 983)) / 168.04  # from the first lambda that it reports
+    noise = np.mean([simulate_windows(16.0, num_windows=1000, seed=seed).noise_sd for seed in range(5)])
+    assert noise == pytest.approx(paper, rel=0.15)
+
+
 @pytest.mark.parametrize("snr_db", [-3.0, 7.0, 16.0])
 def test_signal_and_noise_have_the_wanted_ratio(snr_db):
     windows = simulate(snr_db, seed=1)
     clean = rebuild(windows)
-    assert 10 * np.log10(np.mean(clean**2) / windows.noise_sd**2) == pytest.approx(snr_db, abs=1e-3)
+    power = np.mean(clean[is_covered(windows)] ** 2)
+    assert 10 * np.log10(power / windows.noise_sd**2) == pytest.approx(snr_db, abs=1e-3)
     noise = windows.traces - clean
     assert noise.std() == pytest.approx(windows.noise_sd, rel=0.02)
     autocorrelation = np.mean(noise[:, :, 1:] * noise[:, :, :-1]) / noise.var()
