@@ -55,6 +55,8 @@ class CrsaeConfig(BaseModel):
     """Signal to learn from, spread over the recording (s); raise for rare units, lower to learn faster."""
     num_rounds: Annotated[int, Field(ge=0, le=20)] = 3
     """Rounds of expectation-maximization; raise for a better dictionary, lower to learn faster."""
+    learning: Literal["closed_form", "backpropagation"] = "closed_form"
+    """How templates and regularization are learned; backpropagation: as published, slower and no more accurate."""
     rank: Annotated[int, Field(ge=1, le=64)] = 6
     """Temporal components of a template; raise for exact waveforms, lower to sort faster."""
     regularization_scale: Positive = 4.0

@@ -8,7 +8,7 @@ import numpy as np
 from si_crsae.core.compiled import compile_loops
 from si_crsae.core.interpolation import NUM_TAPS, WEIGHTS, split_offset
 
-# Neighboring shifts that are moved together, and how long they may hand a spike back and forth.
+# Neighboring shifts that are moved together, at most a width, and how long they may hand a spike back and forth.
 BLOCK = 5
 MAX_SWEEPS = 100
 
@@ -194,7 +194,7 @@ def descend(residual, thresholds, gram, neighbors, neighbor_start, tolerance, ma
     length = 32 * math.ceil((gram.shape[1] + 1) / 64)
     num_stretches = math.ceil(num_shifts / length)
     code = np.zeros((num_atoms, num_shifts), np.float32)
-    change = np.zeros(BLOCK, np.float32)
+    change = np.zeros(min(BLOCK, gram.shape[1] // 2 + 1), np.float32)
     steps = np.zeros((num_stretches, num_atoms), np.float32)
     for stretch in range(num_stretches):
         window = slice(stretch * length, (stretch + 1) * length)

@@ -23,12 +23,13 @@ class RatePrior:
 
     Parameters
     ----------
-    shape, rate : float
+    shape : float
+    rate : float or Tensor, shape (atom,)
         The mean is ``shape / rate``.
     """
 
     shape: float
-    rate: float
+    rate: float | Float[Tensor, " atom"]
 
     @classmethod
     def around(cls, mean: float, *, rate: float = PAPER_PRIOR_RATE) -> "RatePrior":

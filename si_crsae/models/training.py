@@ -58,7 +58,7 @@ class TrainingHistory:
 def train(
     trainer: Trainer,
     windows: Float[Tensor, "batch channel *sample"],
-    validation: Float[Tensor, "batch channel *sample"],
+    validation: Float[Tensor, "held_out channel *sample"],
     *,
     num_epochs: int,
     batch_size: int,
@@ -74,7 +74,7 @@ def train(
         The model and how it learns.
     windows : Tensor, shape (batch, channel, *sample)
         What it learns from.
-    validation : Tensor, shape (batch, channel, *sample)
+    validation : Tensor, shape (held_out, channel, *sample)
         What decides which epoch is best.
     num_epochs : int
         Passes over the windows.
@@ -190,7 +190,7 @@ class RangeTest:
 def learning_rate_range_test(
     make_trainer: Callable[[float], Trainer],
     windows: Float[Tensor, "batch channel *sample"],
-    validation: Float[Tensor, "batch channel *sample"],
+    validation: Float[Tensor, "held_out channel *sample"],
     *,
     batch_size: int,
     rates: tuple[float, ...] = PAPER_RATES,
@@ -207,7 +207,7 @@ def learning_rate_range_test(
         Given a learning rate, returns a trainer of a fresh model.
     windows : Tensor, shape (batch, channel, *sample)
         What it learns from.
-    validation : Tensor, shape (batch, channel, *sample)
+    validation : Tensor, shape (held_out, channel, *sample)
         What the loss is measured on.
     batch_size : int
         Windows of a step.

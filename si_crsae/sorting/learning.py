@@ -18,6 +18,7 @@ from si_crsae.sorting.births import find_missed_templates
 from si_crsae.sorting.collisions import find_collisions
 from si_crsae.sorting.convert import TemplateWindow, local_channels
 from si_crsae.sorting.expectation import Model, Observations, make_encoder, observe
+from si_crsae.sorting.gradient import improve_by_gradient
 from si_crsae.sorting.initialization import temporal_basis
 from si_crsae.sorting.noise import noise_of_atoms, sample_noise
 from si_crsae.sorting.structure import (
@@ -130,7 +131,8 @@ class Learner:
         What the clustering missed shows in the first residual; later ones gave only false units. The last round
         neither splits nor adds.
         """
-        units = collect_units(model.dictionary, observations, self.near)
+        by_gradient = self.config.learning == "backpropagation"
+        units = collect_units(model.dictionary, observations, self.near, average=not by_gradient)
         if self.config.split_units and not is_last:
             units = split_units(units, self.geometry, self.config)
         units = merge_units(units, self.geometry, self.config, sampling_frequency=self.sampling_frequency)
@@ -140,7 +142,18 @@ class Learner:
                 self.recording, model.dictionary, observations, self.config, job_kwargs=self.job_kwargs
             )
             units = self._admit(units, missed)
-        return self._model_of(units)
+        return self._improve(self._model_of(units)) if by_gradient else self._model_of(units)
+
+    def _improve(self, model: Model | None) -> Model | None:
+        if model is None:
+            return None
+        return improve_by_gradient(
+            self.recording,
+            model,
+            torch.from_numpy(model.noise) * self.config.regularization_scale,
+            strength=PRIOR_STRENGTH,
+            seed=self.config.seed,
+        )
 
     def _prune(self, units: list[Unit]) -> list[Unit]:
         """Return the units without rare and faint ones, parts and sums of others."""

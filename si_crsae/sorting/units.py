@@ -108,9 +108,23 @@ def without_events(template: Float[np.ndarray, "channel component"], near: Int[n
 
 
 def collect_units(
-    dictionary: Dictionary, observations: Observations, near: Int[np.ndarray, "channel local"]
+    dictionary: Dictionary,
+    observations: Observations,
+    near: Int[np.ndarray, "channel local"],
+    *,
+    average: bool = True,
 ) -> list[Unit]:
-    """Return the unit of every atom, its template made anew from the clean waveforms."""
+    """Return the unit of every atom, its template made anew from the clean waveforms, or the atom itself.
+
+    Parameters
+    ----------
+    dictionary : Dictionary
+    observations : Observations
+    near : ndarray of int64, shape (channel, local)
+        Channels around each channel; -1 where there are fewer.
+    average : bool, default: True
+        If False, templates are atoms at the median amplitude of their events.
+    """
     units = []
     weights, scales = dictionary.weights.numpy(), dictionary.scales.numpy()
     for atom in range(dictionary.num_atoms):
@@ -124,6 +138,10 @@ def collect_units(
             segment_index=observations.segment_index[mine],
             sample_index=observations.sample_index[mine],
         )
+        if not average:
+            typical = np.median(unit.amplitude) if unit.num_events >= MIN_WAVEFORMS else scales[atom]
+            units.append(replace(unit, template=weights[atom] * typical))
+            continue
         own = weights[atom][channels] * (channels >= 0)[:, None]
         residual = unit.features - unit.amplitude[:, None, None] * own
         units.append(with_mean_template(unit, unexplained=np.sum(residual**2, axis=(1, 2))))
