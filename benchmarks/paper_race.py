@@ -16,10 +16,12 @@ from si_crsae.core import objective
 from si_crsae.core.windows import solve_windows
 from si_crsae.models import EventMaximization, ExpectationMaximization
 
-SIZES, SIZES_QUICK = (1000, 9000), (300,)
+SIZE, SIZE_OF_FIRST, SIZE_QUICK = 1000, 9000, 300
 # alphacsc takes two minutes for an iteration on 9,000 windows.
 MOST_WINDOWS_FOR_ALPHACSC = 1000
-SPORCO_ITERATIONS, ALPHACSC_ITERATIONS = 100, 15
+SPORCO_ITERATIONS, ALPHACSC_ITERATIONS = 60, 14
+# Looser than its default: two thirds of the time, and the same atoms in the end.
+ALPHACSC_TOLERANCE = 1e-2
 TARGET_DB = -12.0
 NUM_EPOCHS, NUM_EVENT_EPOCHS = 6, 2
 BATCH_SIZE = 512
@@ -58,7 +60,8 @@ def run(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
     """Race on every recording; return the table."""
     rows: list[Row] = []
     for seed in arguments.seeds:
-        for size in SIZES_QUICK if arguments.quick else SIZES:
+        full = (SIZE, SIZE_OF_FIRST) if seed == arguments.seeds[0] else (SIZE,)
+        for size in (SIZE_QUICK,) if arguments.quick else full:
             experiment = Experiment.of(snr_db=16.0, seed=seed, num_windows=round(size * 101 / 90))
             new = race(f"{size}_windows_seed{seed}", experiment, quick=arguments.quick)
             rows += new
@@ -80,7 +83,14 @@ def race(case: str, experiment: Experiment, *, quick: bool) -> list[Row]:
     learn_with_sporco(traces, atoms, level, max_iterations=iterations, on_epoch=courses["SPORCO"].note)
     if len(windows) <= MOST_WINDOWS_FOR_ALPHACSC:
         iterations = 4 if quick else ALPHACSC_ITERATIONS
-        learn_with_alphacsc(traces, atoms, level, max_iterations=iterations, on_epoch=courses["alphacsc"].note)
+        learn_with_alphacsc(
+            traces,
+            atoms,
+            level,
+            max_iterations=iterations,
+            on_epoch=courses["alphacsc"].note,
+            tolerance=ALPHACSC_TOLERANCE,
+        )
     target = SAME * min(courses["SPORCO"].objectives)
     return [new for name, course in courses.items() if course.seconds for new in describe(case, name, course, target)]
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from si_crsae.core import synthesize
 from si_crsae.core import maximization as maximization_module
+from si_crsae.core import synthesize
 from si_crsae.core.maximization import CodeStatistics, code_statistics, update_atoms
 
 seeds = st.integers(0, 2**16)
