@@ -14,6 +14,7 @@ from si_crsae.core.refine import group_code
 from si_crsae.core.types import Dictionary
 from si_crsae.core.unrolled import in_threads
 from si_crsae.core.windows import solve_windows
+from si_crsae.models.checks import check_windows
 from si_crsae.models.crsae import Crsae, reconstruction_loss
 
 # Non-zeros of one atom up to this far apart are one event (samples).
@@ -74,7 +75,17 @@ def make_event_encoder(model: Crsae, windows: Float[Tensor, "batch channel sampl
     -------
     Encoder
         An atom without events in these windows is taken out.
+
+    Raises
+    ------
+    ValueError
+        If the windows are none or not finite, or the model is one for images.
     """
+    check_windows(windows=windows)
+    if model.atoms.ndim != 3:
+        raise ValueError(
+            f"model.atoms has shape {tuple(model.atoms.shape)}: events are those of traces, one axis of samples"
+        )
     atoms, level = model.atoms.detach(), model.regularization.detach()
     sample = windows[:: -(-len(windows) // _MAX_WINDOWS_TO_CALIBRATE)]
     scales, spread = _typical_amplitudes(model, sample)
@@ -112,7 +123,13 @@ def find_events(encoder: Encoder, windows: Float[Tensor, "batch channel sample"]
     Returns
     -------
     WindowEvents
+
+    Raises
+    ------
+    ValueError
+        If the windows are none or not finite.
     """
+    check_windows(windows=windows)
     num_samples, width = windows.shape[2], encoder.dictionary.width
     stride = num_samples + width
 

@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from si_crsae.models.checks import check_windows
 from si_crsae.models.crsae import with_unit_norm
 
 _MAX_PEAKS = 50_000
@@ -46,13 +47,14 @@ def initialize_atoms(
     Raises
     ------
     ValueError
-        If fewer peaks than atoms cross the threshold.
+        If the windows are none or not finite, or fewer peaks than atoms cross the threshold.
 
     References
     ----------
     .. [1] Tolooshams, Dey and Ba, "Deep residual auto-encoders for expectation maximization-based dictionary
        learning", IEEE TNNLS, 2021.
     """
+    check_windows(windows=windows)
     num_before = width // 3
     traces = windows.numpy()
     snippets = []
@@ -70,6 +72,7 @@ def initialize_atoms(
     found = found[:: -(-len(found) // _MAX_PEAKS)]
     flat = found.reshape(len(found), -1)
     scores = PCA(min(num_components, *flat.shape), random_state=seed).fit_transform(flat)
-    labels = KMeans(num_atoms, n_init=10, random_state=seed).fit_predict(scores)
+    clustering = KMeans(num_atoms, n_init=10, random_state=seed)  # pyright: ignore[reportArgumentType]
+    labels = clustering.fit_predict(scores)
     centers = np.stack([found[labels == label].mean(axis=0) for label in range(num_atoms)])
     return with_unit_norm(torch.from_numpy(centers.astype("float32")))

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from si_crsae.models.checks import check_windows
+
 # The range in which the paper looks for the learning rate of the atoms.
 PAPER_RATES = tuple(10 ** (-5 + step / 3) for step in range(13))
 
@@ -253,9 +255,9 @@ def flip_and_rotate(windows: Tensor, generator: torch.Generator) -> Tensor:
     num_samples = windows.shape[-1]
     sign = 1 - 2 * torch.randint(2, (len(windows), *[1] * (windows.ndim - 1)), generator=generator)
     delay = torch.randint(num_samples, (len(windows), 1), generator=generator)
-    source = (torch.arange(num_samples) - delay) % num_samples
+    source = ((torch.arange(num_samples) - delay) % num_samples).to(windows.device)
     index = source.view(len(windows), *[1] * (windows.ndim - 2), num_samples).expand_as(windows)
-    return sign * windows.gather(-1, index)
+    return sign.to(windows.device) * windows.gather(-1, index)
 
 
 def _snapshot(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -263,11 +265,7 @@ def _snapshot(model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def _check(windows: Tensor, validation: Tensor, num_epochs: int, batch_size: int) -> None:
-    for name, given in (("windows", windows), ("validation", validation)):
-        if len(given) == 0:
-            raise ValueError(f"{name} is empty: it must have at least one window")
-        if not bool(given.isfinite().all()):
-            raise ValueError(f"{name} has NaN or infinite samples: repair or leave out those windows")
+    check_windows(windows=windows, validation=validation)
     for name, number in (("num_epochs", num_epochs), ("batch_size", batch_size)):
         if number < 1:
             raise ValueError(f"{name} = {number}: it must be at least 1")

@@ -34,6 +34,12 @@ def test_the_simulation_is_sorted_completely(simulation, reference, score):
     assert score(simulation.sorting, sorting).min() > GOOD
 
 
+def test_learning_by_back_propagation_sorts_it_too(simulation, reference, save, sort, score):
+    sorting = sort(save(simulation), learning="backpropagation")
+    assert sorting.get_num_units() == reference[1].get_num_units()
+    assert score(simulation.sorting, sorting).min() > GOOD
+
+
 @pytest.mark.parametrize(
     ("dtype", "gain", "offset"),
     [

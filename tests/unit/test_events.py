@@ -87,3 +87,14 @@ def test_atoms_from_events_are_nearer_than_those_of_the_l1_code(simulated, model
     after = filter_error(simulated.atoms, learned.atoms.detach().numpy()).error_db
     assert np.all(before > -12)
     assert np.all(after < -20)
+
+
+def test_bad_windows_and_models_of_images_are_refused(model):
+    broken = torch.zeros(2, 1, 200)
+    broken[1, 0, 7] = torch.inf
+    with pytest.raises(ValueError, match="windows has NaN or infinite samples"):
+        make_event_encoder(model, broken)
+    with pytest.raises(ValueError, match="windows is empty"):
+        make_event_encoder(model, broken[:0])
+    with pytest.raises(ValueError, match=r"model.atoms has shape \(1, 1, 3, 3\): events are those of traces"):
+        make_event_encoder(Crsae(torch.ones(1, 1, 3, 3), torch.tensor(1.0)), torch.zeros(1, 1, 200))
