@@ -34,8 +34,8 @@ def _correlation_of(first, second, events, pairs):
 
 @compile_loops()
 @no_type_check
-def _move_in(residual, event, events, pairs, sign):
-    """Add an event to the residual correlation of every atom, or take it out where `sign` is -1, in place."""
+def _put(residual, event, events, pairs, sign):
+    """Put an event into the residual correlation of every atom, or take it out where `sign` is -1, in place."""
     atom_index, shift, offset, amplitude = events
     gram, pair_index = pairs
     first, phase = split_offset(offset[event])
@@ -201,7 +201,7 @@ def _exchange(residual, event, partner, free, model, found, limits):
     worth = _worth_now(residual, event, partner, between, events, odds)
     members = np.array([event]) if partner == event else np.array([event, partner])
     for member in members:
-        _move_in(residual, member, events, pairs, np.float32(1.0))
+        _put(residual, member, events, pairs, np.float32(1.0))
     best, one, two, amplitudes = _explain_anew(residual, event, partner, model, found, limits)
     number = 0
     if one >= 0 and best > worth + noise**2:
@@ -213,7 +213,7 @@ def _exchange(residual, event, partner, free, model, found, limits):
             _store(events, second, found, two, sign * amplitudes[1])
             members, number = np.array([event, second]), 2
     for member in members:
-        _move_in(residual, member, events, pairs, np.float32(-1.0))
+        _put(residual, member, events, pairs, np.float32(-1.0))
     return number
 
 
