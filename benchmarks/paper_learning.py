@@ -28,7 +28,7 @@ NUM_EPOCHS = 6
 ATOM_RATE, LAMBDA_RATE = 0.03, 3.0
 LCSC_RATE = 0.01
 LCSC_WINDOWS = 2048
-NUM_UNTIED = 2
+NUM_UNTIED = 1
 SHOWN_EPOCHS = (1, 2, 4, 6)
 
 
@@ -49,8 +49,8 @@ class Variant:
 VARIANTS = {
     "closed form": Variant(),
     "back-propagation, code fixed": Variant(gradient="fixed-code", snrs=(16.0,)),
-    "back-propagation, unrolled": Variant(gradient="unrolled", snrs=(16.0,), num_seeds=2),
-    "back-propagation, unrolled, 2.5 lambda": Variant(gradient="unrolled", rate_factor=2.5, snrs=(16.0,), num_seeds=2),
+    "back-propagation, unrolled": Variant(gradient="unrolled", snrs=(16.0,), num_seeds=1),
+    "back-propagation, unrolled, 2.5 lambda": Variant(gradient="unrolled", rate_factor=2.5, snrs=(16.0,), num_seeds=1),
 }
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.ndimage import maximum_filter1d
 from torch import Tensor
 
-from si_crsae.core.encoder import Encoder, EncoderSettings
+from si_crsae.core.encoder import EVENT_PRICE, Encoder, EncoderSettings
 from si_crsae.core.maximization import code_statistics, update_atoms
 from si_crsae.core.refine import group_code
 from si_crsae.core.types import Dictionary
@@ -172,14 +172,23 @@ class EventMaximization:
     def step(self, windows: Tensor) -> float:
         """Set the atoms to their optimum for a mini-batch; returns the loss before."""
         code = self._encode(windows)
+        loss = self._loss_of(code, windows)
         with torch.no_grad():
             self.model.atoms.copy_(update_atoms(code_statistics(code, windows), self.model.atoms))
-            return float(reconstruction_loss(windows, self.model.decode(code)))
+        return loss
+
+    def loss(self, windows: Tensor) -> float:
+        """Return half the squared error that the events leave, in noise variances, and their price, per window.
+
+        Without the price, atoms that explain a few events less and leave them out of the code would seem worse or
+        better by what those events were worth.
+        """
+        return self._loss_of(self._encode(windows), windows)
 
     @torch.no_grad()
-    def loss(self, windows: Tensor) -> float:
-        """Return half the squared error that the events leave, per window."""
-        return float(reconstruction_loss(windows, self.model.decode(self._encode(windows))))
+    def _loss_of(self, code: Tensor, windows: Tensor) -> float:
+        misfit = reconstruction_loss(windows, self.model.decode(code)) / self.model.noise_sd**2
+        return float(misfit) + EVENT_PRICE * int(code.count_nonzero()) / len(windows)
 
     def _encode(self, windows: Tensor) -> Tensor:
         events = find_events(make_event_encoder(self.model, windows), windows)
