@@ -121,7 +121,7 @@ class Coding:
         """Return recall and precision of all events, and the recall at the wanted precision."""
         truth = self.experiment.simulated
         true_times = self.label(truth.atom_index, truth.batch_index, truth.shift, learned=False)
-        curve = missed_false_alarm_curve(true_times, times, score, tolerance=MATCH_TOLERANCE, num_thresholds=400)
+        curve = missed_false_alarm_curve(true_times, times, score, tolerance=MATCH_TOLERANCE, num_thresholds=4000)
         rows = [
             row(case, name, "recall", 1 - curve.missed[0], ""),
             row(case, name, "precision", 1 - curve.false_alarm[0], ""),

@@ -94,6 +94,12 @@ def test_true_templates_find_the_true_spikes(case, spikes):
         assert np.mean(np.isin(true, found)) > 0.95  # to the sample
 
 
+def test_tiles_within_a_chunk_do_not_change_the_spikes(case, spikes, monkeypatch):
+    monkeypatch.setattr("si_crsae.sorting.matching.longest_tile", lambda num_channels: 2000)
+    recording, _, templates = case
+    assert_same(spikes, match(recording, templates))
+
+
 @pytest.mark.parametrize(
     "job_kwargs",
     [
