@@ -58,14 +58,14 @@ def synthesize(
 
     Parameters
     ----------
-    code : Tensor, shape (batch, atom, *shift)
+    code : Tensor, shape (batch, atom, ...)
         Coefficients; the one at ``shift`` places the first sample of its atom at ``sample = shift``.
-    atoms : Tensor, shape (atom, channel, *width)
+    atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in whitened units.
 
     Returns
     -------
-    Tensor, shape (batch, channel, *sample)
+    Tensor, shape (batch, channel, ...)
         Reconstructed traces, with ``sample = shift + width - 1``.
 
     References
@@ -90,14 +90,14 @@ def correlate(
 
     Parameters
     ----------
-    traces : Tensor, shape (batch, channel, *sample)
+    traces : Tensor, shape (batch, channel, ...)
         Whitened traces, or images.
-    atoms : Tensor, shape (atom, channel, *width)
+    atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in whitened units.
 
     Returns
     -------
-    Tensor, shape (batch, atom, *shift)
+    Tensor, shape (batch, atom, ...)
         ``H^T y``, summed over channels, with ``shift = sample - width + 1``.
 
     Raises
@@ -150,7 +150,7 @@ def lipschitz_bound(atoms: Float[Tensor, "atom channel *width"]) -> Float[Tensor
 
     Parameters
     ----------
-    atoms : Tensor, shape (atom, channel, *width)
+    atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in whitened units.
 
     Returns

@@ -29,9 +29,9 @@ class FistaState:
 
     Parameters
     ----------
-    code : Tensor, shape (batch, atom, *shift)
+    code : Tensor, shape (batch, atom, ...)
         The estimate so far, exactly sparse.
-    extrapolated_code : Tensor, shape (batch, atom, *shift)
+    extrapolated_code : Tensor, shape (batch, atom, ...)
         Where the next gradient is taken.
     momentum : float
         The sequence ``s_t`` of FISTA, at least 1.
@@ -62,11 +62,11 @@ def fista_init(
 
     Parameters
     ----------
-    traces : Tensor, shape (batch, channel, *sample)
+    traces : Tensor, shape (batch, channel, ...)
         Whitened traces.
-    atoms : Tensor, shape (atom, channel, *width)
+    atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in whitened units.
-    initial_code : Tensor, shape (batch, atom, *shift), default: None
+    initial_code : Tensor, shape (batch, atom, ...), default: None
         Where to start; if None, the zero code.
 
     Returns
@@ -150,9 +150,9 @@ def fista_solve(
 
     Parameters
     ----------
-    traces : Tensor, shape (batch, channel, *sample)
+    traces : Tensor, shape (batch, channel, ...)
         Whitened traces.
-    atoms : Tensor, shape (atom, channel, *width)
+    atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in whitened units.
     regularization : Tensor, shape (atom,)
         Non-negative weight of the l1 norm of each atom's code, in whitened units.
@@ -165,12 +165,12 @@ def fista_solve(
         If None, the inverse of `lipschitz_bound`, taken as a constant: it moves the path, not the minimizer.
     nonnegative : bool, default: False
         If True, the code is kept at or above zero.
-    initial_code : Tensor, shape (batch, atom, *shift), default: None
+    initial_code : Tensor, shape (batch, atom, ...), default: None
         Where to start; if None, the zero code.
 
     Returns
     -------
-    Tensor, shape (batch, atom, *shift)
+    Tensor, shape (batch, atom, ...)
         The code, exactly sparse.
 
     Raises
@@ -226,7 +226,7 @@ def fista_iterate(
 
     Returns
     -------
-    Tensor, shape (batch, atom, *shift)
+    Tensor, shape (batch, atom, ...)
 
     Warns
     -----
@@ -263,11 +263,11 @@ def objective(
 
     Parameters
     ----------
-    code : Tensor, shape (batch, atom, *shift)
+    code : Tensor, shape (batch, atom, ...)
         Coefficients.
-    traces : Tensor, shape (batch, channel, *sample)
+    traces : Tensor, shape (batch, channel, ...)
         Whitened traces.
-    atoms : Tensor, shape (atom, channel, *width)
+    atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in whitened units.
     regularization : Tensor, shape (atom,)
         Weight of the l1 norm of each atom's code.
@@ -296,11 +296,11 @@ def optimality_residual(
 
     Parameters
     ----------
-    code : Tensor, shape (batch, atom, *shift)
+    code : Tensor, shape (batch, atom, ...)
         Coefficients.
-    traces : Tensor, shape (batch, channel, *sample)
+    traces : Tensor, shape (batch, channel, ...)
         Whitened traces.
-    atoms : Tensor, shape (atom, channel, *width)
+    atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in whitened units.
     regularization : Tensor, shape (atom,)
         Weight of the l1 norm of each atom's code.
@@ -356,7 +356,7 @@ def safe_step_size(atoms: Float[Tensor, "atom channel *width"]) -> float:
 
     Parameters
     ----------
-    atoms : Tensor, shape (atom, channel, *width)
+    atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in whitened units.
 
     Returns

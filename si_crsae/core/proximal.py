@@ -16,7 +16,7 @@ def soft_threshold(
 
     Parameters
     ----------
-    code : Tensor, shape (batch, atom, *shift)
+    code : Tensor, shape (batch, atom, ...)
         Coefficients, in standard deviations of the whitened noise.
     threshold : Tensor, shape (atom,)
         Non-negative: regularization times step size.
@@ -25,7 +25,7 @@ def soft_threshold(
 
     Returns
     -------
-    Tensor, shape (batch, atom, *shift)
+    Tensor, shape (batch, atom, ...)
         A new tensor; `code` is left as it was.
 
     References

@@ -81,7 +81,7 @@ class Crsae(torch.nn.Module):
 
         Returns
         -------
-        Tensor, shape (batch, atom, *shift)
+        Tensor, shape (batch, atom, ...)
             Exactly sparse; differentiable with respect to the traces and the parameters.
         """
         settings = {

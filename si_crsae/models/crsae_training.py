@@ -183,7 +183,7 @@ def rate_loss(model: Crsae, code: Float[Tensor, "batch atom *shift"], prior: Rat
     ----------
     model : Crsae
         Whose rate is meant.
-    code : Tensor, shape (batch, atom, *shift)
+    code : Tensor, shape (batch, atom, ...)
         With the graph of the encoder, its gradient is Eq. 37; detached, its minimizer is Eq. 20.
     prior : RatePrior
 

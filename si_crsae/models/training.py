@@ -74,9 +74,9 @@ def train(
     ----------
     trainer : Trainer
         The model and how it learns.
-    windows : Tensor, shape (batch, channel, *sample)
+    windows : Tensor, shape (batch, channel, ...)
         What it learns from.
-    validation : Tensor, shape (held_out, channel, *sample)
+    validation : Tensor, shape (held_out, channel, ...)
         What decides which epoch is best.
     num_epochs : int
         Passes over the windows.
@@ -207,9 +207,9 @@ def learning_rate_range_test(
     ----------
     make_trainer : callable
         Given a learning rate, returns a trainer of a fresh model.
-    windows : Tensor, shape (batch, channel, *sample)
+    windows : Tensor, shape (batch, channel, ...)
         What it learns from.
-    validation : Tensor, shape (held_out, channel, *sample)
+    validation : Tensor, shape (held_out, channel, ...)
         What the loss is measured on.
     batch_size : int
         Windows of a step.

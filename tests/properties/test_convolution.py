@@ -5,12 +5,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from si_crsae.core import correlate, count_shifts, lipschitz_bound, synthesize
+from si_crsae.core import atom_correlations, correlate, count_shifts, lipschitz_bound, synthesize
 
 dictionary_shapes = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 9))
+image_dictionary_shapes = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 5), st.integers(1, 5))
+few_examples = settings(max_examples=30)
 seeds = st.integers(0, 2**16)
 
 
@@ -33,6 +35,50 @@ def test_correlate_is_the_adjoint_of_synthesize(shape, seed):
     draw = draw_with(seed)
     atoms, code, traces = draw(*shape), draw(2, num_atoms, 20), draw(2, num_channels, 19 + width)
     torch.testing.assert_close((synthesize(code, atoms) * traces).sum(), (code * correlate(traces, atoms)).sum())
+
+
+@given(shape=image_dictionary_shapes, seed=seeds)
+def test_correlate_is_the_adjoint_of_synthesize_for_images(shape, seed):
+    num_atoms, num_channels, height, width = shape
+    draw = draw_with(seed)
+    atoms, code, images = draw(*shape), draw(2, num_atoms, 7, 9), draw(2, num_channels, 6 + height, 8 + width)
+    torch.testing.assert_close((synthesize(code, atoms) * images).sum(), (code * correlate(images, atoms)).sum())
+
+
+@given(shape=image_dictionary_shapes, seed=seeds)
+def test_synthesize_places_the_first_pixel_of_an_atom_at_its_row_and_column(shape, seed):
+    draw = draw_with(seed)
+    atoms, code = draw(*shape), draw(2, shape[0], 3, 4)
+    expected = np.zeros((2, shape[1], 2 + shape[2], 3 + shape[3]))
+    for row, column in np.ndindex(3, 4):
+        patch = np.einsum("ba,achw->bchw", code[:, :, row, column].numpy(), atoms.numpy())
+        expected[:, :, row : row + shape[2], column : column + shape[3]] += patch
+    np.testing.assert_allclose(synthesize(code, atoms).numpy(), expected, atol=1e-12)
+
+
+@given(shape=dictionary_shapes, seed=seeds)
+def test_images_of_one_row_are_traces(shape, seed):
+    draw = draw_with(seed)
+    atoms, code = draw(*shape), draw(2, shape[0], 12)
+    traces = synthesize(code, atoms)
+    torch.testing.assert_close(synthesize(code[:, :, None], atoms[:, :, None])[:, :, 0], traces)
+    torch.testing.assert_close(correlate(traces[:, :, None], atoms[:, :, None])[:, :, 0], correlate(traces, atoms))
+    bound = lipschitz_bound(atoms)
+    torch.testing.assert_close(lipschitz_bound(atoms[:, :, None]), bound)
+    torch.testing.assert_close(lipschitz_bound(atoms[:, :, :, None]), bound)
+
+
+@given(shape=dictionary_shapes, seed=seeds, num_shifts=st.integers(1, 20))
+def test_the_correlations_of_the_atoms_are_the_entries_of_the_gram_matrix(shape, seed, num_shifts):
+    atoms = draw_with(seed)(*shape)
+    matrix = explicit_matrix(atoms, num_shifts)
+    gram = (matrix.T @ matrix).reshape(shape[0], num_shifts, shape[0], num_shifts)
+    correlations, reach = atom_correlations(atoms).numpy(), shape[2] - 1
+    assert correlations.shape == (shape[0], shape[0], 2 * reach + 1)
+    for first, second in np.ndindex(num_shifts, num_shifts):
+        lag = second - first
+        expected = correlations[:, :, reach + lag] if abs(lag) <= reach else np.zeros((shape[0], shape[0]))
+        np.testing.assert_allclose(gram[:, first, :, second], expected, atol=1e-12)
 
 
 @given(shape=dictionary_shapes, seed=seeds)
@@ -73,6 +119,25 @@ def test_lipschitz_bound_is_at_most_two_percent_above_a_fine_frequency_grid(shap
     assert on_grid * (1 - 1e-12) <= float(lipschitz_bound(atoms)) <= 1.02 * on_grid
 
 
+@few_examples
+@given(shape=image_dictionary_shapes, seed=seeds, num_shifts=st.tuples(st.integers(1, 12), st.integers(1, 12)))
+def test_lipschitz_bound_is_above_what_power_iteration_finds_for_images(shape, seed, num_shifts):
+    draw = draw_with(seed)
+    atoms, code = draw(*shape), draw(1, shape[0], *num_shifts)
+    for _ in range(100):
+        code = correlate(synthesize(code / code.norm(), atoms), atoms)
+    assert float(code.norm()) <= float(lipschitz_bound(atoms)) * (1 + 1e-12)
+
+
+@few_examples
+@given(shape=image_dictionary_shapes, seed=seeds)
+def test_lipschitz_bound_of_images_is_at_most_two_percent_per_axis_above_a_fine_frequency_grid(shape, seed):
+    atoms = draw_with(seed)(*shape)
+    transfer = np.fft.fft2(atoms.numpy(), s=(128, 128)).transpose(2, 3, 0, 1)
+    on_grid = np.linalg.norm(transfer, ord=2, axis=(2, 3)).max() ** 2
+    assert on_grid * (1 - 1e-12) <= float(lipschitz_bound(atoms)) <= 1.02**2 * on_grid
+
+
 def test_lipschitz_bound_covers_a_peak_between_two_frequencies_of_its_grid():
     width = 8
     halfway = 2 * torch.pi * 20.5 / (16 * width)
@@ -88,9 +153,15 @@ def test_the_convolutions_have_the_right_gradients(seed):
     assert torch.autograd.gradcheck(synthesize, (code, atoms))
     assert torch.autograd.gradcheck(correlate, (traces, atoms))
     assert torch.autograd.gradcheck(lipschitz_bound, (atoms,))
+    assert torch.autograd.gradcheck(atom_correlations, (atoms,))
+    atoms, code, images = draw(2, 2, 2, 3).requires_grad_(), draw(1, 2, 3, 2).requires_grad_(), draw(1, 2, 4, 4)
+    assert torch.autograd.gradcheck(synthesize, (code, atoms))
+    assert torch.autograd.gradcheck(correlate, (images.requires_grad_(), atoms))
 
 
 def test_a_window_shorter_than_the_atoms_is_refused():
     with pytest.raises(ValueError, match=r"num_samples = 4: .* at least as long as the atoms, 5 samples"):
         correlate(torch.zeros(1, 1, 4), torch.zeros(1, 1, 5))
+    with pytest.raises(ValueError, match=r"num_samples = 4: .* at least as long as the atoms, 5 samples"):
+        correlate(torch.zeros(1, 1, 9, 4), torch.zeros(1, 1, 5, 5))
     assert count_shifts(5, width=5) == 1

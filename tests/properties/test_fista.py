@@ -37,6 +37,13 @@ def draw_problem(seed, *, num_windows=2, num_samples=16):
     return draw(num_windows, 2, num_samples), atoms, torch.tensor([0.5, 0.8, 1.1], dtype=torch.float64)
 
 
+def draw_image_problem(seed, *, num_images=2):
+    """Return noise images of two channels, three unit-norm atoms, and unequal regularization that leaves few events."""
+    draw = draw_with(seed)
+    atoms = torch.nn.functional.normalize(draw(3, 2, 3, 2).flatten(1)).view(3, 2, 3, 2)
+    return draw(num_images, 2, 9, 8), atoms, torch.tensor([0.9, 1.2, 1.5], dtype=torch.float64)
+
+
 def explicit_matrix(atoms, num_shifts):
     """Return H, one column per coefficient, as the response to each unit code."""
     unit_codes = torch.eye(len(atoms) * num_shifts, dtype=atoms.dtype).view(-1, len(atoms), num_shifts)
@@ -57,6 +64,44 @@ def test_fista_meets_the_optimality_conditions(seed, nonnegative):
     off_support = (correlation if nonnegative else correlation.abs())[~support]
     assert (off_support <= level[~support] + 1e-7).all()
     assert not nonnegative or (code >= 0).all()
+
+
+@sides
+@few_examples
+@given(seed=seeds)
+def test_fista_meets_the_optimality_conditions_on_images(seed, nonnegative):
+    images, atoms, regularization = draw_image_problem(seed)
+    code = fista_solve(images, atoms, regularization, num_iterations=3000, tolerance=1e-8, nonnegative=nonnegative)
+    assert code.shape == (2, 3, 7, 7)
+    assert 0 < code.count_nonzero() < code.numel() / 2
+    residual = optimality_residual(code, images, atoms, regularization, nonnegative=nonnegative)
+    assert residual.max() <= 1e-8
+    correlation, level = correlate(images - synthesize(code, atoms), atoms), regularization[:, None, None]
+    distance = (correlation - level * code.sign()).abs()[code != 0].max()
+    assert distance <= 1e-8
+    assert ((correlation if nonnegative else correlation.abs()) <= level + 1e-8)[code == 0].all()
+
+
+@few_examples
+@given(seed=seeds)
+def test_the_objective_of_an_image_is_that_of_its_matrix(seed):
+    images, atoms, regularization = draw_image_problem(seed)
+    code = draw_with(seed + 1)(2, 3, 7, 7)
+    unit_codes = torch.eye(3 * 49, dtype=torch.float64).view(-1, 3, 7, 7)
+    misfit = images.flatten(1) - code.flatten(1) @ synthesize(unit_codes, atoms).flatten(1)
+    expected = misfit.square().sum(dim=1) / 2 + (regularization.repeat_interleave(49) * code.flatten(1).abs()).sum(
+        dim=1
+    )
+    torch.testing.assert_close(objective(code, images, atoms, regularization), expected)
+
+
+@few_examples
+@given(seed=seeds)
+def test_turning_the_image_and_the_atoms_turns_the_code(seed):
+    images, atoms, regularization = draw_image_problem(seed)
+    encode = partial(fista_solve, num_iterations=50)
+    turned = encode(images.mT.contiguous(), atoms.mT.contiguous(), regularization)
+    torch.testing.assert_close(turned, encode(images, atoms, regularization).mT, atol=1e-9, rtol=0)
 
 
 @sides
@@ -221,6 +266,14 @@ def test_the_unrolled_encoder_has_the_right_gradients(seed, nonnegative):
     traces, atoms, regularization = draw_problem(seed, num_windows=1, num_samples=9)
     inputs = tuple(tensor.requires_grad_() for tensor in (traces, atoms, regularization))
     encode = partial(fista_solve, num_iterations=6, step_size=0.3, nonnegative=nonnegative)
+    assert encode(*inputs).any()
+    assert torch.autograd.gradcheck(encode, inputs)
+
+
+def test_the_unrolled_encoder_of_images_has_the_right_gradients():
+    images, atoms, regularization = draw_image_problem(0, num_images=1)
+    inputs = tuple(tensor.requires_grad_() for tensor in (images[..., :5, :5], atoms, regularization / 2))
+    encode = partial(fista_solve, num_iterations=4, step_size=0.2)
     assert encode(*inputs).any()
     assert torch.autograd.gradcheck(encode, inputs)
 

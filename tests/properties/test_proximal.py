@@ -59,6 +59,15 @@ def test_the_nonnegative_code_is_the_positive_part_of_the_two_sided_one(seed):
     torch.testing.assert_close(soft_threshold(code, threshold, nonnegative=True), two_sided.clamp_min(0.0))
 
 
+@given(seed=seeds, nonnegative=st.booleans())
+def test_the_code_of_an_image_is_shrunk_as_that_of_a_trace_is(seed, nonnegative):
+    draw = draw_with(seed)
+    code, threshold = draw(2, 3, 4, 5), draw(3).abs()
+    shrunk = soft_threshold(code, threshold, nonnegative=nonnegative)
+    flat = soft_threshold(code.flatten(2), threshold, nonnegative=nonnegative)
+    assert torch.equal(shrunk, flat.view_as(code))
+
+
 def test_soft_threshold_leaves_its_input_as_it_was():
     code = torch.ones(1, 1, 3)
     soft_threshold(code, torch.full((1,), 0.5))
@@ -68,5 +77,6 @@ def test_soft_threshold_leaves_its_input_as_it_was():
 @pytest.mark.parametrize("nonnegative", [False, True])
 def test_soft_threshold_has_the_right_gradients(nonnegative):
     draw = draw_with(0)
-    code, threshold = draw(2, 3, 4).requires_grad_(), draw(3).abs().requires_grad_()
-    assert torch.autograd.gradcheck(partial(soft_threshold, nonnegative=nonnegative), (code, threshold))
+    for shape in ((2, 3, 4), (2, 3, 2, 3)):
+        code, threshold = draw(*shape).requires_grad_(), draw(3).abs().requires_grad_()
+        assert torch.autograd.gradcheck(partial(soft_threshold, nonnegative=nonnegative), (code, threshold))
