@@ -39,7 +39,8 @@ def solve_windows(
         Non-negative weight of the l1 norm of each atom's code.
     tolerance : float
         Of the code: no coefficient is further than this from its minimum, the others fixed. At least 1e-5 of the
-        largest correlation, the resolution of float32.
+        largest correlation, the resolution of float32. Where rounding keeps a descent going, as it may near that
+        resolution or without a penalty, it is cut short.
     nonnegative : bool, default: False
         If True, the code is kept at or above zero.
 

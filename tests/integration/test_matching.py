@@ -14,7 +14,6 @@ from spikeinterface.sortingcomponents.matching import find_spikes_from_templates
 from spikeinterface.sortingcomponents.matching.method_list import matching_methods
 
 from si_crsae.evaluation import score_sorting
-from si_crsae.sorting import matching
 
 RATE_HZ = 25000.0
 NUM_BEFORE = 25
@@ -123,20 +122,6 @@ def test_neither_workers_nor_chunks_change_the_spikes(case, spikes, job_kwargs, 
     assert_same(found, spikes)
     if job_kwargs["chunk_duration"] == DEFAULT_CHUNK:
         np.testing.assert_array_equal(found, spikes)
-
-
-def test_a_chunk_of_many_tiles_holds_the_spikes_of_one_tile(case, spikes, monkeypatch):
-    recording, _, templates = case
-    lengths = []
-    encoder_type = type(matching_methods["crsae"](recording, templates).encoder)
-    correlate = encoder_type.correlate
-    monkeypatch.setattr(
-        encoder_type, "correlate", lambda self, traces: lengths.append(traces.shape[1]) or correlate(self, traces)
-    )
-    monkeypatch.setattr(matching, "longest_tile", lambda num_channels: 4000)
-    found = match(recording, templates, job_kwargs={"chunk_duration": DEFAULT_CHUNK})
-    assert max(lengths) < 5000
-    assert_same(found, spikes)
 
 
 def test_sparse_templates_find_what_dense_ones_find(case, spikes):

@@ -336,8 +336,7 @@ def test_no_index_leaves_its_array_at_the_ends_of_the_map_or_where_many_events_s
     compiled = [resolve(problem, residual=residual.copy()) for problem, residual in cases]
     assert max(events[0].size for events, _, _ in compiled) > cases[0][0].events[0].size + 2
     request.getfixturevalue("_plain_python")
-    monkeyed = overlaps_module.resolve_overlaps
-    assert not hasattr(monkeyed, "py_func")
+    assert not hasattr(overlaps_module.resolve_overlaps, "py_func")
     for (problem, residual), (events, _, rest) in zip(cases, compiled, strict=True):
         plain, _, plain_rest = resolve(problem, residual=residual.copy(), as_array=lambda array: array.view(Strict))
         assert [row[:2] for row in rows_of(plain)] == [row[:2] for row in rows_of(events)]
