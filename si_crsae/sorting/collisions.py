@@ -63,7 +63,9 @@ def find_collisions(recording: BaseRecording, encoder: Encoder, units: list[Unit
 
 def _without(encoder: Encoder, left_out: Bool[np.ndarray, " atom"]) -> Encoder:
     regularization = np.where(left_out, np.float32(np.inf), encoder.settings.regularization)
-    return replace(encoder, settings=replace(encoder.settings, regularization=regularization))
+    # Exchanging overlapping events would put any two of the others in the place of what is left out.
+    settings = replace(encoder.settings, regularization=regularization, exchange_overlaps=False)
+    return replace(encoder, settings=settings)
 
 
 def _explain_template(others: Encoder, atom: int) -> tuple[float, bool]:
