@@ -34,8 +34,7 @@ from torch import Tensor
 
 from si_crsae.models.crsae import Crsae, reconstruction_loss
 from si_crsae.models.crsae_training import on_tangent
-from si_crsae.models.images import ImageLearning, denoise_image, draw_patches, initialize_image_model, learn_image_atoms
-from si_crsae.models.training import train
+from si_crsae.models.images import ImageLearning, denoise_image, learn_image_atoms
 
 METHODS = ("noisy", "em", "em-atoms-first-rate", "em-atoms-best-rate", "plain", "bm3d")
 WHITE = 255.0
@@ -186,7 +185,7 @@ def learn(
     noisy = add_noise(clean, noise_sd, seed=TRAIN_SEED + arguments.seed)
     settings, seed = arguments.settings, arguments.seed
     if method == "plain":
-        return learn_plainly(noisy, noise_sd, settings, seed=seed)
+        return learn_image_atoms(noisy, noise_sd, settings=settings, make_trainer=PlainBackpropagation, seed=seed)
     if ("em", noise_sd) not in models:
         models["em", noise_sd] = learn_image_atoms(noisy, noise_sd, settings=settings, seed=seed)
     model = models["em", noise_sd]
@@ -194,24 +193,6 @@ def learn(
         return with_rate(model, settings.first_rate)
     if method == "em-atoms-best-rate":
         return with_rate(model, search_rate(model, noise_sd, arguments))
-    return model
-
-
-def learn_plainly(images: list[Tensor], noise_sd: float, settings: ImageLearning, *, seed: int) -> Crsae:
-    """Return what `learn_image_atoms` would, had it a single loss: same patches, first atoms and number of steps."""
-    generator = torch.Generator().manual_seed(seed)
-    num_validation = settings.num_patches // 8
-    num_patches = settings.num_patches + num_validation
-    patches = draw_patches(images, noise_sd, num_patches=num_patches, settings=settings, generator=generator)
-    model = initialize_image_model(settings, like=patches, generator=generator)
-    train(
-        PlainBackpropagation(model, settings),
-        patches[num_validation:],
-        patches[:num_validation],
-        num_epochs=settings.num_epochs,
-        batch_size=settings.batch_size,
-        seed=seed,
-    )
     return model
 
 

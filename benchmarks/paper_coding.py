@@ -12,16 +12,15 @@ from paper_simulation import Experiment, markdown, row
 from sorters import Row
 
 from si_crsae.core import objective
-from si_crsae.core.refine import group_code
 from si_crsae.core.windows import solve_windows
 from si_crsae.evaluation import filter_error, missed_false_alarm_curve
 from si_crsae.models import EventMaximization, ExpectationMaximization, find_events, make_event_encoder, train
+from si_crsae.models.events import group_windows
 
 NUM_WINDOWS, NUM_WINDOWS_QUICK = 10_100, 505
 NUM_LEARNED = 2000
 NUM_REPEATS = 3
 MATCH_TOLERANCE = 2
-MAX_GAP = 3
 WANTED_PRECISIONS = (0.98, 0.995)
 
 Found = tuple[Int[np.ndarray, " event"], Float[np.ndarray, " event"]]
@@ -99,11 +98,8 @@ class Coding:
 
     def events_of(self, code: torch.Tensor) -> Found:
         """Group a code's neighbors into events."""
-        num_shifts = code.shape[2]
-        silence = torch.nn.functional.pad(code, (0, MAX_GAP)).transpose(0, 1).flatten(1)
-        atom_index, position, _, amplitude = group_code(silence.numpy(), MAX_GAP)
-        stride = num_shifts + MAX_GAP
-        return self.label(atom_index, position // stride, position % stride), np.abs(amplitude)
+        atom_index, batch_index, shift, amplitude = group_windows(code)
+        return self.label(atom_index, batch_index, shift), np.abs(amplitude)
 
     def label(
         self, atom_index: np.ndarray, batch_index: np.ndarray, shift: np.ndarray, *, learned: bool = True

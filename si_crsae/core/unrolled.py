@@ -5,8 +5,6 @@ few coefficients that are not zero enter the product, and only they carry a grad
 """
 
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, no_type_check
 
 import numpy as np
@@ -15,9 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.compiled import compile_loops
-
-# Gradients are summed over windows in this grouping, whatever the number of threads: the same sum to the last bit.
-_WINDOWS_PER_TASK = 16
+from si_crsae.core.threads import WINDOWS_PER_TASK, in_threads
 
 
 def unroll(
@@ -91,7 +87,7 @@ class _Unrolled(torch.autograd.Function):
         map_gradient = np.zeros_like(code_gradient)
 
         def differentiate(windows: slice) -> tuple[np.ndarray, np.ndarray]:
-            path = ctx.paths[windows.start // _WINDOWS_PER_TASK]
+            path = ctx.paths[windows.start // WINDOWS_PER_TASK]
             sums = np.zeros_like(ctx.pairs), np.zeros(code_gradient.shape[1], code_gradient.dtype)
             _differentiate(code_gradient[windows], path, ctx.pairs, ctx.settings, (map_gradient[windows], *sums))
             return sums
@@ -103,16 +99,6 @@ class _Unrolled(torch.autograd.Function):
         step = ctx.settings[1]
         reached = (map_gradient, lag_gradient, step * threshold_gradient)
         return (*(torch.from_numpy(gradient) for gradient in reached), None, None, None)
-
-
-def in_threads(work: Callable[[slice], Any], num_windows: int, *, per_task: int = _WINDOWS_PER_TASK) -> Iterator[Any]:
-    """Do the work for groups of windows, side by side on as many threads as torch takes; yield results in order."""
-    groups = [slice(start, start + per_task) for start in range(0, num_windows, per_task)]
-    if torch.get_num_threads() == 1 or len(groups) < 2:
-        yield from map(work, groups)
-        return
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        yield from threads.map(work, groups)
 
 
 def _momenta(num_iterations: int) -> Float[np.ndarray, " iteration"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from si_crsae.core.compiled import compile_loops
 from si_crsae.core.convolution import atom_correlations, correlate
 from si_crsae.core.descent import descend
-from si_crsae.core.unrolled import in_threads
+from si_crsae.core.threads import in_threads
 
 # Of the largest correlation: what float32 cannot settle, however long the descent goes on.
 _RESOLUTION = 1e-5

@@ -90,15 +90,13 @@ class Backpropagation:
         model = self.model
         code = model.encode(windows)
         decoded = code.detach() if self.atom_gradient == "fixed-code" else code
-        loss = reconstruction_loss(windows, model.decode(decoded))
-        (atom_gradient,) = torch.autograd.grad(loss, model.atoms, retain_graph=True)
+        loss, model.atoms.grad = atom_step(model, windows, decoded)
         (model.rate.grad,) = torch.autograd.grad(rate_loss(model, code, self.prior), model.rate)
-        model.atoms.grad = on_tangent(atom_gradient, model.atoms.detach())
         self.optimizer.step()
         model.normalize()
         with torch.no_grad():
             model.rate.clamp_(min=torch.finfo(model.rate.dtype).tiny)
-        return float(loss.detach())
+        return loss
 
     @torch.no_grad()
     def loss(self, windows: Tensor) -> float:
@@ -199,6 +197,28 @@ def rate_loss(model: Crsae, code: Float[Tensor, "batch atom *shift"], prior: Rat
         prior_shape=prior.shape,
         prior_rate=prior.rate,
     )
+
+
+def atom_step(
+    model: Crsae, windows: Float[Tensor, "batch channel *sample"], code: Float[Tensor, "batch atom *shift"]
+) -> tuple[float, Float[Tensor, "atom channel *width"]]:
+    """Return the loss of Eq. 24, per window, and its gradient along the sphere of unit-norm atoms.
+
+    Parameters
+    ----------
+    model : Crsae
+    windows : Tensor, shape (batch, channel, ...)
+    code : Tensor, shape (batch, atom, ...)
+        With the graph of the encoder, the gradient goes through it; detached, the code is held fixed.
+
+    Returns
+    -------
+    loss : float
+    gradient : Tensor, shape (atom, channel, ...)
+    """
+    loss = reconstruction_loss(windows, model.decode(code))
+    (gradient,) = torch.autograd.grad(loss, model.atoms, retain_graph=True)
+    return float(loss.detach()), on_tangent(gradient, model.atoms.detach())
 
 
 def on_tangent(

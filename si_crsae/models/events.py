@@ -11,8 +11,8 @@ from torch import Tensor
 from si_crsae.core.encoder import EVENT_PRICE, Encoder, EncoderSettings
 from si_crsae.core.maximization import code_statistics, update_atoms
 from si_crsae.core.refine import group_code
+from si_crsae.core.threads import in_threads
 from si_crsae.core.types import Dictionary
-from si_crsae.core.unrolled import in_threads
 from si_crsae.core.windows import solve_windows
 from si_crsae.models.checks import check_windows
 from si_crsae.models.crsae import Crsae, reconstruction_loss
@@ -154,6 +154,29 @@ def find_events(encoder: Encoder, windows: Float[Tensor, "batch channel sample"]
     return WindowEvents(**{name: np.concatenate(column) for name, column in columns.items()})
 
 
+def group_windows(
+    code: Float[Tensor, "batch atom shift"],
+) -> tuple[
+    Int[np.ndarray, " event"], Int[np.ndarray, " event"], Int[np.ndarray, " event"], Float[np.ndarray, " event"]
+]:
+    """Return the events of a code as it is, neighboring shifts of one atom grouped, amplitudes still shrunk.
+
+    Parameters
+    ----------
+    code : Tensor, shape (batch, atom, shift)
+
+    Returns
+    -------
+    atom_index, batch_index, shift : ndarray of int64, shape (event,)
+    amplitude : ndarray of float32, shape (event,)
+        Sum of the group.
+    """
+    stride = code.shape[2] + _MAX_GAP
+    signal = torch.nn.functional.pad(code, (0, _MAX_GAP)).transpose(0, 1).flatten(1)
+    atom_index, position, _, amplitude = group_code(signal.numpy(), _MAX_GAP)
+    return atom_index, position // stride, position % stride, amplitude
+
+
 class EventMaximization:
     """Atoms from events rather than from the l1 code, which is shrunk and spread over neighboring shifts.
 
@@ -201,8 +224,7 @@ def _typical_amplitudes(model: Crsae, windows: Tensor) -> tuple[Float[np.ndarray
     level = model.regularization.detach()
     tolerance = 0.05 * float(level.min())
     code = solve_windows(windows, model.atoms.detach(), level, tolerance=tolerance, nonnegative=model.nonnegative)
-    silence = torch.nn.functional.pad(code, (0, _MAX_GAP)).transpose(0, 1).flatten(1)
-    atom_index, _, _, amplitude = group_code(silence.numpy(), _MAX_GAP)
+    atom_index, _, _, amplitude = group_windows(code)
     size = np.abs(amplitude) + level.numpy()[atom_index]
     scales = np.zeros(len(level), "float32")
     spreads = []

@@ -6,7 +6,7 @@ any scale: 0 to 255 or 0 to 1, as long as the noise is on the same.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from si_crsae.core.sparsity import regularization_loss, update_regularization
 from si_crsae.models.crsae import Crsae, reconstruction_loss
-from si_crsae.models.crsae_training import RatePrior, on_tangent
-from si_crsae.models.training import train
+from si_crsae.models.crsae_training import RatePrior, atom_step
+from si_crsae.models.training import Trainer, train
 
 SMOOTHNESS = 20.0
 _MIN_VALIDATION_PATCHES = 8
@@ -163,63 +163,6 @@ def denoise_image(
     return smooth + noise_sd * restored
 
 
-def learn_image_atoms(
-    images: Sequence[Tensor],
-    noise_sd: float,
-    *,
-    settings: ImageLearning | None = None,
-    seed: int = 0,
-    progress: bool = False,
-) -> Crsae:
-    """Return a model learned from noisy images alone: Algorithm 4 of [1]_ on patches, from atoms of white noise.
-
-    Parameters
-    ----------
-    images : sequence of Tensor, each of shape (height, width)
-        Noisy, all in the same gray scale.
-    noise_sd : float
-        Standard deviation of the white noise, in that scale.
-    settings : ImageLearning, default: None
-        If None, the default ones.
-    seed : int, default: 0
-        Of patches, first atoms and the order of learning.
-    progress : bool, default: False
-        If True, show a bar of epochs.
-
-    Returns
-    -------
-    Crsae
-        With one rate for all atoms and a noise of 1, for `denoise_image`.
-
-    Raises
-    ------
-    ValueError
-        If an image is not finite or smaller than the patches, there is none, or a number is out of range.
-
-    References
-    ----------
-    .. [1] Tolooshams, Dey and Ba, "Deep residual auto-encoders for expectation maximization-based dictionary
-       learning", IEEE TNNLS, 2021.
-    """
-    settings = settings or ImageLearning()
-    generator = torch.Generator().manual_seed(seed)
-    num_validation = max(settings.num_patches // 8, _MIN_VALIDATION_PATCHES)
-    patches = draw_patches(
-        images, noise_sd, num_patches=settings.num_patches + num_validation, settings=settings, generator=generator
-    )
-    model = initialize_image_model(settings, like=patches, generator=generator)
-    train(
-        ImageTrainer(model, settings),
-        patches[num_validation:],
-        patches[:num_validation],
-        num_epochs=settings.num_epochs,
-        batch_size=settings.batch_size,
-        seed=seed,
-        progress=progress,
-    )
-    return model
-
-
 class ImageTrainer:
     """Algorithm 4 with the rate in closed form: a step of ADAM for the atoms, then a share of the M-step for the rate.
 
@@ -249,16 +192,14 @@ class ImageTrainer:
         model = self.model
         with torch.no_grad():
             code = model.encode(windows)
-        loss = reconstruction_loss(windows, model.decode(code))
-        (gradient,) = torch.autograd.grad(loss, model.atoms)
-        model.atoms.grad = on_tangent(gradient, model.atoms.detach())
+        loss, model.atoms.grad = atom_step(model, windows, code)
         self._optimizer.step()
         model.normalize()
         code_l1, num_pixels, prior = _l1_of_window(code), windows[0].numel(), self.settings.rate_prior
         target = update_regularization(code_l1, num_pixels, prior_shape=prior.shape, prior_rate=prior.rate)
         with torch.no_grad():
             model.rate.copy_(model.rate.lerp(target[0], self.settings.rate_share))
-        return float(loss.detach())
+        return loss
 
     @torch.no_grad()
     def loss(self, windows: Tensor) -> float:
@@ -271,6 +212,66 @@ class ImageTrainer:
             misfit
             + regularization_loss(model.rate[None], code_l1, num_pixels, prior_shape=prior.shape, prior_rate=prior.rate)
         )
+
+
+def learn_image_atoms(
+    images: Sequence[Tensor],
+    noise_sd: float,
+    *,
+    settings: ImageLearning | None = None,
+    make_trainer: Callable[[Crsae, ImageLearning], Trainer] = ImageTrainer,
+    seed: int = 0,
+    progress: bool = False,
+) -> Crsae:
+    """Return a model learned from noisy images alone: Algorithm 4 of [1]_ on patches, from atoms of white noise.
+
+    Parameters
+    ----------
+    images : sequence of Tensor, each of shape (height, width)
+        Noisy, all in the same gray scale.
+    noise_sd : float
+        Standard deviation of the white noise, in that scale.
+    settings : ImageLearning, default: None
+        If None, the default ones.
+    make_trainer : callable, default: ImageTrainer
+        Given the model and the settings, returns how it learns.
+    seed : int, default: 0
+        Of patches, first atoms and the order of learning.
+    progress : bool, default: False
+        If True, show a bar of epochs.
+
+    Returns
+    -------
+    Crsae
+        With one rate for all atoms and a noise of 1, for `denoise_image`.
+
+    Raises
+    ------
+    ValueError
+        If an image is not finite or smaller than the patches, there is none, or a number is out of range.
+
+    References
+    ----------
+    .. [1] Tolooshams, Dey and Ba, "Deep residual auto-encoders for expectation maximization-based dictionary
+       learning", IEEE TNNLS, 2021.
+    """
+    settings = settings or ImageLearning()
+    generator = torch.Generator().manual_seed(seed)
+    num_validation = max(settings.num_patches // 8, _MIN_VALIDATION_PATCHES)
+    patches = draw_patches(
+        images, noise_sd, num_patches=settings.num_patches + num_validation, settings=settings, generator=generator
+    )
+    model = _first_model(settings, like=patches, generator=generator)
+    train(
+        make_trainer(model, settings),
+        patches[num_validation:],
+        patches[:num_validation],
+        num_epochs=settings.num_epochs,
+        batch_size=settings.batch_size,
+        seed=seed,
+        progress=progress,
+    )
+    return model
 
 
 def draw_patches(
@@ -319,24 +320,10 @@ def draw_patches(
     return torch.stack(patches)[:, None]
 
 
-def initialize_image_model(settings: ImageLearning, *, like: Tensor, generator: torch.Generator) -> Crsae:
-    """Return the model that learning starts from: atoms of white noise, and the first rate.
-
-    Parameters
-    ----------
-    settings : ImageLearning
-    like : Tensor
-        Of the dtype and on the device that the model shall have.
-    generator : torch.Generator
-        Draws the atoms.
-
-    Returns
-    -------
-    Crsae
-    """
+def _first_model(settings: ImageLearning, *, like: Tensor, generator: torch.Generator) -> Crsae:
+    """Return the model that learning starts from: atoms of white noise, of the dtype and on the device of a tensor."""
     atoms = torch.randn(settings.num_atoms, 1, settings.width, settings.width, generator=generator).to(like)
-    rate = atoms.new_tensor(settings.first_rate)
-    return Crsae(atoms, rate, num_iterations=settings.num_iterations)
+    return Crsae(atoms, atoms.new_tensor(settings.first_rate), num_iterations=settings.num_iterations)
 
 
 def _l1_of_window(code: Float[Tensor, "batch atom *shift"]) -> Float[Tensor, " one"]:
