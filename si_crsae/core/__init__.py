@@ -7,20 +7,45 @@ from si_crsae.core.encoder import Encoder, EncoderSettings
 from si_crsae.core.features import clean_features
 from si_crsae.core.filtering import component_lags, correlate_filtered, filter_with_basis
 from si_crsae.core.fista import FistaState, fista_init, fista_solve, fista_step, objective, optimality_residual
+from si_crsae.core.generalized import GeneralizedModel, Placement
 from si_crsae.core.gram import Gram
-from si_crsae.core.proximal import soft_threshold
+from si_crsae.core.likelihoods import Binomial, Gaussian, Likelihood, NegativeBinomial, Poisson
+from si_crsae.core.proximal import (
+    GroupSparse,
+    OnSupport,
+    Prior,
+    Ridge,
+    Simplex,
+    Sparse,
+    TwoSidedGaussian,
+    soft_threshold,
+)
 from si_crsae.core.solvers import Solver, make_solver
 from si_crsae.core.sparsity import centered_prior, regularization_loss, update_regularization
 from si_crsae.core.types import Dictionary, SparseEvents
 
 __all__ = [
+    "Binomial",
     "Dictionary",
     "Encoder",
     "EncoderSettings",
     "FistaState",
+    "Gaussian",
+    "GeneralizedModel",
     "Gram",
+    "GroupSparse",
+    "Likelihood",
+    "NegativeBinomial",
+    "OnSupport",
+    "Placement",
+    "Poisson",
+    "Prior",
+    "Ridge",
+    "Simplex",
     "Solver",
+    "Sparse",
     "SparseEvents",
+    "TwoSidedGaussian",
     "atom_correlations",
     "centered_prior",
     "clean_features",

@@ -51,6 +51,10 @@ def count_shifts(num_samples: int, *, width: int) -> int:
 def synthesize(
     code: Float[Tensor, "batch atom *shift"],
     atoms: Float[Tensor, "atom channel *width"],
+    *,
+    stride: int = 1,
+    margin: int | tuple[int, ...] = 0,
+    sample_shape: tuple[int, ...] | None = None,
 ) -> Float[Tensor, "batch channel *sample"]:
     """Return the traces that a code stands for: the sum of its convolutions with the atoms.
 
@@ -59,14 +63,20 @@ def synthesize(
     Parameters
     ----------
     code : Tensor, shape (batch, atom, ...)
-        Coefficients; the one at ``shift`` places the first sample of its atom at ``sample = shift``.
+        Coefficients; the one at ``shift`` places the first sample of its atom at ``sample = stride * shift - margin``.
     atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in whitened units.
+    stride : int, default: 1
+        Samples from one position of an atom to the next.
+    margin : int or tuple of int, default: 0
+        Samples by which the first and the last position stick out of the window, on every axis or per axis.
+    sample_shape : tuple of int, default: None
+        Size of the window, which a stride leaves open by fewer than `stride` samples; if None, the smallest.
 
     Returns
     -------
     Tensor, shape (batch, channel, ...)
-        Reconstructed traces, with ``sample = shift + width - 1``.
+        Reconstructed traces, ``sample = stride * (shift - 1) + width - 2 * margin`` unless `sample_shape` is given.
 
     References
     ----------
@@ -79,12 +89,23 @@ def synthesize(
     tensor([[[ 0.,  2., -6.,  0.]]])
     """
     transpose = functional.conv_transpose1d if atoms.ndim == 3 else functional.conv_transpose2d
-    return transpose(code, atoms)
+    if sample_shape is None:
+        return transpose(code, atoms, stride=stride, padding=margin)
+    margins = (margin,) * len(sample_shape) if isinstance(margin, int) else margin
+    covered = [
+        stride * (shifts - 1) + width - 2 * reach
+        for shifts, width, reach in zip(code.shape[2:], atoms.shape[2:], margins, strict=True)
+    ]
+    rest = tuple(size - part for size, part in zip(sample_shape, covered, strict=True))
+    return transpose(code, atoms, stride=stride, padding=margin, output_padding=rest)
 
 
 def correlate(
     traces: Float[Tensor, "batch channel *sample"],
     atoms: Float[Tensor, "atom channel *width"],
+    *,
+    stride: int = 1,
+    margin: int | tuple[int, ...] = 0,
 ) -> Float[Tensor, "batch atom *shift"]:
     """Return the correlation of the traces with every atom at every shift, the adjoint of `synthesize`.
 
@@ -94,11 +115,15 @@ def correlate(
         Whitened traces, or images.
     atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in whitened units.
+    stride : int, default: 1
+        Samples from one position of an atom to the next.
+    margin : int or tuple of int, default: 0
+        Samples by which the first and the last position stick out of the window, on every axis or per axis.
 
     Returns
     -------
     Tensor, shape (batch, atom, ...)
-        ``H^T y``, summed over channels, with ``shift = sample - width + 1``.
+        ``H^T y``, summed over channels, with ``shift = (sample + 2 * margin - width) // stride + 1``.
 
     Raises
     ------
@@ -113,7 +138,7 @@ def correlate(
     for num_samples, width in zip(traces.shape[2:], atoms.shape[2:], strict=True):
         count_shifts(num_samples, width=width)
     convolve = functional.conv1d if atoms.ndim == 3 else functional.conv2d
-    return convolve(traces, atoms)
+    return convolve(traces, atoms, stride=stride, padding=margin)
 
 
 def atom_correlations(atoms: Float[Tensor, "atom channel width"]) -> Float[Tensor, "atom atom lag"]:

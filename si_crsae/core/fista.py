@@ -1,6 +1,6 @@
-"""The encoder of CRsAE: FISTA on the convolutional Lasso, unrolled and differentiable.
+"""FISTA, unrolled and differentiable: for any data term and any prior, and for the convolutional Lasso of CRsAE.
 
-The objective of one window, with one regularization per atom, is
+The objective of one window of the latter, with one regularization per atom, is
 
     F(x) = 1/2 || y - sum_c h_c * x_c ||^2 + sum_c lambda_c || x_c ||_1
 """
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.convolution import correlate, count_shifts, lipschitz_bound, synthesize
-from si_crsae.core.proximal import soft_threshold
+from si_crsae.core.proximal import Prior, Sparse, StepSize
 
 # Measuring the optimality costs as much as an iteration; every tenth iteration it costs a tenth of the time.
 _ITERATIONS_PER_CHECK = 10
@@ -94,12 +94,12 @@ def fista_init(
 def fista_step(
     state: FistaState,
     descent_direction: DescentDirection,
-    regularization: Float[Tensor, " atom"],
+    prior: Prior,
     *,
-    step_size: float,
-    nonnegative: bool = False,
+    step_size: StepSize,
+    accelerated: bool = True,
 ) -> FistaState:
-    """Return the state after one more iteration: lines 3 to 6 of Algorithm 1 of [1]_.
+    """Return the state after one more iteration: lines 3 to 6 of Algorithm 1 of [1]_, for any prior.
 
     Parameters
     ----------
@@ -107,12 +107,12 @@ def fista_step(
         From `fista_init` or the iteration before; left as it was.
     descent_direction : callable
         Returns the negative gradient, without the penalty, at a code: the correlation of its residual.
-    regularization : Tensor, shape (atom,)
-        Non-negative weight of the l1 norm of each atom's code, in whitened units.
-    step_size : float
-        At most the inverse of `lipschitz_bound`, else the iteration may diverge.
-    nonnegative : bool, default: False
-        If True, the code is kept at or above zero.
+    prior : Prior
+        Whose activation is applied.
+    step_size : float or Tensor of shape (batch,)
+        At most the inverse of the Lipschitz constant of the gradient, else the iteration may diverge.
+    accelerated : bool, default: True
+        If False, no momentum is built up: with a valid step size the objective then falls in every iteration.
 
     Returns
     -------
@@ -125,8 +125,10 @@ def fista_step(
        learning", IEEE TNNLS, 2021, Algorithm 1 and Eq. 22.
     """
     start = state.extrapolated_code
-    descended = start + step_size * descent_direction(start)
-    code = soft_threshold(descended, step_size * regularization, nonnegative=nonnegative)
+    per_window = step_size.reshape(-1, *[1] * (start.ndim - 1)) if isinstance(step_size, Tensor) else step_size
+    code = prior.activation(start + per_window * descent_direction(start), step_size)
+    if not accelerated:
+        return FistaState(code=code, extrapolated_code=code, momentum=1.0)
     momentum = (1.0 + math.sqrt(1.0 + 4.0 * state.momentum**2)) / 2.0
     extrapolated_code = code + (state.momentum - 1.0) / momentum * (code - state.code)
     return FistaState(code=code, extrapolated_code=extrapolated_code, momentum=momentum)
@@ -159,8 +161,9 @@ def fista_solve(
     num_iterations : int
         Iterations, at least 1; with a tolerance, the most that are made.
     tolerance : float, default: None
-        If given, stop once `optimality_residual` is at most this in every window, in the unit of `regularization`.
-        It is looked at every 10 iterations. If None, all iterations are made, and no window depends on another.
+        If given, stop once one more step, divided by the step size, would move no coefficient by more than this, in
+        the unit of `regularization`: on the support of the code, `optimality_residual`. It is looked at every 10
+        iterations. If None, all iterations are made, and no window depends on another.
     step_size : float, default: None
         If None, the inverse of `lipschitz_bound`, taken as a constant: it moves the path, not the minimizer.
     nonnegative : bool, default: False
@@ -183,7 +186,9 @@ def fista_solve(
     RuntimeWarning
         If a tolerance was given and `num_iterations` did not suffice.
     """
-    _check_settings(regularization, num_iterations, step_size)
+    prior = Sparse(regularization=regularization, nonnegative=nonnegative)
+    if step_size is not None and not step_size > 0:
+        raise ValueError(f"step_size = {step_size}: it must be positive; pass None to derive it from the atoms")
     if step_size is None:
         step_size = safe_step_size(atoms)
 
@@ -192,27 +197,21 @@ def fista_solve(
 
     state = fista_init(traces, atoms, initial_code=initial_code)
     return fista_iterate(
-        state,
-        descent_direction,
-        regularization,
-        num_iterations=num_iterations,
-        tolerance=tolerance,
-        step_size=step_size,
-        nonnegative=nonnegative,
+        state, descent_direction, prior, num_iterations=num_iterations, tolerance=tolerance, step_size=step_size
     )
 
 
 def fista_iterate(
     state: FistaState,
     descent_direction: DescentDirection,
-    regularization: Float[Tensor, " atom"],
+    prior: Prior,
     *,
     num_iterations: int,
     tolerance: float | None,
-    step_size: float,
-    nonnegative: bool,
+    step_size: StepSize,
+    accelerated: bool = True,
 ) -> Float[Tensor, "batch atom *shift"]:
-    """Return the code after some iterations: `fista_solve` for any smooth data term.
+    """Return the code after some iterations: `fista_solve` for any smooth data term and any prior.
 
     Parameters
     ----------
@@ -220,27 +219,34 @@ def fista_iterate(
         Where to start.
     descent_direction : callable
         Returns the negative gradient, without the penalty, at a code.
-    regularization : Tensor, shape (atom,)
-    num_iterations, tolerance, step_size, nonnegative
-        As for `fista_solve`.
+    prior : Prior
+    num_iterations, tolerance
+        As for `fista_solve`; the tolerance is on how far one more step would go, divided by the step size.
+    step_size, accelerated
+        As for `fista_step`.
 
     Returns
     -------
     Tensor, shape (batch, atom, ...)
+
+    Raises
+    ------
+    ValueError
+        If there is to be no iteration.
 
     Warns
     -----
     RuntimeWarning
         If a tolerance was given and `num_iterations` did not suffice.
     """
+    if num_iterations < 1:
+        raise ValueError(f"num_iterations = {num_iterations}: it must be at least 1")
     for iteration in range(1, num_iterations + 1):
-        state = fista_step(state, descent_direction, regularization, step_size=step_size, nonnegative=nonnegative)
+        state = fista_step(state, descent_direction, prior, step_size=step_size, accelerated=accelerated)
         is_last = iteration == num_iterations
         if tolerance is None or not (is_last or iteration % _ITERATIONS_PER_CHECK == 0):
             continue
-        with torch.no_grad():
-            remaining = descent_direction(state.code)
-            residual = _violation(state.code, remaining, regularization, nonnegative=nonnegative).max()
+        residual = _distance_to_fixed_point(state.code, descent_direction, prior, step_size)
         if residual <= tolerance:
             break
         if is_last:
@@ -251,6 +257,16 @@ def fista_iterate(
                 stacklevel=3,
             )
     return state.code
+
+
+@torch.no_grad()
+def _distance_to_fixed_point(
+    code: Tensor, descent_direction: DescentDirection, prior: Prior, step_size: StepSize
+) -> Float[Tensor, ""]:
+    """Return how far a step without momentum moves any coefficient, divided by the step size: zero at the minimizer."""
+    still = FistaState(code=code, extrapolated_code=code, momentum=1.0)
+    moved = fista_step(still, descent_direction, prior, step_size=step_size).code - code
+    return (moved.abs().flatten(1).amax(dim=1) / step_size).max()
 
 
 def objective(
@@ -313,18 +329,7 @@ def optimality_residual(
         The largest violation over atoms and shifts, in the unit of `regularization`; infinite for a negative
         coefficient where only non-negative ones are allowed.
     """
-    remaining = correlate(traces - synthesize(code, atoms), atoms)
-    return _violation(code, remaining, regularization, nonnegative=nonnegative)
-
-
-def _violation(
-    code: Float[Tensor, "batch atom *shift"],
-    correlation: Float[Tensor, "batch atom *shift"],
-    regularization: Float[Tensor, " atom"],
-    *,
-    nonnegative: bool,
-) -> Float[Tensor, " batch"]:
-    """Return `optimality_residual`, given the correlation of the residual."""
+    correlation = correlate(traces - synthesize(code, atoms), atoms)
     level = regularization.reshape(-1, *[1] * (code.ndim - 2))
     on_support = (correlation - level * code.sign()).abs()
     off_support = ((correlation if nonnegative else correlation.abs()) - level).clamp_min(0.0)
@@ -332,23 +337,6 @@ def _violation(
     if nonnegative:
         violation = violation.masked_fill(code < 0, math.inf)
     return violation.flatten(1).amax(dim=1)
-
-
-def _check_settings(
-    regularization: Float[Tensor, " atom"],
-    num_iterations: int,
-    step_size: float | None,
-) -> None:
-    """Raise ValueError for numbers with which no iteration makes sense."""
-    if num_iterations < 1:
-        raise ValueError(f"num_iterations = {num_iterations}: it must be at least 1")
-    if step_size is not None and not step_size > 0:
-        raise ValueError(f"step_size = {step_size}: it must be positive; pass None to derive it from the atoms")
-    if not bool((regularization >= 0).all()):
-        raise ValueError(
-            f"regularization = {regularization.tolist()}: every value must be zero or more; "
-            "4 standard deviations of the correlation map is a good start"
-        )
 
 
 def safe_step_size(atoms: Float[Tensor, "atom channel *width"]) -> float:

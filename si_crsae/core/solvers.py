@@ -16,6 +16,7 @@ from si_crsae.core.descent import descend
 from si_crsae.core.fista import FistaState, fista_iterate, safe_step_size
 from si_crsae.core.gram import Gram
 from si_crsae.core.parallel import PaddedGram, descend_in_parallel
+from si_crsae.core.proximal import Sparse
 from si_crsae.core.types import Dictionary
 
 SolverName = Literal["auto", "descent", "parallel", "fista"]
@@ -118,11 +119,10 @@ class Fista:
         return fista_iterate(
             FistaState(code=start, extrapolated_code=start, momentum=1.0),
             descent_direction,
-            thresholds[:, 0],
+            Sparse(regularization=thresholds[:, 0], nonnegative=nonnegative),
             num_iterations=MAX_FISTA_ITERATIONS,
             tolerance=tolerance,
             step_size=self.step_size,
-            nonnegative=nonnegative,
         )[0]
 
 

@@ -11,6 +11,7 @@ from sklearn.linear_model import Lasso
 
 from si_crsae.core import (
     FistaState,
+    Sparse,
     correlate,
     fista_init,
     fista_solve,
@@ -125,6 +126,7 @@ def test_fista_step_follows_algorithm_1_of_the_paper(seed):
     step_size = 1 / float(lipschitz_bound(atoms))
     state = fista_init(traces, atoms)
     matrix, observed = explicit_matrix(atoms, state.code.shape[-1]), traces.flatten().numpy()
+    prior = Sparse(regularization=regularization)
     threshold = step_size * np.repeat(regularization.numpy(), state.code.shape[-1])
     code = previous_code = np.zeros(matrix.shape[1])
     momentum = 0.0
@@ -137,7 +139,7 @@ def test_fista_step_follows_algorithm_1_of_the_paper(seed):
         start = code + (previous_momentum - 1) / momentum * (code - previous_code)
         descended = start + step_size * matrix.T @ (observed - matrix @ start)
         previous_code, code = code, np.sign(descended) * np.maximum(np.abs(descended) - threshold, 0)
-        state = fista_step(state, descent_direction, regularization, step_size=step_size)
+        state = fista_step(state, descent_direction, prior, step_size=step_size)
         np.testing.assert_allclose(state.code.flatten().numpy(), code, atol=1e-12)
 
 

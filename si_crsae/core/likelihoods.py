@@ -1,0 +1,362 @@
+"""Likelihoods of the exponential family, one class each.
+
+Each is a density of an observation given its natural parameter ``eta = H x + a``. What the solvers need of it is its
+residual, minus the derivative of the negative log-likelihood, and a bound on the second derivative. All of them are
+convex in ``eta``.
+
+References
+----------
+.. [1] Tolooshams, Song, Temereanca and Ba, "Convolutional dictionary learning based auto-encoders for natural
+   exponential-family distributions", ICML 2020.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+# The Poisson likelihood is exact up to this many times the largest count of its window.
+_HEADROOM = 2.0
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """Density of observations given natural parameters of the same shape."""
+
+    def mean(self, natural: Tensor) -> Tensor:
+        """Return the expectation of the observations."""
+        ...
+
+    def natural(self, mean: Tensor) -> Tensor:
+        """Return the natural parameters with some expectation: the inverse of `mean`."""
+        ...
+
+    def negative_log_likelihood(self, observed: Tensor, natural: Tensor) -> Tensor:
+        """Return minus the logarithm of the density, in nats, constants included."""
+        ...
+
+    def residual(self, observed: Tensor, natural: Tensor) -> Tensor:
+        """Return minus the derivative of `negative_log_likelihood` with respect to the natural parameters."""
+        ...
+
+    def bounded(self, observed: Tensor, baseline: Tensor) -> "Likelihood":
+        """Return a likelihood whose curvature is bounded for these observations, the same where it matters."""
+        ...
+
+    def curvature(self, observed: Tensor) -> Float[Tensor, " batch"]:
+        """Return an upper bound, for each window, of the second derivative at any natural parameter."""
+        ...
+
+    def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw observations."""
+        ...
+
+    def check(self, observed: Tensor) -> None:
+        """Raise ValueError for values that the density cannot produce."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gaussian:
+    """Real observations with white noise; the natural parameter is their mean.
+
+    Parameters
+    ----------
+    noise_sd : float, default: 1.0
+        Standard deviation of the noise.
+
+    Examples
+    --------
+    >>> Gaussian().residual(torch.tensor([3.0]), torch.tensor([1.0]))
+    tensor([2.])
+    """
+
+    noise_sd: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a noise that is none."""
+        _check_positive("noise_sd", self.noise_sd)
+
+    def mean(self, natural: Tensor) -> Tensor:
+        """Return the expectation of the observations."""
+        return natural
+
+    def natural(self, mean: Tensor) -> Tensor:
+        """Return the natural parameters with some expectation."""
+        return mean
+
+    def negative_log_likelihood(self, observed: Tensor, natural: Tensor) -> Tensor:
+        """Return ``(y - eta)^2 / (2 sd^2) + log(sd sqrt(2 pi))``."""
+        constant = math.log(self.noise_sd * math.sqrt(2 * math.pi))
+        return ((observed - natural) / self.noise_sd).square() / 2 + constant
+
+    def residual(self, observed: Tensor, natural: Tensor) -> Tensor:
+        """Return ``(y - eta) / sd^2``."""
+        return (observed - natural) / self.noise_sd**2
+
+    def bounded(self, observed: Tensor, baseline: Tensor) -> "Gaussian":
+        """Return itself."""
+        return self
+
+    def curvature(self, observed: Tensor) -> Float[Tensor, " batch"]:
+        """Return ``1 / sd^2``."""
+        return observed.new_full((len(observed),), self.noise_sd**-2)
+
+    def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw observations."""
+        noise = torch.randn(natural.shape, generator=generator, dtype=natural.dtype, device=natural.device)
+        return natural + self.noise_sd * noise
+
+    def check(self, observed: Tensor) -> None:
+        """Raise ValueError for values that are not finite."""
+        _check_finite(observed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binomial:
+    """Number of successes in some trials; the natural parameter is the log-odds of one.
+
+    Parameters
+    ----------
+    num_trials : int
+        The most that can be observed, M.
+
+    Notes
+    -----
+    The slides and the paper write the iteration with ``y / M - sigmoid(eta)``, the residual of one trial; here it is
+    that of all, M times as large, and the step size is smaller by as much.
+
+    Examples
+    --------
+    >>> Binomial(num_trials=30).residual(torch.tensor([20.0]), torch.tensor([0.0]))
+    tensor([5.])
+    """
+
+    num_trials: int
+
+    def __post_init__(self) -> None:
+        """Refuse a number of trials that is none."""
+        if self.num_trials < 1:
+            raise ValueError(f"num_trials = {self.num_trials}: it must be at least 1")
+
+    def mean(self, natural: Tensor) -> Tensor:
+        """Return ``M sigmoid(eta)``."""
+        return self.num_trials * natural.sigmoid()
+
+    def natural(self, mean: Tensor) -> Tensor:
+        """Return the log-odds ``log(mean / (M - mean))``."""
+        return torch.logit(mean / self.num_trials)
+
+    def negative_log_likelihood(self, observed: Tensor, natural: Tensor) -> Tensor:
+        """Return ``M log(1 + e^eta) - y eta - log C(M, y)``."""
+        total = self.num_trials
+        ways = math.lgamma(total + 1) - torch.lgamma(observed + 1) - torch.lgamma(total - observed + 1)
+        return total * functional.softplus(natural) - observed * natural - ways
+
+    def residual(self, observed: Tensor, natural: Tensor) -> Tensor:
+        """Return ``y - M sigmoid(eta)``."""
+        return observed - self.mean(natural)
+
+    def bounded(self, observed: Tensor, baseline: Tensor) -> "Binomial":
+        """Return itself."""
+        return self
+
+    def curvature(self, observed: Tensor) -> Float[Tensor, " batch"]:
+        """Return ``M / 4``, the largest variance."""
+        return observed.new_full((len(observed),), self.num_trials / 4)
+
+    def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw observations."""
+        return torch.binomial(torch.full_like(natural, self.num_trials), natural.sigmoid(), generator)
+
+    def check(self, observed: Tensor) -> None:
+        """Raise ValueError for what is no count of at most `num_trials`."""
+        _check_counts(observed)
+        if bool((observed > self.num_trials).any()):
+            raise ValueError(
+                f"observed has counts up to {float(observed.max()):g}: with num_trials = {self.num_trials} none may "
+                "exceed it; give the right number of trials, or use Poisson for counts without a limit"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poisson:
+    """Counts without a limit; the natural parameter is the logarithm of their expectation.
+
+    The second derivative grows with ``e^eta``, so that no step size suits all codes. There are two remedies. The
+    default, `bounded`, continues the exponential by its tangent above a rate that is twice the largest count: exact
+    wherever the rate makes sense. The published one bends negative residuals by an ELU; it pays with a bias, since
+    residuals above and below zero no longer cancel at the right rate.
+
+    Parameters
+    ----------
+    elu : float, default: None
+        If given, residuals below zero become ``elu * (e^residual - 1)``, as in [1]_, with `elu` the peak rate.
+    max_natural : Tensor, default: None
+        Where the tangent takes over, broadcast to the observations; set by `bounded`.
+
+    References
+    ----------
+    .. [1] Tolooshams, Song, Temereanca and Ba, "Convolutional dictionary learning based auto-encoders for natural
+       exponential-family distributions", ICML 2020.
+
+    Examples
+    --------
+    >>> Poisson().residual(torch.tensor([3.0]), torch.tensor([0.0]))
+    tensor([2.])
+    """
+
+    elu: float | None = None
+    max_natural: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a bend that is none."""
+        if self.elu is not None:
+            _check_positive("elu", self.elu)
+
+    def mean(self, natural: Tensor) -> Tensor:
+        """Return ``e^eta``."""
+        return natural.exp()
+
+    def natural(self, mean: Tensor) -> Tensor:
+        """Return the logarithm of the mean."""
+        return mean.log()
+
+    def negative_log_likelihood(self, observed: Tensor, natural: Tensor) -> Tensor:
+        """Return ``e^eta - y eta + log y!``, with the exponential continued by its second-order expansion if bounded.
+
+        Unlike `residual` it knows nothing of `elu`.
+        """
+        rate = natural.exp()
+        if self.max_natural is not None:
+            excess = (natural - self.max_natural).clamp_min(0.0)
+            rate = natural.minimum(self.max_natural).exp() * (1 + excess + excess.square() / 2)
+        return rate - observed * natural + torch.lgamma(observed + 1)
+
+    def residual(self, observed: Tensor, natural: Tensor) -> Tensor:
+        """Return ``y - e^eta``, bent below zero if there is `elu`."""
+        if self.elu is not None:
+            return functional.elu(observed - natural.exp(), alpha=self.elu)
+        if self.max_natural is None:
+            return observed - natural.exp()
+        excess = (natural - self.max_natural).clamp_min(0.0)
+        return observed - natural.minimum(self.max_natural).exp() * (1 + excess)
+
+    def bounded(self, observed: Tensor, baseline: Tensor) -> "Poisson":
+        """Return the likelihood with `max_natural` at twice the largest count or baseline rate of each window."""
+        highest = torch.maximum(_largest(observed).clamp_min(1.0), _largest(baseline.expand_as(observed)).exp())
+        per_window = (_HEADROOM * highest).log().reshape(-1, *[1] * (observed.ndim - 1))
+        return replace(self, max_natural=per_window)
+
+    def curvature(self, observed: Tensor) -> Float[Tensor, " batch"]:
+        """Return the rate at `max_natural`, or with `elu` the bound ``max(1, elu) max(y, 1 / e)``.
+
+        Raises
+        ------
+        ValueError
+            If there is neither: call `bounded` first.
+        """
+        if self.elu is not None:
+            return max(1.0, self.elu) * _largest(observed).clamp_min(1 / math.e)
+        if self.max_natural is None:
+            raise ValueError("max_natural = None: the curvature of the Poisson likelihood has no bound; call bounded")
+        return self.max_natural.flatten(1)[:, 0].exp()
+
+    def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw observations."""
+        return torch.poisson(natural.exp(), generator)
+
+    def check(self, observed: Tensor) -> None:
+        """Raise ValueError for what is no count."""
+        _check_counts(observed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NegativeBinomial:
+    """Counts more variable than Poisson's; the natural parameter is the logarithm of their expectation.
+
+    A Poisson count whose rate is drawn from a Gamma distribution: with the mean ``mu`` the variance is
+    ``mu + mu^2 / shape``. With the logarithm of the mean rather than the canonical parameter, which must be negative,
+    any code is allowed; the negative log-likelihood is convex in it all the same, with a bounded curvature.
+
+    Parameters
+    ----------
+    shape : float
+        Of the Gamma distribution; spike counts of cortex have 1 to 10, infinity is Poisson.
+
+    Examples
+    --------
+    >>> NegativeBinomial(shape=2.0).residual(torch.tensor([4.0]), torch.tensor([0.0]))
+    tensor([2.])
+    """
+
+    shape: float
+
+    def __post_init__(self) -> None:
+        """Refuse a shape that is none."""
+        _check_positive("shape", self.shape)
+
+    def mean(self, natural: Tensor) -> Tensor:
+        """Return ``e^eta``."""
+        return natural.exp()
+
+    def natural(self, mean: Tensor) -> Tensor:
+        """Return the logarithm of the mean."""
+        return mean.log()
+
+    def negative_log_likelihood(self, observed: Tensor, natural: Tensor) -> Tensor:
+        """Return ``(y + r) log(1 + e^eta / r) - y (eta - log r) - log(Gamma(y + r) / (Gamma(r) y!))``."""
+        shape = self.shape
+        offset = natural - math.log(shape)
+        ways = torch.lgamma(observed + shape) - math.lgamma(shape) - torch.lgamma(observed + 1)
+        return (observed + shape) * functional.softplus(offset) - observed * offset - ways
+
+    def residual(self, observed: Tensor, natural: Tensor) -> Tensor:
+        """Return ``y - (y + r) sigmoid(eta - log r)``."""
+        return observed - (observed + self.shape) * (natural - math.log(self.shape)).sigmoid()
+
+    def bounded(self, observed: Tensor, baseline: Tensor) -> "NegativeBinomial":
+        """Return itself."""
+        return self
+
+    def curvature(self, observed: Tensor) -> Float[Tensor, " batch"]:
+        """Return ``(max(y) + r) / 4``."""
+        return (_largest(observed) + self.shape) / 4
+
+    def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw observations."""
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        success = (self.shape / (self.shape + natural.exp())).cpu().numpy()
+        counts = np.random.default_rng(seed).negative_binomial(self.shape, success)
+        return torch.as_tensor(counts).to(natural)
+
+    def check(self, observed: Tensor) -> None:
+        """Raise ValueError for what is no count."""
+        _check_counts(observed)
+
+
+def _largest(values: Tensor) -> Float[Tensor, " batch"]:
+    return values.flatten(1).amax(dim=1)
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name} = {value}: it must be positive and finite")
+
+
+def _check_finite(observed: Tensor) -> None:
+    if not bool(observed.isfinite().all()):
+        raise ValueError("observed has NaN or infinite values: fill them in, or leave their windows out")
+
+
+def _check_counts(observed: Tensor) -> None:
+    _check_finite(observed)
+    if bool((observed < 0).any()):
+        raise ValueError(f"observed has values down to {float(observed.min()):g}: counts are zero or more")
+    if bool((observed != observed.round()).any()):
+        raise ValueError("observed has fractional values: counts are whole; do not divide by the bin or by the trials")

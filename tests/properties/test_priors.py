@@ -1,0 +1,167 @@
+"""Claims about the priors: every activation is the minimizer that brute force finds for its expression."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize
+
+from si_crsae.core import GroupSparse, OnSupport, Prior, Ridge, Simplex, Sparse, TwoSidedGaussian
+
+NUM_ATOMS = 4
+seeds = st.integers(0, 2**16)
+few_examples = settings(max_examples=12)
+
+
+def per_atom(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+PRIORS = {
+    "ridge": Ridge(variance=per_atom(0.3, 1.0, 2.0, 9.0)),
+    "nonnegative sparse": Sparse(regularization=per_atom(0.0, 0.4, 0.8, 3.0), nonnegative=True),
+    "two-sided sparse": Sparse(regularization=per_atom(0.0, 0.4, 0.8, 3.0)),
+    "two-sided Gaussian": TwoSidedGaussian(
+        positive_variance=per_atom(0.3, 1.0, 2.0, 9.0), negative_variance=per_atom(0.1, 5.0, 0.2, 1.0)
+    ),
+    "group": GroupSparse(regularization=per_atom(0.3, 1.2), group_size=2),
+    "nonnegative group": GroupSparse(regularization=per_atom(0.3, 1.2), group_size=2, nonnegative=True),
+    "simplex": Simplex(),
+    "on a support": OnSupport(
+        prior=Sparse(regularization=per_atom(0.0, 0.4, 0.8, 3.0)),
+        support=torch.tensor([True, False, True, True])[:, None],
+    ),
+}
+priors = pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS.keys())
+COORDINATEWISE = ["ridge", "nonnegative sparse", "two-sided sparse", "two-sided Gaussian", "on a support"]
+
+
+def draw_code(seed, *, shape=(1, NUM_ATOMS, 1)):
+    return 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def proximal_objective(prior, candidates, code, step_size):
+    """Return the objective of many candidates, of shape (candidate, atom, shift)."""
+    return (candidates - code).square().flatten(1).sum(dim=1) / 2 + step_size * prior.penalty(candidates)
+
+
+@pytest.mark.parametrize("name", COORDINATEWISE)
+@few_examples
+@given(seed=seeds, step_size=st.sampled_from([0.1, 0.5, 2.0]))
+def test_the_activation_is_what_a_grid_search_of_each_coordinate_finds(name, seed, step_size):
+    prior, code = PRIORS[name], draw_code(seed)
+    found = prior.activation(code, step_size)
+    grid = torch.cat([torch.linspace(-8, 8, 16_001, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)])
+    for atom in range(NUM_ATOMS):
+        candidates = found.repeat(len(grid), 1, 1)
+        candidates[:, atom, 0] = grid
+        best = grid[proximal_objective(prior, candidates, code, step_size).argmin()]
+        torch.testing.assert_close(found[0, atom, 0], best, atol=6e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["group", "nonnegative group", "simplex"])
+@few_examples
+@given(seed=seeds, step_size=st.sampled_from([0.1, 0.5, 2.0]))
+def test_the_activation_is_what_a_general_minimizer_finds(name, seed, step_size):
+    prior, code = PRIORS[name], draw_code(seed)
+    target = code.flatten().numpy()
+
+    def value(candidate):
+        smooth = ((candidate - target) ** 2).sum() / 2
+        if name == "simplex":
+            return smooth
+        pairs = candidate.reshape(2, 2)
+        return smooth + step_size * float(prior.regularization.numpy() @ (pairs**2).sum(axis=1) ** 0.5)
+
+    bounds = [(None, None)] * NUM_ATOMS if name == "group" else [(0.0, None)] * NUM_ATOMS
+    constraints = [{"type": "eq", "fun": lambda x: x.sum() - 1}] if name == "simplex" else []
+    starts = [target.clip(0.01) if name != "group" else target, abs(target) / abs(target).sum()]
+    runs = [
+        optimize.minimize(value, start, method="SLSQP", bounds=bounds, constraints=constraints, options={"ftol": 1e-14})
+        for start in starts
+    ]
+    lowest = min(run.fun for run in runs)
+    found = prior.activation(code, step_size)
+    assert float(proximal_objective(prior, found, code, step_size)) <= lowest + 1e-7
+
+
+@priors
+@few_examples
+@given(seed=seeds, radius=st.sampled_from([1e-3, 0.1, 1.0]))
+def test_no_nearby_code_is_better_than_the_activation(prior, seed, radius):
+    code, step_size = draw_code(seed), 0.5
+    found = prior.activation(code, step_size)
+    value = proximal_objective(prior, found, code, step_size)
+    assert value.isfinite().all()
+    nearby = found + radius * draw_code(seed + 1, shape=(500, NUM_ATOMS, 1))
+    # Moves within what the prior allows are the ones that count: off it all are infinitely bad.
+    allowed = torch.cat([nearby, prior.activation(nearby, 1e-9), nearby.clamp_min(0.0)])
+    assert (value <= proximal_objective(prior, allowed, code, step_size) + 1e-9).all()
+
+
+@priors
+@few_examples
+@given(seed=seeds)
+def test_windows_shifts_and_step_sizes_do_not_mix(prior, seed):
+    code = draw_code(seed, shape=(3, NUM_ATOMS, 5))
+    steps = torch.tensor([0.1, 0.5, 2.0], dtype=torch.float64)
+    together = prior.activation(code, steps)
+    assert together.shape == code.shape
+    for window, step_size in enumerate(steps.tolist()):
+        for shift in range(5):
+            alone = prior.activation(code[window : window + 1, :, shift : shift + 1], step_size)
+            torch.testing.assert_close(together[window : window + 1, :, shift : shift + 1], alone)
+    image = prior.activation(code[..., :4].reshape(3, NUM_ATOMS, 2, 2), 0.5) if "support" not in repr(prior) else None
+    if image is not None:
+        torch.testing.assert_close(image.flatten(2), prior.activation(code[..., :4], 0.5))
+    assert prior.penalty(together).isfinite().all()
+    assert prior.penalty(together).shape == (3,)
+    assert isinstance(prior, Prior)
+
+
+@priors
+@few_examples
+@given(seed=seeds)
+def test_activations_can_be_differentiated(prior, seed):
+    code = draw_code(seed, shape=(2, NUM_ATOMS, 3)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda values: prior.activation(values, 0.5), (code,))
+
+
+def test_the_group_of_zeros_stays_zero_and_has_a_gradient():
+    code = torch.zeros(1, NUM_ATOMS, 2, requires_grad=True)
+    found = GroupSparse(regularization=torch.tensor([0.3, 1.2]), group_size=2).activation(code, 1.0)
+    (gradient,) = torch.autograd.grad(found.sum(), code)
+    assert not found.any()
+    assert gradient.isfinite().all()
+
+
+def test_what_a_prior_rules_out_costs_infinitely_much():
+    code = torch.tensor([[[0.5], [0.5], [0.0], [0.0]], [[1.5], [-0.5], [0.0], [0.0]]], dtype=torch.float64)
+    for name in ("nonnegative sparse", "nonnegative group", "simplex"):
+        value = PRIORS[name].penalty(code)
+        assert math.isfinite(value[0])
+        assert math.isinf(value[1])
+    assert PRIORS["on a support"].penalty(code).isinf().all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Sparse(regularization=per_atom(-1.0)), r"regularization = \[-1.0\]: every value must be zero or more"),
+        (lambda: Ridge(variance=per_atom(0.0)), r"variance = \[0.0\]: every value must be above zero"),
+        (
+            lambda: TwoSidedGaussian(positive_variance=per_atom(1.0), negative_variance=per_atom(-1.0)),
+            r"negative_variance = \[-1.0\]: every value must be above zero",
+        ),
+        (lambda: GroupSparse(regularization=per_atom(1.0), group_size=0), r"group_size = 0: it must be at least 1"),
+        (
+            lambda: GroupSparse(regularization=per_atom(1.0), group_size=3).activation(draw_code(0), 1.0),
+            r"code has 4 atoms: 1 groups of group_size = 3 need 3",
+        ),
+    ],
+)
+def test_priors_that_make_no_sense_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
