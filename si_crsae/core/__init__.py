@@ -7,7 +7,7 @@ from si_crsae.core.encoder import Encoder, EncoderSettings
 from si_crsae.core.features import clean_features
 from si_crsae.core.filtering import component_lags, correlate_filtered, filter_with_basis
 from si_crsae.core.fista import FistaState, fista_init, fista_solve, fista_step, objective, optimality_residual
-from si_crsae.core.generalized import GeneralizedModel, Placement
+from si_crsae.core.generalized import GeneralizedModel, Placement, infer_baseline, noise_gain
 from si_crsae.core.gram import Gram
 from si_crsae.core.likelihoods import Binomial, Gaussian, Likelihood, NegativeBinomial, Poisson
 from si_crsae.core.proximal import (
@@ -59,8 +59,10 @@ __all__ = [
     "fista_init",
     "fista_solve",
     "fista_step",
+    "infer_baseline",
     "lipschitz_bound",
     "make_solver",
+    "noise_gain",
     "objective",
     "optimality_residual",
     "regularization_loss",

@@ -1,8 +1,12 @@
 """Sparse coding of observations of the exponential family, under any prior and at any stride.
 
-The objective of one window, with ``eta = sum_c h_c * x_c + a``, is
+The objective of one window, with ``eta[n] = g[n] (sum_c h_c * x_c)[n] + a[n]``, is
 
     F(x) = sum_n -log p(y[n] | eta[n]) + penalty(x)
+
+The gain ``g`` is 1 in the literature. With one over the square root of the Fisher information at the baseline ``a``,
+atoms and codes are in units of the noise, whatever the rate of the counts: the correlation of the residual with a
+unit-norm atom then has a standard deviation of about 1, so that one threshold and one step size suit all windows.
 """
 
 from dataclasses import dataclass
@@ -76,6 +80,8 @@ class GeneralizedModel:
         Where atoms may lie.
     analysis_atoms : Tensor, shape (atom, channel, ...), default: None
         What the residual is correlated with; if None, the atoms, as the gradient has it.
+    gain : Tensor, broadcast to the observations, default: None
+        Of the natural parameter; if None, 1. See `noise_gain`.
     """
 
     atoms: Float[Tensor, "atom channel *width"]
@@ -83,10 +89,12 @@ class GeneralizedModel:
     prior: Prior
     placement: Placement = Placement()
     analysis_atoms: Float[Tensor, "atom channel *width"] | None = None
+    gain: Tensor | None = None
 
     def natural(self, code: Tensor, *, like: Tensor, baseline: Tensor) -> Tensor:
         """Return the natural parameters that a code stands for, in windows of the size of `like`."""
-        return self.placement.synthesize(code, self.atoms, tuple(like.shape[2:])) + baseline
+        change = self.placement.synthesize(code, self.atoms, tuple(like.shape[2:]))
+        return baseline + (change if self.gain is None else self.gain * change)
 
     def objective(self, code: Tensor, observed: Tensor, *, baseline: Tensor) -> Float[Tensor, " batch"]:
         """Return what `solve` minimizes, for each window, in nats.
@@ -150,12 +158,15 @@ class GeneralizedModel:
            exponential-family distributions", ICML 2020.
         """
         if step_size is None:
-            step_size = safe_step_size(self.atoms) / self.likelihood.curvature(observed)
+            curvature = self.likelihood.curvature(observed)
+            if self.gain is not None:
+                curvature = curvature * self.gain.expand_as(observed).flatten(1).square().amax(dim=1)
+            step_size = safe_step_size(self.atoms) / curvature
         analysis_atoms = self.atoms if self.analysis_atoms is None else self.analysis_atoms
 
         def descent_direction(code: Tensor) -> Tensor:
-            natural = self.natural(code, like=observed, baseline=baseline)
-            return self.placement.correlate(self.likelihood.residual(observed, natural), analysis_atoms)
+            residual = self.likelihood.residual(observed, self.natural(code, like=observed, baseline=baseline))
+            return self.placement.correlate(residual if self.gain is None else self.gain * residual, analysis_atoms)
 
         empty = observed.new_zeros(len(observed), *self.placement.code_shape(tuple(observed.shape[2:]), self.atoms))
         return fista_iterate(
@@ -167,3 +178,28 @@ class GeneralizedModel:
             step_size=step_size,
             accelerated=accelerated,
         )
+
+
+def noise_gain(likelihood: Likelihood, baseline: Tensor) -> Tensor:
+    """Return the gain with which codes are in units of the noise: one over the root of the Fisher information."""
+    return likelihood.information(baseline).rsqrt()
+
+
+def infer_baseline(likelihood: Likelihood, observed: Float[Tensor, "batch channel *sample"]) -> Tensor:
+    """Return the natural parameter of the mean of each channel of each window.
+
+    A mean at the border of what is possible, such as that of a unit that never fired, has no finite natural parameter.
+    It is moved inside by half an observation: the rate is that of half a spike in the window.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    observed : Tensor, shape (batch, channel, ...)
+
+    Returns
+    -------
+    Tensor, shape (batch, channel, 1) or (batch, channel, 1, 1)
+    """
+    flat = observed.flatten(2)
+    mean = flat.mean(dim=2).reshape(*observed.shape[:2], *[1] * (observed.ndim - 2))
+    return likelihood.natural(likelihood.inside(mean, margin=0.5 / flat.shape[2]))

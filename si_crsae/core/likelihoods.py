@@ -44,12 +44,24 @@ class Likelihood(Protocol):
         """Return minus the derivative of `negative_log_likelihood` with respect to the natural parameters."""
         ...
 
+    def inside(self, mean: Tensor, *, margin: float) -> Tensor:
+        """Return the means, moved to at least `margin` from where the natural parameter is infinite."""
+        ...
+
+    def information(self, natural: Tensor) -> Tensor:
+        """Return the Fisher information about the natural parameter: the expected second derivative."""
+        ...
+
     def bounded(self, observed: Tensor, baseline: Tensor) -> "Likelihood":
         """Return a likelihood whose curvature is bounded for these observations, the same where it matters."""
         ...
 
     def curvature(self, observed: Tensor) -> Float[Tensor, " batch"]:
         """Return an upper bound, for each window, of the second derivative at any natural parameter."""
+        ...
+
+    def pooled(self, number: int) -> "Likelihood":
+        """Return the likelihood of the sum of some independent observations of one mean."""
         ...
 
     def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
@@ -99,6 +111,14 @@ class Gaussian:
         """Return ``(y - eta) / sd^2``."""
         return (observed - natural) / self.noise_sd**2
 
+    def inside(self, mean: Tensor, *, margin: float) -> Tensor:
+        """Return the means, moved to at least `margin` from where the natural parameter is infinite."""
+        return mean
+
+    def information(self, natural: Tensor) -> Tensor:
+        """Return ``1 / sd^2``."""
+        return torch.full_like(natural, self.noise_sd**-2)
+
     def bounded(self, observed: Tensor, baseline: Tensor) -> "Gaussian":
         """Return itself."""
         return self
@@ -106,6 +126,10 @@ class Gaussian:
     def curvature(self, observed: Tensor) -> Float[Tensor, " batch"]:
         """Return ``1 / sd^2``."""
         return observed.new_full((len(observed),), self.noise_sd**-2)
+
+    def pooled(self, number: int) -> "Gaussian":
+        """Return the likelihood of the sum of some independent observations of one mean."""
+        return Gaussian(noise_sd=self.noise_sd * math.sqrt(number))
 
     def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
         """Draw observations."""
@@ -162,6 +186,14 @@ class Binomial:
         """Return ``y - M sigmoid(eta)``."""
         return observed - self.mean(natural)
 
+    def inside(self, mean: Tensor, *, margin: float) -> Tensor:
+        """Return the means, moved to at least `margin` from where the natural parameter is infinite."""
+        return mean.clamp(margin, self.num_trials - margin)
+
+    def information(self, natural: Tensor) -> Tensor:
+        """Return ``M sigmoid(eta) sigmoid(-eta)``."""
+        return self.num_trials * natural.sigmoid() * (-natural).sigmoid()
+
     def bounded(self, observed: Tensor, baseline: Tensor) -> "Binomial":
         """Return itself."""
         return self
@@ -169,6 +201,10 @@ class Binomial:
     def curvature(self, observed: Tensor) -> Float[Tensor, " batch"]:
         """Return ``M / 4``, the largest variance."""
         return observed.new_full((len(observed),), self.num_trials / 4)
+
+    def pooled(self, number: int) -> "Binomial":
+        """Return the likelihood of the sum of some independent observations of one mean."""
+        return Binomial(num_trials=self.num_trials * number)
 
     def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
         """Draw observations."""
@@ -247,6 +283,14 @@ class Poisson:
         excess = (natural - self.max_natural).clamp_min(0.0)
         return observed - natural.minimum(self.max_natural).exp() * (1 + excess)
 
+    def inside(self, mean: Tensor, *, margin: float) -> Tensor:
+        """Return the means, moved to at least `margin` from where the natural parameter is infinite."""
+        return mean.clamp_min(margin)
+
+    def information(self, natural: Tensor) -> Tensor:
+        """Return ``e^eta``."""
+        return natural.exp()
+
     def bounded(self, observed: Tensor, baseline: Tensor) -> "Poisson":
         """Return the likelihood with `max_natural` at twice the largest count or baseline rate of each window."""
         highest = torch.maximum(_largest(observed).clamp_min(1.0), _largest(baseline.expand_as(observed)).exp())
@@ -266,6 +310,10 @@ class Poisson:
         if self.max_natural is None:
             raise ValueError("max_natural = None: the curvature of the Poisson likelihood has no bound; call bounded")
         return self.max_natural.flatten(1)[:, 0].exp()
+
+    def pooled(self, number: int) -> "Poisson":
+        """Return the likelihood of the sum of some independent observations of one mean."""
+        return self
 
     def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
         """Draw observations."""
@@ -320,6 +368,14 @@ class NegativeBinomial:
         """Return ``y - (y + r) sigmoid(eta - log r)``."""
         return observed - (observed + self.shape) * (natural - math.log(self.shape)).sigmoid()
 
+    def inside(self, mean: Tensor, *, margin: float) -> Tensor:
+        """Return the means, moved to at least `margin` from where the natural parameter is infinite."""
+        return mean.clamp_min(margin)
+
+    def information(self, natural: Tensor) -> Tensor:
+        """Return ``1 / (e^-eta + 1 / r)``."""
+        return 1 / ((-natural).exp() + 1 / self.shape)
+
     def bounded(self, observed: Tensor, baseline: Tensor) -> "NegativeBinomial":
         """Return itself."""
         return self
@@ -327,6 +383,10 @@ class NegativeBinomial:
     def curvature(self, observed: Tensor) -> Float[Tensor, " batch"]:
         """Return ``(max(y) + r) / 4``."""
         return (_largest(observed) + self.shape) / 4
+
+    def pooled(self, number: int) -> "NegativeBinomial":
+        """Return the likelihood of the sum of some independent observations of one mean."""
+        return NegativeBinomial(shape=self.shape * number)
 
     def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
         """Draw observations."""
