@@ -28,7 +28,8 @@ _MAX_RISE = math.log(2.0)
 _LARGEST_CHANGE = 2.5
 # Where patches overlap unevenly, and where the rate exceeds the baseline, the curvature is larger.
 _RESERVE = 1.5
-_FIRST_THRESHOLDS = (2.2, 1.8, 1.5)
+_FIRST_THRESHOLDS = (2.2, 1.9, 1.6)
+_FIRST_GAIN = 1.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class CountImageNetwork:
         With the other defaults, the network has 20,574 parameters.
     width : int, default: 11
         Height and width of the atoms, in pixels of their level.
-    stride : int, default: 7
+    stride : int, default: 8
         Pixels from one position of an atom to the next. The code is made for several grids and the results averaged.
     num_iterations : int, default: 6
         Depth of the encoder, at each level.
@@ -51,7 +52,7 @@ class CountImageNetwork:
 
     num_atoms: int = 162
     width: int = 11
-    stride: int = 7
+    stride: int = 8
     num_iterations: int = 6
     num_levels: int = 3
 
@@ -92,8 +93,11 @@ class CountImageDenoiser(torch.nn.Module):
         self.network = network = network or CountImageNetwork()
         self.atoms = torch.nn.Parameter(cosine_atoms(network.num_atoms, network.width)[:, None])
         first = [*_FIRST_THRESHOLDS, *[_FIRST_THRESHOLDS[-1]] * network.num_levels][: network.num_levels]
-        self.thresholds = torch.nn.Parameter(torch.tensor(first)[:, None].repeat(1, network.num_atoms))
-        self.gains = torch.nn.Parameter(torch.ones(network.num_levels, network.num_atoms))
+        thresholds = torch.tensor(first)[:, None].repeat(1, network.num_atoms)
+        gains = torch.full_like(thresholds, _FIRST_GAIN)
+        # The mean of a patch is not sparse.
+        thresholds[:, 0], gains[:, 0] = 0.0, 1.0
+        self.thresholds, self.gains = torch.nn.Parameter(thresholds), torch.nn.Parameter(gains)
 
     def forward(
         self, counts: Float[Tensor, "batch row column"], *, grids: Sequence[Sequence[tuple[int, int]]]
@@ -155,8 +159,9 @@ class CountImageDenoiser(torch.nn.Module):
         """Return images reflected at their borders, once per grid, and where each image lies in them."""
         width, stride = self.network.width, self.network.stride
         margin, sizes = width - 1, images.shape[2:]
-        extents = [(size + width - 2) // stride * stride + stride + width for size in sizes]
-        padding = [(margin, extent + stride - size - margin) for size, extent in zip(sizes, extents, strict=True)]
+        num_steps = [-(-(size + width - 1 - stride) // stride) for size in sizes]
+        extents = [steps * stride + width for steps in num_steps]
+        padding = [(margin, extent + stride - 1 - size - margin) for size, extent in zip(sizes, extents, strict=True)]
         padded = functional.pad(images, (*padding[1], *padding[0]), mode="reflect")
         windows = torch.stack(
             [padded[..., row : row + extents[0], column : column + extents[1]] for row, column in grids], dim=1
@@ -240,15 +245,15 @@ def spread_grids(number: int, stride: int) -> list[tuple[int, int]]:
 
 
 def cosine_atoms(num_atoms: int, width: int) -> Float[Tensor, "atom height width"]:
-    """Return the smoothest atoms of an overcomplete cosine transform without a mean, of unit norm."""
-    num_frequencies = math.ceil(math.sqrt(num_atoms + 1))
+    """Return the smoothest atoms of an overcomplete cosine transform, of unit norm; all but the first have no mean."""
+    num_frequencies = math.ceil(math.sqrt(num_atoms))
     frequency = torch.arange(num_frequencies)
     sample = torch.arange(width) + 0.5
     waves = torch.cos(math.pi / num_frequencies * frequency[:, None] * sample)
-    order = (frequency[:, None] ** 2 + frequency**2).flatten().argsort(stable=True)[1 : num_atoms + 1]
+    order = (frequency[:, None] ** 2 + frequency**2).flatten().argsort(stable=True)[:num_atoms]
     atoms = torch.einsum("ar,bc->abrc", waves, waves).flatten(0, 1)[order]
-    centered = atoms - atoms.mean(dim=(1, 2), keepdim=True)
-    return functional.normalize(centered.flatten(1)).view_as(atoms)
+    atoms[1:] -= atoms[1:].mean(dim=(1, 2), keepdim=True)
+    return functional.normalize(atoms.flatten(1)).view_as(atoms)
 
 
 def _binned(counts: Tensor) -> Tensor:

@@ -296,7 +296,7 @@ class Denoiser:
             raise ValueError(f"observed has shape {tuple(windows.shape)}: it must not be empty")
         if any(size < width for size, width in zip(windows.shape[2:], self._widths, strict=True)):
             raise ValueError(
-                f"observed has shape {tuple(windows.shape)}: windows must be at least width = {self.width}"
+                f"observed has shape {tuple(windows.shape)}: it must be at least width = {self.width} long"
             )
         if self.model is not None and self.model.atoms.shape[1] != windows.shape[1] and baseline is None:
             raise ValueError(f"observed has {windows.shape[1]} channels: {self.model.atoms.shape[1]} were learned")

@@ -36,7 +36,7 @@ class CountModel:
         Depth of the encoder.
     num_epochs : int, default: 40
         Passes over the units in which the kernels are learned; 0 leaves the first ones, Gaussians of several widths.
-    learning_rate : float, default: 0.02
+    learning_rate : float, default: 0.005
         Of the kernels.
     seed : int, default: 0
         Of which trials are held out.
@@ -48,7 +48,7 @@ class CountModel:
     levels: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
     num_iterations: int = 150
     num_epochs: int = 40
-    learning_rate: float = 0.02
+    learning_rate: float = 0.005
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -140,6 +140,9 @@ def denoise_counts(
         scores = {candidate: _held_out_score(observed, candidate, model) for candidate in model.levels}
         level = max(scores, key=scores.__getitem__)
     network = _network(model, level, is_supported=support is not None)
+    if support is not None:
+        with torch.no_grad():
+            network.atoms.copy_(_triggered_kernels(observed, support, model)[:, None])
     windows = _windows(observed, model.likelihood, single_trials=single_trials)
     if model.num_epochs:
         _learn_kernels(network, observed, model, single_trials=single_trials, support=support)
@@ -186,6 +189,11 @@ class _Pooled:
         network.likelihood = self.likelihood
         return network
 
+    def rates(self, network: ExponentialAutoencoder, *, support: Tensor | None = None) -> Float[Tensor, "batch 1 bin"]:
+        """Return the expected count of each bin of one trial."""
+        denoised = self.adapted(network).denoise(self.observed, baseline=self.baseline, support=support)
+        return denoised / self.number
+
 
 def _windows(observed: Float[Tensor, "unit trial bin"], likelihood: Likelihood, *, single_trials: bool) -> _Pooled:
     """Return one window per unit, or per unit and trial, with the baseline of the unit."""
@@ -211,7 +219,7 @@ def _network(model: CountModel, level: float, *, is_supported: bool) -> Exponent
     )
 
 
-def gaussian_kernels(num_kernels: int, width: int) -> Float[Tensor, "kernel bin"]:
+def gaussian_kernels(num_kernels: int, width: int) -> Float[Tensor, "kernel width"]:
     """Return Gaussians of unit norm, their standard deviations evenly spaced in logarithm from 1 bin to width / 6."""
     bins = torch.arange(width) - (width - 1) / 2
     widest = max(width / 6, 1.0)
@@ -227,18 +235,23 @@ def _learn_kernels(
     single_trials: bool,
     support: Tensor | None,
 ) -> None:
-    """Learn the kernels from most trials; those of the epoch that explains the other trials best are kept."""
+    """Learn the kernels from most trials; those of the epoch whose rates predict the other trials best are kept."""
     num_trials = observed.shape[1]
     num_held_out = max(round(_VALIDATION_SHARE * num_trials), 1)
     order = torch.randperm(num_trials, generator=torch.Generator().manual_seed(model.seed))
     held_out, kept = order[:num_held_out], order[num_held_out:]
     if single_trials or num_trials == 1 or support is not None:
         # Each trial is a window of its own, or there is none to spare: all are learned from.
-        held_out = kept = torch.arange(num_trials)
-    training = _windows(observed[:, kept], model.likelihood, single_trials=single_trials)
-    validation = _windows(observed[:, held_out], model.likelihood, single_trials=single_trials)
-    trainer = _PooledTraining(training.adapted(network), learning_rate=model.learning_rate, support=support)
-    trainer.validation_likelihood = validation.likelihood
+        training = _windows(observed, model.likelihood, single_trials=single_trials)
+        trainer = LikelihoodTraining(training.adapted(network), learning_rate=model.learning_rate, support=support)
+        validation = training
+    else:
+        training, validation = (
+            _windows(observed[:, part], model.likelihood, single_trials=False) for part in (kept, held_out)
+        )
+        trainer = _PredictiveTraining(
+            training.adapted(network), learning_rate=model.learning_rate, training=training, validation=validation
+        )
     stacked = [
         Windows(observed=part.observed, baseline=part.baseline.expand_as(part.observed)).stacked()
         for part in (training, validation)
@@ -246,18 +259,22 @@ def _learn_kernels(
     train(trainer, *stacked, num_epochs=model.num_epochs, batch_size=len(stacked[0]), seed=model.seed)
 
 
-class _PooledTraining(LikelihoodTraining):
-    """Learning from sums of many trials, watched on sums of fewer."""
+class _PredictiveTraining(LikelihoodTraining):
+    """Learning from sums of trials, judged by how well their rates predict other trials of the same units."""
 
-    validation_likelihood: Likelihood
+    def __init__(
+        self, model: ExponentialAutoencoder, *, learning_rate: float, training: _Pooled, validation: _Pooled
+    ) -> None:
+        super().__init__(model, learning_rate=learning_rate)
+        self._training, self._validation = training, validation
 
+    @torch.no_grad()
     def loss(self, windows: Tensor) -> float:
-        """Return the encoder's objective on the validation trials, per window."""
-        training_likelihood, self.model.likelihood = self.model.likelihood, self.validation_likelihood
-        try:
-            return super().loss(windows)
-        finally:
-            self.model.likelihood = training_likelihood
+        """Return the negative log-likelihood of the validation trials, whatever windows are given."""
+        validation = self._validation
+        rates = self._training.rates(self.model)
+        natural = validation.likelihood.natural(rates * validation.number)
+        return float(validation.likelihood.negative_log_likelihood(validation.observed, natural).mean())
 
 
 def _held_out_score(observed: Float[Tensor, "unit trial bin"], level: float, model: CountModel) -> float:
@@ -269,9 +286,8 @@ def _held_out_score(observed: Float[Tensor, "unit trial bin"], level: float, mod
         kept = torch.ones(num_trials, dtype=torch.bool)
         kept[held_out] = False
         windows = _windows(observed[:, kept], model.likelihood, single_trials=False)
-        network = windows.adapted(_network(model, level, is_supported=False))
-        rates = network.denoise(windows.observed, baseline=windows.baseline) / windows.number
-        natural = model.likelihood.natural(rates)
+        network = _network(model, level, is_supported=False)
+        natural = model.likelihood.natural(windows.rates(network))
         total -= float(model.likelihood.negative_log_likelihood(observed[:, held_out], natural).sum())
     return total
 
@@ -297,6 +313,19 @@ def _support(
     if not single_trials:
         return support[:1, None]
     return support.repeat(num_units, 1)[:, None]
+
+
+def _triggered_kernels(
+    observed: Float[Tensor, "unit trial bin"], support: Tensor, model: CountModel
+) -> Float[Tensor, "kernel width"]:
+    """Return the principal components, mean included, of what follows the known events."""
+    residual = torch.nn.functional.pad(observed - observed.mean(dim=(1, 2), keepdim=True), (0, model.width - 1))
+    snippets = residual.unfold(2, model.width, 1)
+    begins = support[: observed.shape[1], 0, model.width - 1 :].expand(observed.shape[1], -1)
+    chosen = snippets[:, begins].flatten(0, 1)
+    components = torch.linalg.svd(chosen, full_matrices=False).Vh[: model.num_kernels]
+    missing = gaussian_kernels(model.num_kernels, model.width)[len(components) :]
+    return torch.cat([components, missing])
 
 
 def _checked(counts: ArrayLike, model: CountModel) -> Float[Tensor, "unit trial bin"]:
