@@ -206,6 +206,8 @@ def lipschitz_bound(atoms: Float[Tensor, "atom channel *width"]) -> Float[Tensor
     widths = atoms.shape[2:]
     num_frequencies = [_FREQUENCIES_PER_SAMPLE * width for width in widths]
     transfer = torch.fft.rfftn(atoms, s=num_frequencies).flatten(2).permute(2, 1, 0)
-    largest_gain = torch.linalg.matrix_norm(transfer, ord=2).amax()
+    # A matrix of one row, as a channel gives, has its norm for its only singular value.
+    gains = transfer.norm(dim=(1, 2)) if transfer.shape[1] == 1 else torch.linalg.matrix_norm(transfer, ord=2)
+    largest_gain = gains.amax()
     between = math.prod(math.cos(math.pi * (w - 1) / n) for w, n in zip(widths, num_frequencies, strict=True))
     return largest_gain.square() / between

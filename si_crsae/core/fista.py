@@ -125,13 +125,20 @@ def fista_step(
        learning", IEEE TNNLS, 2021, Algorithm 1 and Eq. 22.
     """
     start = state.extrapolated_code
-    per_window = step_size.reshape(-1, *[1] * (start.ndim - 1)) if isinstance(step_size, Tensor) else step_size
-    code = prior.activation(start + per_window * descent_direction(start), step_size)
+    code = prior.activation(_moved(start, descent_direction(start), step_size), step_size)
     if not accelerated:
         return FistaState(code=code, extrapolated_code=code, momentum=1.0)
     momentum = (1.0 + math.sqrt(1.0 + 4.0 * state.momentum**2)) / 2.0
-    extrapolated_code = code + (state.momentum - 1.0) / momentum * (code - state.code)
+    # Beyond the new code by as much of the last move as the momentum allows, in one pass over memory.
+    extrapolated_code = torch.lerp(state.code, code, 1.0 + (state.momentum - 1.0) / momentum)
     return FistaState(code=code, extrapolated_code=extrapolated_code, momentum=momentum)
+
+
+def _moved(code: Tensor, direction: Tensor, step_size: StepSize) -> Tensor:
+    """Return the code moved along a direction, in one pass over memory."""
+    if isinstance(step_size, Tensor):
+        return torch.addcmul(code, step_size.reshape(-1, *[1] * (code.ndim - 1)), direction)
+    return torch.add(code, direction, alpha=step_size)
 
 
 def fista_solve(

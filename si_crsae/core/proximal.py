@@ -67,7 +67,14 @@ def soft_threshold(
     shrink = _per_atom(threshold, code)
     if nonnegative:
         return (code - shrink).clamp_min(0.0)
-    return _Shrinkage.apply(code, shrink)
+    if torch.is_grad_enabled() and (code.requires_grad or shrink.requires_grad):
+        return _Shrinkage.apply(code, shrink)
+    return _shrunk(code, shrink)
+
+
+def _shrunk(code: Tensor, shrink: Tensor) -> Tensor:
+    kept = code.clamp(-shrink, shrink)
+    return torch.sub(code, kept, out=kept)
 
 
 class _Shrinkage(torch.autograd.Function):
@@ -75,7 +82,7 @@ class _Shrinkage(torch.autograd.Function):
 
     @staticmethod
     def forward(code: Tensor, shrink: Tensor) -> Tensor:
-        return code - code.clamp(-shrink, shrink)
+        return _shrunk(code, shrink)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

@@ -148,7 +148,7 @@ class Denoiser:
         """
         fitting = fitting or Fitting()
         windows, base = self._prepare(observed, baseline)
-        clean = None if targets is None else self._as_tensor(targets, name="targets")
+        clean = None if targets is None else self._as_tensor(targets, name="targets").to(windows)
         if clean is not None and clean.shape != windows.shape:
             raise ValueError(
                 f"targets has shape {tuple(clean.shape)}: it must be that of observed, {tuple(windows.shape)}"
@@ -277,7 +277,7 @@ class Denoiser:
         if initial_atoms is None:
             atoms = torch.randn(shape, generator=generator).to(windows)
         else:
-            atoms = self._as_tensor(initial_atoms, name="initial_atoms")
+            atoms = self._as_tensor(initial_atoms, name="initial_atoms").to(windows)
             if atoms.shape != shape:
                 raise ValueError(f"initial_atoms has shape {tuple(atoms.shape)}: it must be {shape}")
         prior = self.prior or Sparse(regularization=torch.full((self.num_atoms,), _DEFAULT_LEVEL))
@@ -303,7 +303,7 @@ class Denoiser:
         self.likelihood.check(windows)
         if baseline is None:
             return windows, infer_baseline(self.likelihood, windows)
-        base = self._as_tensor(baseline, name="baseline")
+        base = self._as_tensor(baseline, name="baseline").to(windows)
         try:
             base = base.broadcast_to(windows.shape)
         except RuntimeError as error:
