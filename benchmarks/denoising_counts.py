@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from sorters import Row
 
+from si_crsae.core import Binomial
 from si_crsae.evaluation.spike_counts import (
     SimulatedCounts,
     binary_log_likelihood,
@@ -58,15 +59,14 @@ def simulate_held_out(simulated: SimulatedCounts, *, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     num_units, num_bins = simulated.rates.shape
     shape = (num_units, NUM_HELD_OUT, num_bins)
-    if simulated.counts.max() <= 1 and simulated.likelihood.__class__.__name__ == "Binomial":
+    if isinstance(simulated.likelihood, Binomial):
         return rng.binomial(1, simulated.rates[:, None], shape)
     return rng.poisson(simulated.rates[:, None], shape)
 
 
 def compare(simulated: SimulatedCounts, held_out: np.ndarray) -> dict[str, tuple[float, float, float]]:
     """Return error, bits per spike and seconds of every method."""
-    is_binary = simulated.likelihood.__class__.__name__ == "Binomial"
-    log_likelihood = binary_log_likelihood if is_binary else poisson_log_likelihood
+    log_likelihood = binary_log_likelihood if isinstance(simulated.likelihood, Binomial) else poisson_log_likelihood
     counts = simulated.counts
     mean = np.maximum(counts.mean(axis=(1, 2)), 0.5 / counts[0].size)
     methods: dict[str, Callable[[], np.ndarray]] = {

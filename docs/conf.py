@@ -2,10 +2,11 @@ import importlib.metadata
 import inspect
 import os
 
+import torch
 from sphinx.util.docutils import SphinxDirective
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.core import descent, encoder, interpolation
+from si_crsae.core import GroupSparse, Ridge, Simplex, Sparse, TwoSidedGaussian, descent, encoder, interpolation
 from si_crsae.sorting import expectation, fragments, given, structure, units
 
 project = "si_crsae"
@@ -49,6 +50,66 @@ class ParameterTable(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(rows))
 
 
+class PriorTable(SphinxDirective):
+    """One row per prior: its formulas, and what its activation makes of four coefficients, at a step size of 1."""
+
+    def run(self):
+        code = torch.tensor([[[-2.0], [-0.5], [0.5], [2.0]]])
+        values = ", ".join(f"{value:g}" for value in code.flatten().tolist())
+        rows = [f"| Prior | Constraint | Expression | Activation of $v$ | of ({values}) |", "| --- " * 5 + "|"]
+        for name, constraint, expression, activation, prior in PRIORS:
+            found = ", ".join(f"{value:.3g}" for value in prior.activation(code, 1.0).flatten().tolist())
+            rows.append(f"| {name} | {constraint} | ${expression}$ | ${activation}$ | ({found}) |")
+        return self.parse_text_to_nodes("\n".join(rows))
+
+
+ones = torch.ones(4)
+PRIORS = [
+    (
+        "`Ridge`",
+        "none",
+        r"\sum_j x_j^2 / (2 \sigma^2)",
+        r"\frac{\sigma^2}{\alpha + \sigma^2} v",
+        Ridge(variance=ones),
+    ),
+    (
+        "`Sparse(nonnegative=True)`",
+        r"$x \geq 0$",
+        r"\lambda \sum_j x_j",
+        r"\mathrm{relu}(v - \alpha \lambda)",
+        Sparse(regularization=ones, nonnegative=True),
+    ),
+    (
+        "`Sparse`",
+        "none",
+        r"\lambda \sum_j |x_j|",
+        r"\mathrm{sign}(v)\, \mathrm{relu}(|v| - \alpha \lambda)",
+        Sparse(regularization=ones),
+    ),
+    (
+        "`TwoSidedGaussian`",
+        "none",
+        r"\sum_j \frac{x_j^2}{2 \sigma_+^2} 1_{x_j \geq 0} + \frac{x_j^2}{2 \sigma_-^2} 1_{x_j < 0}",
+        r"\frac{\sigma_\pm^2}{\alpha + \sigma_\pm^2} v \text{ by the sign of } v",
+        TwoSidedGaussian(positive_variance=ones, negative_variance=ones / 9),
+    ),
+    (
+        "`GroupSparse`, pairs",
+        "none",
+        r"\lambda \sum_g \| x_g \|",
+        r"\mathrm{relu}(1 - \alpha \lambda / \| v_g \|)\, v_g",
+        GroupSparse(regularization=torch.ones(2), group_size=2),
+    ),
+    (
+        "`Simplex`",
+        r"$x \geq 0$, $\sum_j x_j = 1$",
+        "0",
+        r"\mathrm{relu}(v - b(v))",
+        Simplex(),
+    ),
+]
+
+
 def allowed_values(schema):
     if "enum" in schema:
         return ", ".join(f"`{value!r}`" for value in schema["enum"])
@@ -59,3 +120,4 @@ def allowed_values(schema):
 
 def setup(app):
     app.add_directive("crsae-parameters", ParameterTable)
+    app.add_directive("prior-table", PriorTable)

@@ -1,10 +1,15 @@
 """Auto-encoders built from the core, as torch modules, and how they are trained."""
 
+from si_crsae.models.count_image_training import CountImageLearning, learn_count_images
+from si_crsae.models.count_images import CountImageDenoiser, CountImageNetwork, denoise_count_image
 from si_crsae.models.crsae import Crsae
 from si_crsae.models.crsae_training import Backpropagation, ExpectationMaximization, RatePrior
+from si_crsae.models.denoising import Denoiser, Fitting
 from si_crsae.models.events import EventMaximization, WindowEvents, find_events, make_event_encoder
+from si_crsae.models.exponential import ExponentialAutoencoder, LikelihoodTraining, NetworkTraining, Unrolling, Windows
 from si_crsae.models.initialization import initialize_atoms
 from si_crsae.models.lcsc import Lcsc, ReconstructionTraining
+from si_crsae.models.spike_counts import CountModel, DenoisedCounts, denoise_counts
 from si_crsae.models.training import (
     RangeTest,
     Trainer,
@@ -17,20 +22,35 @@ from si_crsae.models.training import (
 
 __all__ = [
     "Backpropagation",
+    "CountImageDenoiser",
+    "CountImageLearning",
+    "CountImageNetwork",
+    "CountModel",
     "Crsae",
+    "DenoisedCounts",
+    "Denoiser",
     "EventMaximization",
     "ExpectationMaximization",
+    "ExponentialAutoencoder",
+    "Fitting",
     "Lcsc",
+    "LikelihoodTraining",
+    "NetworkTraining",
     "RangeTest",
     "RatePrior",
     "ReconstructionTraining",
     "Trainer",
     "TrainingHistory",
+    "Unrolling",
     "WindowEvents",
+    "Windows",
     "choose_batch_size",
+    "denoise_count_image",
+    "denoise_counts",
     "find_events",
     "flip_and_rotate",
     "initialize_atoms",
+    "learn_count_images",
     "learning_rate_range_test",
     "make_event_encoder",
     "train",
