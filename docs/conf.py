@@ -82,8 +82,8 @@ PRIORS = [
     (
         "`Sparse`",
         "none",
-        r"\lambda \sum_j |x_j|",
-        r"\mathrm{sign}(v)\, \mathrm{relu}(|v| - \alpha \lambda)",
+        r"\lambda \sum_j \lvert x_j \rvert",
+        r"\mathrm{sign}(v)\, \mathrm{relu}(\lvert v \rvert - \alpha \lambda)",
         Sparse(regularization=ones),
     ),
     (
@@ -96,8 +96,8 @@ PRIORS = [
     (
         "`GroupSparse`, pairs",
         "none",
-        r"\lambda \sum_g \| x_g \|",
-        r"\mathrm{relu}(1 - \alpha \lambda / \| v_g \|)\, v_g",
+        r"\lambda \sum_g \lVert x_g \rVert",
+        r"\mathrm{relu}(1 - \alpha \lambda / \lVert v_g \rVert)\, v_g",
         GroupSparse(regularization=torch.ones(2), group_size=2),
     ),
     (

@@ -2,7 +2,7 @@
 
 Each is a density of an observation given its natural parameter ``eta = H x + a``. What the solvers need of it is its
 residual, minus the derivative of the negative log-likelihood, and a bound on the second derivative. All of them are
-convex in ``eta``.
+convex in ``eta``. Follows [1]_.
 
 References
 ----------
