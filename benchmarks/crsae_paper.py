@@ -20,18 +20,16 @@ validate. Everything compared is compared in the same call, on the same windows 
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import paper_coding
 import paper_learning
 import paper_race
 import paper_recording
-import torch
-from sorters import Row, machine_row, names, save
-from threadpoolctl import threadpool_limits
+from parts import Part, run_parts
+from sorters import names
 
-PARTS: dict[str, Callable[[argparse.Namespace, Callable[[list[Row]], None]], str]] = {
+PARTS: dict[str, Part] = {
     "learning": paper_learning.run,
     "race": paper_race.run,
     "coding": paper_coding.run,
@@ -41,17 +39,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Callable[[list[Row]], None]], str
 
 def main() -> None:
     """Run the chosen parts and print a table of each."""
-    arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
-    rows = [machine_row(arguments.threads)]
-
-    def add(new: list[Row]) -> None:
-        rows.extend(new)
-        save(rows, arguments.out)
-
-    with threadpool_limits(arguments.threads):
-        for part in arguments.parts:
-            print(f"\n{part}\n\n{PARTS[part](arguments, add)}", flush=True)
+    run_parts(PARTS, parse_arguments())
 
 
 def parse_arguments() -> argparse.Namespace:

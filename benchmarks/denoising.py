@@ -20,18 +20,16 @@ Everything compared is compared in the same call, on the same data and threads.
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import denoising_counts
 import denoising_filters
 import denoising_floor
 import denoising_images
-import torch
-from sorters import Row, machine_row, names, save
-from threadpoolctl import threadpool_limits
+from parts import Part, run_parts
+from sorters import names
 
-PARTS: dict[str, Callable[[argparse.Namespace, Callable[[list[Row]], None]], str]] = {
+PARTS: dict[str, Part] = {
     "images": denoising_images.run,
     "filters": denoising_filters.run,
     "counts": denoising_counts.run,
@@ -41,17 +39,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Callable[[list[Row]], None]], str
 
 def main() -> None:
     """Run the chosen parts and print a table of each."""
-    arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
-    rows = [machine_row(arguments.threads)]
-
-    def add(new: list[Row]) -> None:
-        rows.extend(new)
-        save(rows, arguments.out)
-
-    with threadpool_limits(arguments.threads):
-        for part in arguments.parts:
-            print(f"\n{part}\n\n{PARTS[part](arguments, add)}", flush=True)
+    run_parts(PARTS, parse_arguments())
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -20,6 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from si_crsae.core.checks import check_counts, check_finite, check_positive
+
 # The Poisson likelihood is exact up to this many times the largest count of its window.
 _HEADROOM = 2.0
 
@@ -92,7 +94,7 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         """Refuse a noise that is none."""
-        _check_positive("noise_sd", self.noise_sd)
+        check_positive("noise_sd", self.noise_sd)
 
     def mean(self, natural: Tensor) -> Tensor:
         """Return the expectation of the observations."""
@@ -138,7 +140,7 @@ class Gaussian:
 
     def check(self, observed: Tensor) -> None:
         """Raise ValueError for values that are not finite."""
-        _check_finite(observed)
+        check_finite(observed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +214,7 @@ class Binomial:
 
     def check(self, observed: Tensor) -> None:
         """Raise ValueError for what is no count of at most `num_trials`."""
-        _check_counts(observed)
+        check_counts(observed)
         if bool((observed > self.num_trials).any()):
             raise ValueError(
                 f"observed has counts up to {float(observed.max()):g}: with num_trials = {self.num_trials} none may "
@@ -232,14 +234,9 @@ class Poisson:
     Parameters
     ----------
     elu : float, default: None
-        If given, residuals below zero become ``elu * (e^residual - 1)``, as in [1]_, with `elu` the peak rate.
+        If given, residuals below zero become ``elu * (e^residual - 1)``, as published, with `elu` the peak rate.
     max_natural : Tensor, default: None
         Where the tangent takes over, broadcast to the observations; set by `bounded`.
-
-    References
-    ----------
-    .. [1] Tolooshams, Song, Temereanca and Ba, "Convolutional dictionary learning based auto-encoders for natural
-       exponential-family distributions", ICML 2020.
 
     Examples
     --------
@@ -253,7 +250,7 @@ class Poisson:
     def __post_init__(self) -> None:
         """Refuse a bend that is none."""
         if self.elu is not None:
-            _check_positive("elu", self.elu)
+            check_positive("elu", self.elu)
 
     def mean(self, natural: Tensor) -> Tensor:
         """Return ``e^eta``."""
@@ -264,10 +261,7 @@ class Poisson:
         return mean.log()
 
     def negative_log_likelihood(self, observed: Tensor, natural: Tensor) -> Tensor:
-        """Return ``e^eta - y eta + log y!``, with the exponential continued by its second-order expansion if bounded.
-
-        Unlike `residual` it knows nothing of `elu`.
-        """
+        """Return ``e^eta - y eta + log y!``, the exponential continued if bounded; it knows nothing of `elu`."""
         rate = natural.exp()
         if self.max_natural is not None:
             excess = (natural - self.max_natural).clamp_min(0.0)
@@ -321,7 +315,7 @@ class Poisson:
 
     def check(self, observed: Tensor) -> None:
         """Raise ValueError for what is no count."""
-        _check_counts(observed)
+        check_counts(observed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,7 +341,7 @@ class NegativeBinomial:
 
     def __post_init__(self) -> None:
         """Refuse a shape that is none."""
-        _check_positive("shape", self.shape)
+        check_positive("shape", self.shape)
 
     def mean(self, natural: Tensor) -> Tensor:
         """Return ``e^eta``."""
@@ -397,26 +391,8 @@ class NegativeBinomial:
 
     def check(self, observed: Tensor) -> None:
         """Raise ValueError for what is no count."""
-        _check_counts(observed)
+        check_counts(observed)
 
 
 def _largest(values: Tensor) -> Float[Tensor, " batch"]:
     return values.flatten(1).amax(dim=1)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name} = {value}: it must be positive and finite")
-
-
-def _check_finite(observed: Tensor) -> None:
-    if not bool(observed.isfinite().all()):
-        raise ValueError("observed has NaN or infinite values: fill them in, or leave their windows out")
-
-
-def _check_counts(observed: Tensor) -> None:
-    _check_finite(observed)
-    if bool((observed < 0).any()):
-        raise ValueError(f"observed has values down to {float(observed.min()):g}: counts are zero or more")
-    if bool((observed != observed.round()).any()):
-        raise ValueError("observed has fractional values: counts are whole; do not divide by the bin or by the trials")
