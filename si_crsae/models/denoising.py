@@ -174,13 +174,13 @@ class Denoiser:
     @torch.no_grad()
     def encode(self, observed: ArrayLike | Tensor, *, baseline: ArrayLike | Tensor | None = None) -> Array:
         """Return the code, of shape (batch, atom, ...)."""
-        windows, base = self._prepare(observed, baseline)
-        return _like(observed, self._fitted().encode(windows, baseline=base))
+        model, windows, base = self._ready(observed, baseline)
+        return _like(observed, model.encode(windows, baseline=base))
 
     def denoise(self, observed: ArrayLike | Tensor, *, baseline: ArrayLike | Tensor | None = None) -> Array:
         """Return the mean of the observations as the auto-encoder sees it, of their shape."""
-        windows, base = self._prepare(observed, baseline)
-        return _like(observed, self._fitted().denoise(windows, baseline=base))
+        model, windows, base = self._ready(observed, baseline)
+        return _like(observed, model.denoise(windows, baseline=base))
 
     reconstruct = denoise
 
@@ -207,9 +207,9 @@ class Denoiser:
         -------
         float
         """
-        windows, base = self._prepare(observed, baseline)
-        compared = windows if held_out is None else self._prepare(held_out, None)[0]
-        natural = self._fitted()(windows, baseline=base)
+        model, windows, base = self._ready(observed, baseline)
+        compared = windows if held_out is None else self._prepare(held_out, None)[0].to(windows)
+        natural = model(windows, baseline=base)
         return -float(self.likelihood.negative_log_likelihood(compared, natural).mean())
 
     def save(self, path: str | Path) -> None:
@@ -270,6 +270,17 @@ class Denoiser:
             raise ValueError("the denoiser has learned nothing yet: call fit, or Denoiser.load")
         return self.model
 
+    def _ready(
+        self, observed: ArrayLike | Tensor, baseline: ArrayLike | Tensor | None
+    ) -> tuple[ExponentialAutoencoder, Tensor, Tensor]:
+        """Return what was learned, and observations and baseline of its precision, or raise ValueError."""
+        model = self._fitted()
+        windows, base = self._prepare(observed, baseline)
+        num_channels = model.atoms.shape[1]
+        if windows.shape[1] != num_channels:
+            raise ValueError(f"observed has {windows.shape[1]} channels: the denoiser has learned from {num_channels}")
+        return model, windows.to(model.atoms), base.to(model.atoms)
+
     def _first_model(
         self, windows: Tensor, initial_atoms: ArrayLike | Tensor | None, generator: torch.Generator
     ) -> ExponentialAutoencoder:
@@ -298,8 +309,6 @@ class Denoiser:
             raise ValueError(
                 f"observed has shape {tuple(windows.shape)}: it must be at least width = {self.width} long"
             )
-        if self.model is not None and self.model.atoms.shape[1] != windows.shape[1] and baseline is None:
-            raise ValueError(f"observed has {windows.shape[1]} channels: {self.model.atoms.shape[1]} were learned")
         self.likelihood.check(windows)
         if baseline is None:
             return windows, infer_baseline(self.likelihood, windows)
@@ -340,6 +349,8 @@ def _check_prior(prior: Prior, num_atoms: int) -> None:
 
 def _described(value: Any) -> dict[str, Any]:
     """Return a likelihood or prior as what torch reads without running code."""
+    if type(value).__name__ not in _KINDS:
+        raise ValueError(f"{type(value).__name__} cannot be saved: only {', '.join(_KINDS)} can")
     return {"kind": type(value).__name__} | {entry.name: getattr(value, entry.name) for entry in fields(value)}
 
 

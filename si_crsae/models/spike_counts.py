@@ -1,5 +1,6 @@
 """Rates behind spike counts: the kernels that the units of a population share, and when each unit uses them."""
 
+import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -185,9 +186,10 @@ class _Pooled:
     likelihood: Likelihood
 
     def adapted(self, network: ExponentialAutoencoder) -> ExponentialAutoencoder:
-        """Return the network with the likelihood of these windows; the parameters are shared."""
-        network.likelihood = self.likelihood
-        return network
+        """Return the network with the likelihood of these windows; the parameters are shared with the one given."""
+        adapted = copy.copy(network)
+        adapted.likelihood = self.likelihood
+        return adapted
 
     def rates(self, network: ExponentialAutoencoder, *, support: Tensor | None = None) -> Float[Tensor, "batch 1 bin"]:
         """Return the expected count of each bin of one trial."""

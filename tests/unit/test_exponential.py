@@ -264,5 +264,9 @@ def test_what_has_not_learned_or_was_not_saved_says_so(tmp_path):
     denoiser.fit(np.ones((4, 1, 20)), fitting=Fitting(num_epochs=1))
     with pytest.raises(ValueError, match=r"baseline has shape \(7,\): it must broadcast"):
         denoiser.denoise(np.ones((1, 1, 20)), baseline=np.ones(7))
+    with pytest.raises(ValueError, match=r"observed has 2 channels: the denoiser has learned from 1"):
+        denoiser.denoise(np.ones((1, 2, 20)))
+    denoiser.fit(np.ones((4, 2, 20)), fitting=Fitting(num_epochs=1))
+    assert denoiser.denoise(np.ones((1, 2, 20))).shape == (1, 2, 20)
     with pytest.raises(ValueError, match=r"targets has shape"):
         denoiser.fit(np.ones((4, 1, 20)), np.ones((4, 1, 19)))
