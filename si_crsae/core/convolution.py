@@ -1,8 +1,8 @@
 """The linear model: a dictionary applied to a code, its adjoint, and a bound on its norm.
 
 Atoms of traces have one axis of samples, atoms of images two, rows and columns: the annotations write ``*width`` and
-``*sample`` for either. Images at a stride are cut into patches and multiplied by the matrix of atoms, which takes a
-third to a sixth of the time of torch's convolutions on a CPU; at stride 1 the patches would take too much memory.
+``*sample`` for either. Images at a stride are cut into patches and multiplied by the matrix of atoms, which a CPU does
+faster than a convolution; at stride 1 the patches would take too much memory.
 """
 
 import math

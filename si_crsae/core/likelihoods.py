@@ -222,8 +222,30 @@ class Binomial:
             )
 
 
+class _LogMean:
+    """Counts without a limit, whose natural parameter is the logarithm of their mean."""
+
+    __slots__ = ()
+
+    def mean(self, natural: Tensor) -> Tensor:
+        """Return ``e^eta``."""
+        return natural.exp()
+
+    def natural(self, mean: Tensor) -> Tensor:
+        """Return the logarithm of the mean."""
+        return mean.log()
+
+    def inside(self, mean: Tensor, *, margin: float) -> Tensor:
+        """Return the means, moved to at least `margin` from where the natural parameter is infinite."""
+        return mean.clamp_min(margin)
+
+    def check(self, observed: Tensor) -> None:
+        """Raise ValueError for what is no count."""
+        check_counts(observed)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Poisson:
+class Poisson(_LogMean):
     """Counts without a limit; the natural parameter is the logarithm of their expectation.
 
     The second derivative grows with ``e^eta``, so that no step size suits all codes. There are two remedies. The
@@ -252,14 +274,6 @@ class Poisson:
         if self.elu is not None:
             check_positive("elu", self.elu)
 
-    def mean(self, natural: Tensor) -> Tensor:
-        """Return ``e^eta``."""
-        return natural.exp()
-
-    def natural(self, mean: Tensor) -> Tensor:
-        """Return the logarithm of the mean."""
-        return mean.log()
-
     def negative_log_likelihood(self, observed: Tensor, natural: Tensor) -> Tensor:
         """Return ``e^eta - y eta + log y!``, the exponential continued if bounded; it knows nothing of `elu`."""
         rate = natural.exp()
@@ -276,10 +290,6 @@ class Poisson:
             return observed - natural.exp()
         excess = (natural - self.max_natural).clamp_min(0.0)
         return observed - natural.minimum(self.max_natural).exp() * (1 + excess)
-
-    def inside(self, mean: Tensor, *, margin: float) -> Tensor:
-        """Return the means, moved to at least `margin` from where the natural parameter is infinite."""
-        return mean.clamp_min(margin)
 
     def information(self, natural: Tensor) -> Tensor:
         """Return ``e^eta``."""
@@ -313,13 +323,9 @@ class Poisson:
         """Draw observations."""
         return torch.poisson(natural.exp(), generator)
 
-    def check(self, observed: Tensor) -> None:
-        """Raise ValueError for what is no count."""
-        check_counts(observed)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NegativeBinomial:
+class NegativeBinomial(_LogMean):
     """Counts more variable than Poisson's; the natural parameter is the logarithm of their expectation.
 
     A Poisson count whose rate is drawn from a Gamma distribution: with the mean ``mu`` the variance is
@@ -343,14 +349,6 @@ class NegativeBinomial:
         """Refuse a shape that is none."""
         check_positive("shape", self.shape)
 
-    def mean(self, natural: Tensor) -> Tensor:
-        """Return ``e^eta``."""
-        return natural.exp()
-
-    def natural(self, mean: Tensor) -> Tensor:
-        """Return the logarithm of the mean."""
-        return mean.log()
-
     def negative_log_likelihood(self, observed: Tensor, natural: Tensor) -> Tensor:
         """Return ``(y + r) log(1 + e^eta / r) - y (eta - log r) - log(Gamma(y + r) / (Gamma(r) y!))``."""
         shape = self.shape
@@ -361,10 +359,6 @@ class NegativeBinomial:
     def residual(self, observed: Tensor, natural: Tensor) -> Tensor:
         """Return ``y - (y + r) sigmoid(eta - log r)``."""
         return observed - (observed + self.shape) * (natural - math.log(self.shape)).sigmoid()
-
-    def inside(self, mean: Tensor, *, margin: float) -> Tensor:
-        """Return the means, moved to at least `margin` from where the natural parameter is infinite."""
-        return mean.clamp_min(margin)
 
     def information(self, natural: Tensor) -> Tensor:
         """Return ``1 / (e^-eta + 1 / r)``."""
@@ -388,10 +382,6 @@ class NegativeBinomial:
         success = (self.shape / (self.shape + natural.exp())).cpu().numpy()
         counts = np.random.default_rng(seed).negative_binomial(self.shape, success)
         return torch.as_tensor(counts).to(natural)
-
-    def check(self, observed: Tensor) -> None:
-        """Raise ValueError for what is no count."""
-        check_counts(observed)
 
 
 def _largest(values: Tensor) -> Float[Tensor, " batch"]:

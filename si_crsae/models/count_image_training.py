@@ -36,7 +36,7 @@ class CountImageLearning:
     learning_rate : float, default: 0.002
         At the start; it falls to zero as half a cosine.
     half_precision : bool, default: False
-        If True, products of matrices are made in bfloat16: twice as fast on processors that have it.
+        If True, products of matrices are made in bfloat16: faster on processors that have it.
     """
 
     peaks: tuple[float, ...] = (1.0, 2.0, 4.0)

@@ -1,6 +1,7 @@
 """Rates behind spike counts: the kernels that the units of a population share, and when each unit uses them."""
 
 import copy
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,7 +33,8 @@ class CountModel:
         Of the kernels, in bins.
     levels : tuple of float, default: (1, 1.5, 2, 3, 4, 6)
         Thresholds to choose from by cross-validation over trials, in standard deviations of the noise. One alone is
-        taken as it is.
+        taken as it is. For single trials, which leave nothing out to choose by, several stand for the universal
+        threshold, ``sqrt(2 log(num_coefficients))``, which noise alone hardly ever exceeds.
     num_iterations : int, default: 150
         Depth of the encoder.
     num_epochs : int, default: 40
@@ -137,6 +139,8 @@ def denoise_counts(
     level = model.levels[0]
     if support is not None:
         level = 0.0
+    elif len(model.levels) > 1 and single_trials:
+        level = math.sqrt(2 * math.log(model.num_kernels * (observed.shape[2] + model.width - 1)))
     elif len(model.levels) > 1 and observed.shape[1] > 1:
         scores = {candidate: _held_out_score(observed, candidate, model) for candidate in model.levels}
         level = max(scores, key=scores.__getitem__)

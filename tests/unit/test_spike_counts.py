@@ -58,6 +58,13 @@ def test_single_trials_find_the_events_of_each_trial():
     assert np.square(denoised.rates[0] - rates).mean() < 0.4 * raw
 
 
+def test_single_trials_without_a_response_are_hardly_ever_given_one():
+    counts = np.random.default_rng(0).poisson(1.0, (2, 50, 120))
+    denoised = denoise_counts(counts, model=CountModel(width=21, num_epochs=0), single_trials=True)
+    assert denoised.level == pytest.approx(np.sqrt(2 * np.log(5 * 140)))
+    assert (denoised.code != 0).any(axis=(2, 3)).mean() < 0.15
+
+
 def test_known_event_times_give_the_kernel_behind_the_response():
     rng = np.random.default_rng(0)
     bins = np.arange(20)
