@@ -1,7 +1,7 @@
 """A scikit-learn-like face of the exponential-family auto-encoder: fit, encode, denoise, score, save and load."""
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from si_crsae.core import likelihoods, proximal
 from si_crsae.core.generalized import Placement, infer_baseline
-from si_crsae.core.likelihoods import Binomial, Gaussian, Likelihood, NegativeBinomial, Poisson
-from si_crsae.core.proximal import GroupSparse, Prior, Ridge, Simplex, Sparse, TwoSidedGaussian
+from si_crsae.core.likelihoods import Likelihood
+from si_crsae.core.proximal import Prior, Sparse
 from si_crsae.models.exponential import (
     ExponentialAutoencoder,
     LikelihoodTraining,
@@ -29,9 +30,12 @@ Array = np.ndarray | Tensor
 
 _DEFAULT_LEVEL = 2.0
 _VALIDATION_SHARE = 0.1
+# All that can be saved and loaded: whatever the two modules define.
 _KINDS = {
-    kind.__name__: kind
-    for kind in (Gaussian, Binomial, Poisson, NegativeBinomial, GroupSparse, Ridge, Simplex, Sparse, TwoSidedGaussian)
+    name: kind
+    for module in (likelihoods, proximal)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and is_dataclass(kind)
 }
 
 
@@ -351,12 +355,14 @@ def _described(value: Any) -> dict[str, Any]:
     """Return a likelihood or prior as what torch reads without running code."""
     if type(value).__name__ not in _KINDS:
         raise ValueError(f"{type(value).__name__} cannot be saved: only {', '.join(_KINDS)} can")
-    return {"kind": type(value).__name__} | {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    parts = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    nested = {name: _described(part) if is_dataclass(part) else part for name, part in parts.items()}
+    return {"kind": type(value).__name__} | nested
 
 
 def _revived(description: dict[str, Any]) -> Any:
-    settings = dict(description)
-    return _KINDS[settings.pop("kind")](**settings)
+    parts = {name: _revived(part) if isinstance(part, dict) else part for name, part in description.items()}
+    return _KINDS[parts.pop("kind")](**parts)
 
 
 def _like(given: ArrayLike | Tensor, result: Float[Tensor, "..."]) -> Array:

@@ -11,6 +11,7 @@ from si_crsae.core import (
     Gaussian,
     GroupSparse,
     NegativeBinomial,
+    OnSupport,
     Placement,
     Poisson,
     Ridge,
@@ -102,6 +103,7 @@ def test_learning_from_clean_targets_lowers_the_error_and_learns_the_thresholds(
         TwoSidedGaussian(positive_variance=torch.ones(4), negative_variance=torch.ones(4) / 2),
         GroupSparse(regularization=torch.ones(2), group_size=2),
         Simplex(),
+        OnSupport(prior=Ridge(variance=torch.ones(4)), support=torch.tensor(True)),
     ],
     ids=lambda prior: type(prior).__name__,
 )
