@@ -93,6 +93,7 @@ class Denoiser:
 
     Examples
     --------
+    >>> from si_crsae.core.likelihoods import Poisson
     >>> counts = np.random.default_rng(0).poisson(2.0, (20, 1, 50))
     >>> denoiser = Denoiser(likelihood=Poisson(), width=9, num_atoms=2).fit(counts, fitting=Fitting(num_epochs=1))
     >>> denoiser.denoise(counts).shape

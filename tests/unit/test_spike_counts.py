@@ -34,6 +34,30 @@ def test_the_rates_are_nearer_to_the_truth_than_those_of_smoothing(is_binary):
     assert np.linalg.norm(denoised.kernels, axis=1) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_the_level_that_predicts_other_trials_best_is_chosen_and_is_the_nearest_to_the_truth():
+    simulated = simulate_counts(rate_hz=5.0, num_trials=20, num_units=10, seed=0)
+
+    def denoised(*levels):
+        return denoise_counts(simulated.counts, model=CountModel(levels=levels, num_iterations=60, num_epochs=0))
+
+    chosen = denoised(0.5, 2.0, 12.0)
+    assert chosen.scores[chosen.level] == max(chosen.scores.values())
+    errors = {level: rate_error(denoised(level).rates[:, 0], simulated.rates) for level in chosen.scores}
+    assert errors[chosen.level] == min(errors.values())
+
+
+def test_kernels_learned_too_fast_are_not_kept_where_they_predict_other_trials_worse():
+    simulated = simulate_counts(rate_hz=5.0, num_trials=20, num_units=20, seed=0)
+    first, learned = (
+        denoise_counts(
+            simulated.counts,
+            model=CountModel(levels=(1.0,), num_iterations=60, num_epochs=num_epochs, learning_rate=0.2),
+        )
+        for num_epochs in (0, 20)
+    )
+    np.testing.assert_array_equal(learned.kernels, first.kernels)
+
+
 def test_a_unit_that_never_fired_and_a_constant_one_get_constant_rates():
     rng = np.random.default_rng(0)
     counts = np.stack([np.zeros((10, 80), dtype=int), rng.poisson(0.3, (10, 80))])
