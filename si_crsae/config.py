@@ -75,7 +75,7 @@ class CrsaeConfig(BaseModel):
     """Smallest spike accepted (fraction of its template); raise for fewer false spikes, lower for fewer missed ones."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:N."""
-    solver: Literal["auto", "descent", "parallel", "fista"] = "auto"
+    solver: Literal["auto", "descent", "parallel", "fista", "lca"] = "auto"
     """Solver of the sparse code; auto: descent on a CPU, parallel on a GPU, which find the same code."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of every random choice: the same seed gives the same result."""

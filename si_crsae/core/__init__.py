@@ -9,8 +9,10 @@ from si_crsae.core.filtering import component_lags, correlate_filtered, filter_w
 from si_crsae.core.fista import FistaState, fista_init, fista_solve, fista_step, objective, optimality_residual
 from si_crsae.core.generalized import GeneralizedModel, Placement, infer_baseline, noise_gain
 from si_crsae.core.gram import Gram
+from si_crsae.core.lca import lca_iterate, lca_step
 from si_crsae.core.likelihoods import Binomial, Gaussian, Likelihood, NegativeBinomial, Poisson
 from si_crsae.core.proximal import (
+    Counted,
     GroupSparse,
     OnSupport,
     Prior,
@@ -20,12 +22,14 @@ from si_crsae.core.proximal import (
     TwoSidedGaussian,
     soft_threshold,
 )
+from si_crsae.core.quadratic import LinkedView, Quadratic
 from si_crsae.core.solvers import Solver, make_solver
 from si_crsae.core.sparsity import centered_prior, regularization_loss, update_regularization
 from si_crsae.core.types import Dictionary, SparseEvents
 
 __all__ = [
     "Binomial",
+    "Counted",
     "Dictionary",
     "Encoder",
     "EncoderSettings",
@@ -35,11 +39,13 @@ __all__ = [
     "Gram",
     "GroupSparse",
     "Likelihood",
+    "LinkedView",
     "NegativeBinomial",
     "OnSupport",
     "Placement",
     "Poisson",
     "Prior",
+    "Quadratic",
     "Ridge",
     "Simplex",
     "Solver",
@@ -60,6 +66,8 @@ __all__ = [
     "fista_solve",
     "fista_step",
     "infer_baseline",
+    "lca_iterate",
+    "lca_step",
     "lipschitz_bound",
     "make_solver",
     "noise_gain",

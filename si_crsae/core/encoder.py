@@ -113,7 +113,7 @@ class Encoder:
         ----------
         dictionary : Dictionary
         settings : EncoderSettings
-        solver : {"auto", "descent", "parallel", "fista"}, default: "auto"
+        solver : {"auto", "descent", "parallel", "fista", "lca"}, default: "auto"
             See `make_solver`.
         device : torch.device, default: CPU
             Where correlation maps are computed and solved; events are refined on the CPU.

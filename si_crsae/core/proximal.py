@@ -130,6 +130,44 @@ class Sparse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """A price on every coefficient that is not zero: ``1/2 sum_c lambda_c^2 ||x_c||_0``.
+
+    At a step size of 1 its activation is the hard threshold at lambda, which Eq. 2 of [1]_ prints one-sided. The
+    penalty is not convex: what an iteration ends at is a local minimum.
+
+    Parameters
+    ----------
+    regularization : Tensor, shape (atom,) or (batch, atom)
+        Lambda, zero or more.
+    nonnegative : bool, default: False
+        If True, codes below zero are ruled out.
+
+    References
+    ----------
+    .. [1] Barari and Kim, "Linking sparse coding dictionaries for representation learning", 2021.
+    """
+
+    regularization: Float[Tensor, "*batch atom"]
+    nonnegative: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a price that rewards."""
+        _check_nonnegative("regularization", self.regularization)
+
+    def penalty(self, code: Float[Tensor, "batch atom *shift"]) -> Float[Tensor, " batch"]:
+        """Return the price of all that is not zero, infinite for a negative coefficient where none is allowed."""
+        value = (self.regularization.square() / 2 * (code != 0).flatten(2).sum(dim=2)).sum(dim=1)
+        return _ruled_out(value, code < 0) if self.nonnegative else value
+
+    def activation(self, code: Float[Tensor, "batch atom *shift"], step_size: StepSize) -> Tensor:
+        """Return the code where it exceeds ``sqrt(step_size) * lambda``, and zero elsewhere."""
+        root = step_size.sqrt() if isinstance(step_size, Tensor) else step_size**0.5
+        size = code if self.nonnegative else code.abs()
+        return code * (size > _per_atom(_scaled(self.regularization, root), code))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ridge:
     """Gaussian prior: ``sum_c ||x_c||^2 / (2 variance_c)``.
 

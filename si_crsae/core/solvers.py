@@ -13,14 +13,14 @@ from torch import Tensor
 from si_crsae.core.compiled import HAS_NUMBA
 from si_crsae.core.convolution import correlate, synthesize
 from si_crsae.core.descent import descend
-from si_crsae.core.fista import FistaState, fista_iterate, safe_step_size
+from si_crsae.core.dynamics import WholeMapSolver, solve_whole_map
+from si_crsae.core.fista import safe_step_size
 from si_crsae.core.gram import Gram
 from si_crsae.core.parallel import PaddedGram, descend_in_parallel
 from si_crsae.core.proximal import Sparse
 from si_crsae.core.types import Dictionary
 
-SolverName = Literal["auto", "descent", "parallel", "fista"]
-MAX_FISTA_ITERATIONS = 100_000
+SolverName = Literal["auto", "descent", "parallel", "fista", "lca"]
 
 
 @runtime_checkable
@@ -87,10 +87,11 @@ class ParallelDescent:
         return descend_in_parallel(correlation, thresholds, self.gram, tolerance=tolerance)
 
 
-class Fista:
-    """The unrolled encoder run to its end, which needs no Gram: the reference, slow where spikes are sparse."""
+class WholeMap:
+    """A solver that moves all coefficients at once and needs no Gram: the reference, slow where spikes are sparse."""
 
-    def __init__(self, dictionary: Dictionary, *, device: torch.device) -> None:
+    def __init__(self, dictionary: Dictionary, name: WholeMapSolver, *, device: torch.device) -> None:
+        self.name: WholeMapSolver = name
         self.atoms = dictionary.atoms.to(device)
         self.step_size = safe_step_size(dictionary.atoms) if dictionary.num_atoms else 1.0
 
@@ -107,7 +108,7 @@ class Fista:
         nonnegative = bool(thresholds[:, 1].isinf().all())
         if not nonnegative and not torch.equal(thresholds[:, 0], thresholds[:, 1]):
             raise ValueError(
-                f"thresholds = {thresholds.tolist()}: fista has one lambda for both signs, or none negative"
+                f"thresholds = {thresholds.tolist()}: {self.name} has one lambda for both signs, or none negative"
             )
         if len(correlation) == 0:
             return torch.zeros_like(correlation)
@@ -115,14 +116,13 @@ class Fista:
         def descent_direction(code: Tensor) -> Tensor:
             return correlation - correlate(synthesize(code, self.atoms), self.atoms)
 
-        start = torch.zeros_like(correlation)[None]
-        return fista_iterate(
-            FistaState(code=start, extrapolated_code=start, momentum=1.0),
+        return solve_whole_map(
+            self.name,
             descent_direction,
             Sparse(regularization=thresholds[:, 0], nonnegative=nonnegative),
-            num_iterations=MAX_FISTA_ITERATIONS,
-            tolerance=tolerance,
+            like=correlation[None],
             step_size=self.step_size,
+            tolerance=tolerance,
         )[0]
 
 
@@ -131,7 +131,7 @@ def make_solver(name: SolverName, dictionary: Dictionary, gram: Gram, *, device:
 
     Parameters
     ----------
-    name : {"auto", "descent", "parallel", "fista"}
+    name : {"auto", "descent", "parallel", "fista", "lca"}
         "auto" is "descent" on a CPU where numba is installed, else "parallel".
     dictionary : Dictionary
     gram : Gram
@@ -154,6 +154,6 @@ def make_solver(name: SolverName, dictionary: Dictionary, gram: Gram, *, device:
         return Descent(gram)
     if name == "parallel":
         return ParallelDescent(gram, device=device)
-    if name == "fista":
-        return Fista(dictionary, device=device)
-    raise ValueError(f"solver = {name!r}: it must be auto, descent, parallel or fista")
+    if name in ("fista", "lca"):
+        return WholeMap(dictionary, name, device=device)
+    raise ValueError(f"solver = {name!r}: it must be auto, descent, parallel, fista or lca")

@@ -11,12 +11,14 @@ from torch import Tensor
 from si_crsae.core.compiled import compile_loops
 from si_crsae.core.convolution import atom_correlations, correlate
 from si_crsae.core.descent import descend
-from si_crsae.core.threads import in_threads
+from si_crsae.core.threads import WINDOWS_PER_TASK, in_threads
+from si_crsae.core.vectors import descend_vectors
 
 # Of the largest correlation: what float32 cannot settle, however long the descent goes on.
 _RESOLUTION = 1e-5
 # Where rounding hands the same spike to and fro forever; a descent that ends takes far fewer.
 _MAX_UPDATES_PER_COEFFICIENT = 100
+_VECTORS_PER_TASK = 512
 
 
 def solve_windows(
@@ -54,27 +56,71 @@ def solve_windows(
     ValueError
         If the traces are NaN or infinite, or an atom has not norm 1: the descent would never end.
     """
+    if not bool(((atoms.detach().flatten(1).norm(dim=1) - 1).abs() < 1e-3).all()):
+        raise ValueError("atoms: each must have norm 1, see with_unit_norm")
+    level = regularization.detach().float()
+    thresholds = torch.stack([level, torch.full_like(level, torch.inf) if nonnegative else level], dim=1)
     with torch.no_grad():
-        maps = correlate(traces, atoms).numpy()
-        pairs = atom_correlations(atoms).flatten(0, 1).contiguous().numpy()
+        return descend_windows(correlate(traces, atoms), atom_correlations(atoms), thresholds, tolerance=tolerance)
+
+
+@torch.no_grad()
+def descend_windows(
+    correlation: Float[Tensor, "batch atom shift"],
+    gram: Float[Tensor, "atom atom lag"],
+    thresholds: Float[Tensor, "atom sign"],
+    *,
+    tolerance: float,
+) -> Float[Tensor, "batch atom shift"]:
+    """Return the code of every window from its correlation map, by greedy coordinate descent on a CPU.
+
+    Parameters
+    ----------
+    correlation : Tensor, shape (batch, atom, shift)
+        Of the traces with unit-norm atoms, float32; left as it was.
+    gram : Tensor, shape (atom, atom, lag)
+        ``atom_correlations`` of the atoms.
+    thresholds : Tensor, shape (atom, 2)
+        Lambda of each atom for positive and for negative coefficients; inf for the sign that is not allowed, and for
+        both to take an atom out.
+    tolerance : float
+        As for `solve_windows`.
+
+    Returns
+    -------
+    Tensor, shape (batch, atom, shift)
+        Exactly sparse; on the device of `correlation`.
+
+    Raises
+    ------
+    ValueError
+        If the correlation is NaN or infinite: the descent would never end.
+    """
+    maps = correlation.cpu().numpy().copy()
+    levels = thresholds.cpu().numpy()
     largest = float(np.abs(maps).max(initial=0.0))
     if not math.isfinite(largest):
         raise ValueError("traces are NaN or infinite: replace them, with zeros for instance")
-    if not bool(((atoms.detach().flatten(1).norm(dim=1) - 1).abs() < 1e-3).all()):
-        raise ValueError("atoms: each must have norm 1, see with_unit_norm")
     accuracy = np.float32(max(tolerance, _RESOLUTION * largest))
-    level = regularization.detach().numpy().astype("float32")
-    thresholds = np.stack([level, np.full_like(level, np.inf) if nonnegative else level], axis=1)
-    num_atoms = len(atoms)
-    neighbors = np.tile(np.arange(num_atoms), num_atoms)
-    starts = np.arange(num_atoms + 1) * num_atoms
-    codes = np.empty_like(maps)
+    codes = np.zeros_like(maps)
+    if maps.shape[2] == 1:
+        rows = gram[:, :, gram.shape[2] // 2].contiguous().cpu().numpy()
 
-    def solve(windows: slice) -> None:
-        _descend_each(maps[windows], thresholds, pairs, neighbors, starts, accuracy, codes[windows])
+        def solve(windows: slice) -> None:
+            descend_vectors(maps[windows, :, 0], levels, rows, accuracy, codes[windows, :, 0])
 
-    list(in_threads(solve, len(maps)))
-    return torch.from_numpy(codes)
+        per_task = _VECTORS_PER_TASK
+    else:
+        pairs = gram.flatten(0, 1).contiguous().cpu().numpy()
+        neighbors = np.tile(np.arange(len(gram)), len(gram))
+        starts = np.arange(len(gram) + 1) * len(gram)
+
+        def solve(windows: slice) -> None:
+            _descend_each(maps[windows], levels, pairs, neighbors, starts, accuracy, codes[windows])
+
+        per_task = WINDOWS_PER_TASK
+    list(in_threads(solve, len(maps), per_task=per_task))
+    return torch.from_numpy(codes).to(correlation.device)
 
 
 @compile_loops()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from si_crsae.core import GroupSparse, OnSupport, Prior, Ridge, Simplex, Sparse, TwoSidedGaussian
+from si_crsae.core import Counted, GroupSparse, OnSupport, Prior, Ridge, Simplex, Sparse, TwoSidedGaussian
 
 NUM_ATOMS = 4
 seeds = st.integers(0, 2**16)
@@ -23,6 +23,8 @@ PRIORS = {
     "ridge": Ridge(variance=per_atom(0.3, 1.0, 2.0, 9.0)),
     "nonnegative sparse": Sparse(regularization=per_atom(0.0, 0.4, 0.8, 3.0), nonnegative=True),
     "two-sided sparse": Sparse(regularization=per_atom(0.0, 0.4, 0.8, 3.0)),
+    "counted": Counted(regularization=per_atom(0.0, 0.4, 0.8, 3.0)),
+    "nonnegative counted": Counted(regularization=per_atom(0.0, 0.4, 0.8, 3.0), nonnegative=True),
     "two-sided Gaussian": TwoSidedGaussian(
         positive_variance=per_atom(0.3, 1.0, 2.0, 9.0), negative_variance=per_atom(0.1, 5.0, 0.2, 1.0)
     ),
@@ -35,7 +37,7 @@ PRIORS = {
     ),
 }
 priors = pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS.keys())
-COORDINATEWISE = ["ridge", "nonnegative sparse", "two-sided sparse", "two-sided Gaussian", "on a support"]
+COORDINATEWISE = ["ridge", "nonnegative sparse", "two-sided sparse", "two-sided Gaussian", "on a support", "counted"]
 
 
 def draw_code(seed, *, shape=(1, NUM_ATOMS, 1)):

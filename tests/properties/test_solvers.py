@@ -8,7 +8,7 @@ from sklearn.linear_model import Lasso
 
 from si_crsae.core import Dictionary, Gram, correlate, objective, synthesize
 from si_crsae.core import solvers as solvers_module
-from si_crsae.core.solvers import Descent, Fista, ParallelDescent, make_solver
+from si_crsae.core.solvers import Descent, ParallelDescent, WholeMap, make_solver
 
 WIDTH = 6
 CPU = torch.device("cpu")
@@ -16,7 +16,7 @@ TOLERANCE = 1e-4
 REGULARIZATION = torch.tensor([0.8, 1.1, 1.4])
 seeds = st.integers(0, 2**16)
 few_examples = settings(max_examples=6)
-solvers = pytest.mark.parametrize("name", ["descent", "parallel", "fista"])
+solvers = pytest.mark.parametrize("name", ["descent", "parallel", "fista", "lca"])
 sides = pytest.mark.parametrize("two_sided", [False, True])
 
 
@@ -83,7 +83,7 @@ def test_the_solvers_agree_on_the_code(draw_dictionary, two_sided, seed, num_sam
     dictionary, traces = draw_dictionary(seed), draw_traces(seed, num_samples)
     codes = [
         solve(name, traces, dictionary, two_sided=two_sided, tolerance=1e-5)
-        for name in ("descent", "parallel", "fista")
+        for name in ("descent", "parallel", "fista", "lca")
     ]
     for code in codes[1:]:
         torch.testing.assert_close(code, codes[0], rtol=0, atol=5e-3)
@@ -192,4 +192,4 @@ def test_auto_needs_numba_for_the_descent_on_a_cpu(draw_dictionary, monkeypatch,
 def test_fista_refuses_different_lambdas_for_the_two_signs(draw_dictionary):
     thresholds = torch.stack([REGULARIZATION, 2 * REGULARIZATION], dim=1)
     with pytest.raises(ValueError, match="fista has one lambda for both signs, or none negative"):
-        Fista(draw_dictionary(0), device=CPU).solve(torch.zeros(3, 40), thresholds, tolerance=1e-3)
+        WholeMap(draw_dictionary(0), "fista", device=CPU).solve(torch.zeros(3, 40), thresholds, tolerance=1e-3)
