@@ -109,6 +109,10 @@ class Quadratic:
         """Return ``1/2 x^T G x - b^T x`` of every window: half the squared error, up to what no code changes."""
         return -0.5 * ((self.correlation + self.descent_direction(code)) * code).flatten(1).sum(dim=1)
 
+    def norms(self) -> Float[Tensor, " atom"]:
+        """Return the norm of every atom over all views, each weighted."""
+        return self.gram[..., self.gram.shape[2] // 2].diagonal().clamp_min(0.0).sqrt()
+
     def lipschitz_bound(self) -> float:
         """Return an upper bound, at most 2 % too large, of the largest eigenvalue of ``G``: see the core's own.
 
@@ -172,7 +176,7 @@ class Quadratic:
             raise ValueError(
                 f"prior = {type(prior).__name__}: descent needs Sparse with one lambda per atom; use fista"
             )
-        norms = self.gram[..., self.gram.shape[2] // 2].diagonal().clamp_min(0.0).sqrt()
+        norms = self.norms()
         scale = torch.where(norms > 0, 1 / norms, 0.0)
         level = torch.where(norms > 0, prior.regularization * scale, torch.inf).float()
         other = torch.full_like(level, torch.inf) if prior.nonnegative else level

@@ -9,6 +9,10 @@ from si_crsae.models.events import EventMaximization, WindowEvents, find_events,
 from si_crsae.models.exponential import ExponentialAutoencoder, LikelihoodTraining, NetworkTraining, Unrolling, Windows
 from si_crsae.models.initialization import initialize_atoms
 from si_crsae.models.lcsc import Lcsc, ReconstructionTraining
+from si_crsae.models.linked import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout
+from si_crsae.models.linked_dictionaries import LinkedDictionaries
+from si_crsae.models.linked_views import View
+from si_crsae.models.ordinal import block_purity, class_blocks, strongest_block
 from si_crsae.models.spike_counts import CountModel, DenoisedCounts, denoise_counts
 from si_crsae.models.training import (
     RangeTest,
@@ -54,4 +58,13 @@ __all__ = [
     "learning_rate_range_test",
     "make_event_encoder",
     "train",
+    "HebbianTraining",
+    "LinkedFitting",
+    "LinkedModel",
+    "ViewLayout",
+    "LinkedDictionaries",
+    "View",
+    "block_purity",
+    "class_blocks",
+    "strongest_block",
 ]

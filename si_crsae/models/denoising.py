@@ -5,9 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -15,6 +13,7 @@ from si_crsae.core import likelihoods, proximal
 from si_crsae.core.generalized import Placement, infer_baseline
 from si_crsae.core.likelihoods import Likelihood
 from si_crsae.core.proximal import Prior, Sparse
+from si_crsae.models.arrays import Array, as_tensor, choose_device, like
 from si_crsae.models.exponential import (
     ExponentialAutoencoder,
     LikelihoodTraining,
@@ -25,8 +24,6 @@ from si_crsae.models.exponential import (
     with_tensors,
 )
 from si_crsae.models.training import Trainer, TrainingHistory, train
-
-Array = np.ndarray | Tensor
 
 _DEFAULT_LEVEL = 2.0
 _VALIDATION_SHARE = 0.1
@@ -153,7 +150,7 @@ class Denoiser:
         """
         fitting = fitting or Fitting()
         windows, base = self._prepare(observed, baseline)
-        clean = None if targets is None else self._as_tensor(targets, name="targets").to(windows)
+        clean = None if targets is None else as_tensor(targets, name="targets", device=self._torch_device).to(windows)
         if clean is not None and clean.shape != windows.shape:
             raise ValueError(
                 f"targets has shape {tuple(clean.shape)}: it must be that of observed, {tuple(windows.shape)}"
@@ -180,12 +177,12 @@ class Denoiser:
     def encode(self, observed: ArrayLike | Tensor, *, baseline: ArrayLike | Tensor | None = None) -> Array:
         """Return the code, of shape (batch, atom, ...)."""
         model, windows, base = self._ready(observed, baseline)
-        return _like(observed, model.encode(windows, baseline=base))
+        return like(observed, model.encode(windows, baseline=base))
 
     def denoise(self, observed: ArrayLike | Tensor, *, baseline: ArrayLike | Tensor | None = None) -> Array:
         """Return the mean of the observations as the auto-encoder sees it, of their shape."""
         model, windows, base = self._ready(observed, baseline)
-        return _like(observed, model.denoise(windows, baseline=base))
+        return like(observed, model.denoise(windows, baseline=base))
 
     reconstruct = denoise
 
@@ -266,9 +263,7 @@ class Denoiser:
 
     @property
     def _torch_device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
+        return choose_device(self.device)
 
     def _fitted(self) -> ExponentialAutoencoder:
         if self.model is None:
@@ -293,7 +288,7 @@ class Denoiser:
         if initial_atoms is None:
             atoms = torch.randn(shape, generator=generator).to(windows)
         else:
-            atoms = self._as_tensor(initial_atoms, name="initial_atoms").to(windows)
+            atoms = as_tensor(initial_atoms, name="initial_atoms", device=self._torch_device).to(windows)
             if atoms.shape != shape:
                 raise ValueError(f"initial_atoms has shape {tuple(atoms.shape)}: it must be {shape}")
         prior = self.prior or Sparse(regularization=torch.full((self.num_atoms,), _DEFAULT_LEVEL))
@@ -303,7 +298,7 @@ class Denoiser:
 
     def _prepare(self, observed: ArrayLike | Tensor, baseline: ArrayLike | Tensor | None) -> tuple[Tensor, Tensor]:
         """Return observations and baseline as tensors, or raise ValueError."""
-        windows = self._as_tensor(observed, name="observed")
+        windows = as_tensor(observed, name="observed", device=self._torch_device)
         num_axes = 2 + len(self._widths)
         if windows.ndim != num_axes:
             axes = "(batch, channel, sample)" if num_axes == 3 else "(batch, channel, row, column)"
@@ -317,7 +312,7 @@ class Denoiser:
         self.likelihood.check(windows)
         if baseline is None:
             return windows, infer_baseline(self.likelihood, windows)
-        base = self._as_tensor(baseline, name="baseline").to(windows)
+        base = as_tensor(baseline, name="baseline", device=self._torch_device).to(windows)
         try:
             base = base.broadcast_to(windows.shape)
         except RuntimeError as error:
@@ -327,13 +322,6 @@ class Denoiser:
         if not bool(base.isfinite().all()):
             raise ValueError("baseline has NaN or infinite values: the natural parameter of a rate of zero is none")
         return windows, base
-
-    def _as_tensor(self, values: ArrayLike | Tensor, *, name: str) -> Tensor:
-        tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
-        if tensor.is_complex():
-            raise ValueError(f"{name} is complex: it must be real")
-        dtype = tensor.dtype if tensor.is_floating_point() else torch.float32
-        return tensor.to(device=self._torch_device, dtype=torch.promote_types(dtype, torch.float32))
 
 
 def _trainer(model: ExponentialAutoencoder, fitting: Fitting, *, is_supervised: bool) -> Trainer:
@@ -364,8 +352,3 @@ def _described(value: Any) -> dict[str, Any]:
 def _revived(description: dict[str, Any]) -> Any:
     parts = {name: _revived(part) if isinstance(part, dict) else part for name, part in description.items()}
     return _KINDS[parts.pop("kind")](**parts)
-
-
-def _like(given: ArrayLike | Tensor, result: Float[Tensor, "..."]) -> Array:
-    """Return a result as the kind of array that was given."""
-    return result if isinstance(given, Tensor) else result.cpu().numpy()

@@ -1,0 +1,65 @@
+"""Linked dictionaries: digits and glyphs, time to encode, views of spikes, and units across a drift.
+
+Four parts, each on its own or all in turn:
+
+- `digits`: Table I of Barari and Kim on the 10,000 digits of the data folder (environment variable SI_CRSAE_DATA,
+  default ../shared/data): 8,000 to learn from, 2,000 to test on, several splits. No label reaches the test side.
+- `encoding`: time to encode the digits against scikit-learn's `sparse_encode`, at the same objective.
+- `views`: spikes of two shanks with one code against each alone; the intracellular voltage of a cell from its
+  extracellular traces.
+- `sortings`: units of two epochs between which the probe has moved: `link_sortings` against SpikeInterface's
+  `compare_templates`.
+
+Everything compared is compared in the same call, on the same data and threads.
+
+    python benchmarks/linked.py --quick
+    python benchmarks/linked.py --parts digits,encoding --out rows.json
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import linked_digits
+import linked_encoding
+import linked_sortings
+import linked_views
+from parts import Part, run_parts
+from sorters import names
+
+PARTS: dict[str, Part] = {
+    "digits": linked_digits.run,
+    "encoding": linked_encoding.run,
+    "views": linked_views.run,
+    "sortings": linked_sortings.run,
+}
+
+
+def main() -> None:
+    """Run the chosen parts and print a table of each."""
+    run_parts(PARTS, parse_arguments())
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", type=names, default=list(PARTS), help="which of " + ", ".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="small cases and little learning: within 3 minutes")
+    parser.add_argument("--splits", type=int, help="of the digits; default: 3, quick 1")
+    parser.add_argument("--epochs", type=int, help="of learning from digits; default: 40, quick 1")
+    parser.add_argument("--seed", type=int, default=0, help="of learning and simulation; default: 0")
+    parser.add_argument("--threads", type=int, default=1, help="default: 1")
+    parser.add_argument("--out", type=Path, help="JSON file of rows; must not exist yet")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"--parts: unknown {sorted(unknown)}; choose from {', '.join(PARTS)}")
+    if arguments.out is not None and arguments.out.exists():
+        parser.error(f"--out = {arguments.out} exists; give another name or remove it")
+    arguments.splits = arguments.splits or (1 if arguments.quick else 3)
+    arguments.epochs = arguments.epochs or (1 if arguments.quick else 40)
+    arguments.digits = 1500 if arguments.quick else linked_digits.NUM_TRAINING
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""How the views of a link are made, and what their atoms start from."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """How one view of a `LinkedDictionaries` is made.
+
+    Parameters
+    ----------
+    weight : float, default: 1.0
+        Of its squared error: one over the variance of its noise, or how much it should shape the code.
+    width : int, default: None
+        Samples of an atom, for signals in which it may lie anywhere. If None, atoms are as large as the windows, and
+        the code has one position: vectors, images, snippets. All views of a link have a width, or none has.
+    stride : int, default: 1
+        Samples from one position of the code to the next: 2 for a signal of twice the sampling rate.
+    atoms : Tensor, default: None
+        If given, what they are, once and for all: of shape (atom, ...) of the windows, or (atom, channel, width).
+    """
+
+    weight: float = 1.0
+    width: int | None = None
+    stride: int = 1
+    atoms: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of range."""
+        if not self.weight > 0:
+            raise ValueError(f"weight = {self.weight}: it must be positive; leave a view out that should not count")
+        if self.width is not None and self.width < 1:
+            raise ValueError(f"width = {self.width}: it must be at least 1, or None for windows of one position")
+        if self.stride < 1:
+            raise ValueError(f"stride = {self.stride}: it must be at least 1")
+
+
+def draw_pieces(
+    views: dict[str, Tensor],
+    widths: dict[str, int],
+    strides: dict[str, int],
+    num_pieces: int,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Return pieces of all views from the same moments, drawn with a probability in proportion to their energy.
+
+    Parameters
+    ----------
+    views : dict of str to Tensor, each of shape (batch, channel, sample)
+    widths, strides : dict of str to int
+        Samples of a piece, and from one position of the code to the next.
+    num_pieces : int
+    generator : torch.Generator
+
+    Returns
+    -------
+    dict of str to Tensor, each of shape (piece, channel, width)
+    """
+    energies = []
+    for name, windows in views.items():
+        power = functional.avg_pool1d(windows.square().sum(dim=1, keepdim=True), widths[name], stride=strides[name])[
+            :, 0
+        ]
+        energies.append(power / power.mean().clamp_min(torch.finfo(power.dtype).tiny))
+    num_shifts = min(energy.shape[1] for energy in energies)
+    total = torch.stack([energy[:, :num_shifts] for energy in energies]).sum(dim=0).flatten().cpu()
+    replacement = int(total.count_nonzero()) < num_pieces
+    chosen = torch.multinomial(total, num_pieces, replacement=replacement, generator=generator)
+    window, shift = (chosen // num_shifts).tolist(), (chosen % num_shifts).tolist()
+    return {
+        name: torch.stack(
+            [
+                windows[each, :, strides[name] * place : strides[name] * place + widths[name]]
+                for each, place in zip(window, shift, strict=True)
+            ]
+        )
+        for name, windows in views.items()
+    }
