@@ -60,10 +60,10 @@ def shanks(seed: int, *, duration_s: float) -> dict[str, float]:
 
 
 def intracellular(seed: int) -> dict[str, float]:
-    """Return how well spikes of a cell are predicted from a tetrode: half of 5 s of rat hippocampus from the other half.
+    """Return how well the spikes of a cell are predicted from a tetrode, half of 5 s from the other half.
 
-    Its spike times are known from a pipette (Harris et al., 2000). The file has not the voltage itself: an action
-    potential of 60 mV at these times is simulated, with subthreshold fluctuations.
+    They are known from a pipette (rat hippocampus, Harris et al., 2000). The file has not the voltage itself: an
+    action potential of 60 mV at these times is simulated, with subthreshold fluctuations.
     """
     recording, truth = load_case(data_folder() / "recordings" / "harris_d533101_5sec.mat")
     spikes = truth.get_unit_spike_train(truth.unit_ids[0], segment_index=0)

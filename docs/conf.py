@@ -6,7 +6,17 @@ import torch
 from sphinx.util.docutils import SphinxDirective
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.core import GroupSparse, Ridge, Simplex, Sparse, TwoSidedGaussian, descent, encoder, interpolation
+from si_crsae.core import (
+    Counted,
+    GroupSparse,
+    Ridge,
+    Simplex,
+    Sparse,
+    TwoSidedGaussian,
+    descent,
+    encoder,
+    interpolation,
+)
 from si_crsae.sorting import expectation, fragments, given, structure, units
 
 project = "si_crsae"
@@ -85,6 +95,13 @@ PRIORS = [
         r"\lambda \sum_j \lvert x_j \rvert",
         r"\mathrm{sign}(v)\, \mathrm{relu}(\lvert v \rvert - \alpha \lambda)",
         Sparse(regularization=ones),
+    ),
+    (
+        "`Counted`",
+        "none",
+        r"\tfrac12 \lambda^2 \, \#\{j : x_j \neq 0\}",
+        r"v \text{ where } \lvert v \rvert > \sqrt{\alpha} \lambda",
+        Counted(regularization=ones),
     ),
     (
         "`TwoSidedGaussian`",

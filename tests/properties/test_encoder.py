@@ -317,7 +317,7 @@ def test_one_sided_codes_find_no_negative_spikes():
     assert len(encode(plant(make_dictionary(), [(80, 0, -1.0)]), make_encoder())) == 0
 
 
-@pytest.mark.parametrize("solver", ["parallel", "fista"])
+@pytest.mark.parametrize("solver", ["parallel", "fista", "lca"])
 @settings(max_examples=5)
 @given(rows=mixtures(), seed=seeds)
 def test_every_solver_leads_to_the_same_events(solver, rows, seed):
