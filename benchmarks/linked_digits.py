@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC, LinearSVC
 from sorters import Row, data_folder
 from torch import Tensor
+from torch.nn import functional
 
 from si_crsae.evaluation.digits import read_mnist, render_glyphs
 from si_crsae.models import LinkedDictionaries, LinkedFitting, View, block_purity, class_blocks, strongest_block
@@ -22,6 +23,8 @@ ATOMS_PER_CLASS = 25
 REGULARIZATION = 0.03
 # Of one block of the class vector, as high as the strongest coefficients of a digit are.
 BLOCK_HEIGHT = 0.3
+# Largest angle, in radians, change of size and shear, and move to either side, in pixels, of a digit learned from.
+DEFORMATIONS = (0.15, 0.1, 0.1, 1.0, 1.0)
 CLASSIFIERS = {
     "logistic": lambda: LogisticRegression(max_iter=1000),
     "linear_svm": lambda: LinearSVC(),
@@ -43,8 +46,10 @@ class Method:
 METHODS = {
     "single": Method(),
     "linked": Method(glyph_weight=2.0),
-    "linked, free phase": Method(glyph_weight=2.0, fitting={"seen": ["digit"]}),
-    "ordinal view, free phase": Method(glyph_weight=2.0, class_weight=0.03, fitting={"seen": ["digit"]}),
+    "linked, free phase": Method(glyph_weight=2.0, fitting={"seen": ["digit"], "contrast": 0.7}),
+    "ordinal view, free phase": Method(
+        glyph_weight=2.0, class_weight=0.03, fitting={"seen": ["digit"], "contrast": 0.7}
+    ),
     "ordinal current": Method(glyph_weight=2.0, drive=0.02),
 }
 
@@ -66,7 +71,7 @@ def run(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
             add([row(f"split{split}", name, figure, value) for figure, value in figures.items()])
             for figure, value in figures.items():
                 results.setdefault(name, {}).setdefault(figure, []).append(value)
-            sys.stderr.write(f"split {split} {name} {({key: round(value, 4) for key, value in figures.items()})}\n")
+            sys.stderr.write(f"split {split} {name} { ({key: round(value, 4) for key, value in figures.items()}) }\n")
     return table(results)
 
 
@@ -112,10 +117,8 @@ def learn(
             views["class"] = View(weight=method.class_weight, atoms=torch.eye(NUM_ATOMS))
             observed["class"] = BLOCK_HEIGHT * blocks
     linked = LinkedDictionaries(views=views, num_atoms=NUM_ATOMS, regularization=REGULARIZATION)
-    fitting = LinkedFitting(
-        num_epochs=arguments.epochs, validation_share=0.02, seed=arguments.seed, **method.fitting
-    )
-    return linked.fit(observed, augment=move_digit, fitting=fitting, **options)
+    fitting = LinkedFitting(num_epochs=arguments.epochs, validation_share=0.02, seed=arguments.seed, **method.fitting)
+    return linked.fit(observed, augment=deform_digits, fitting=fitting, **options)
 
 
 def digits_by_class(labels: np.ndarray, *, seed: int) -> np.ndarray:
@@ -125,11 +128,17 @@ def digits_by_class(labels: np.ndarray, *, seed: int) -> np.ndarray:
     return np.concatenate([*blocks, rng.choice(len(labels), NUM_ATOMS - 10 * ATOMS_PER_CLASS, replace=False)])
 
 
-def move_digit(views: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """Return the views with the digits of the mini-batch moved by up to a pixel."""
-    shift = torch.randint(-1, 2, (2,), generator=generator).tolist()
-    digits = views["digit"].view(-1, 28, 28).roll(shift, dims=(1, 2))
-    return views | {"digit": digits.reshape(views["digit"].shape)}
+def deform_digits(views: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """Return the views with every digit of the mini-batch turned, scaled, sheared and moved a little."""
+    digits = views["digit"].view(-1, 1, 28, 28)
+    angle, scale, shear, right, down = (
+        largest * (2 * torch.rand(len(digits), generator=generator) - 1) for largest in DEFORMATIONS
+    )
+    first_row = torch.stack([(1 + scale) * angle.cos(), shear - (1 + scale) * angle.sin(), right / 14], dim=1)
+    second_row = torch.stack([(1 + scale) * angle.sin(), (1 + scale) * angle.cos(), down / 14], dim=1)
+    places = functional.affine_grid(torch.stack([first_row, second_row], dim=1), digits.shape, align_corners=False)
+    deformed = functional.grid_sample(digits, places, align_corners=False).flatten(1)
+    return views | {"digit": functional.normalize(deformed)[:, :, None]}
 
 
 def classify(
