@@ -46,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--parts", type=names, default=list(PARTS), help="which of " + ", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="small cases and little learning: within 3 minutes")
     parser.add_argument("--splits", type=int, help="of the digits; default: 3, quick 1")
-    parser.add_argument("--epochs", type=int, help="of learning from digits; default: 50, quick 1")
+    parser.add_argument("--epochs", type=int, help="of learning from digits; default: 40, quick 1")
     parser.add_argument("--seed", type=int, default=0, help="of learning and simulation; default: 0")
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
     parser.add_argument("--out", type=Path, help="JSON file of rows; must not exist yet")
@@ -56,7 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.out is not None and arguments.out.exists():
         parser.error(f"--out = {arguments.out} exists; give another name or remove it")
     arguments.splits = arguments.splits or (1 if arguments.quick else 3)
-    arguments.epochs = arguments.epochs or (1 if arguments.quick else 50)
+    arguments.epochs = arguments.epochs or (1 if arguments.quick else 40)
     arguments.digits = 1500 if arguments.quick else linked_digits.NUM_TRAINING
     return arguments
 

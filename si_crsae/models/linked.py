@@ -12,9 +12,8 @@ from torch.nn import functional
 from si_crsae.core.proximal import Counted, Sparse
 from si_crsae.core.quadratic import LinkedView, Quadratic
 
-# Of the regularization: what the optimality conditions of a code may be off by.
+# Of the regularization: what the optimality conditions of a code may be off by. Rougher codes teach worse atoms.
 _TOLERANCE = 0.02
-_LEARNING_TOLERANCE = 0.1
 
 Views = dict[str, Tensor]
 
@@ -307,11 +306,11 @@ class HebbianTraining:
     def _phases(self, views: Views, drive: Tensor | None) -> tuple[list[Tensor], float]:
         """Return the code of the clamped phase and, if there is one, of the free phase; and the loss."""
         model, fitting = self.model, self._fitting
-        code, loss = model.encode_with_energy(views, drive=drive, tolerance=_LEARNING_TOLERANCE)
+        code, loss = model.encode_with_energy(views, drive=drive)
         codes = [code]
         if fitting.seen and fitting.contrast:
             seen = {name: views[name] for name in fitting.seen}
-            free, energy = model.encode_with_energy(seen, tolerance=_LEARNING_TOLERANCE)
+            free, energy = model.encode_with_energy(seen)
             codes.append(free)
             loss = loss - fitting.contrast * energy
         return codes, float(loss.mean())
