@@ -20,14 +20,12 @@ validate. Everything compared is compared in the same call, on the same windows 
 
 import argparse
 import sys
-from pathlib import Path
 
 import paper_coding
 import paper_learning
 import paper_race
 import paper_recording
-from parts import Part, run_parts
-from sorters import names
+from parts import Part, make_parser, parse, run_parts
 
 PARTS: dict[str, Part] = {
     "learning": paper_learning.run,
@@ -44,15 +42,10 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", default=",".join(PARTS), help="which of " + ", ".join(PARTS))
+    parser = make_parser(__doc__.splitlines()[0], PARTS, quick="fewer windows and seeds: two minutes on two cores")
     parser.add_argument("--seeds", default="0,1,2,3,4", help="of the simulation, comma-separated")
     parser.add_argument("--snrs", default="7,10,13,16", help="of the learning part, in dB")
-    parser.add_argument("--threads", type=int, default=1, help="for everything but the peers that have only one")
-    parser.add_argument("--quick", action="store_true", help="fewer windows and seeds: two minutes on two cores")
-    parser.add_argument("--out", type=Path, help="write all rows to this file")
-    arguments = parser.parse_args()
-    arguments.parts = names(arguments.parts)
+    arguments = parse(parser, PARTS)
     arguments.seeds = [int(seed) for seed in arguments.seeds.split(",")]
     arguments.snrs = [float(snr) for snr in arguments.snrs.split(",")]
     if arguments.quick:

@@ -20,14 +20,12 @@ Everything compared is compared in the same call, on the same data and threads.
 
 import argparse
 import sys
-from pathlib import Path
 
 import denoising_counts
 import denoising_filters
 import denoising_floor
 import denoising_images
-from parts import Part, run_parts
-from sorters import names
+from parts import Part, make_parser, parse, run_parts
 
 PARTS: dict[str, Part] = {
     "images": denoising_images.run,
@@ -44,18 +42,10 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", type=names, default=list(PARTS), help="which of " + ", ".join(PARTS))
-    parser.add_argument("--quick", action="store_true", help="small cases and little learning: within 2 minutes")
+    parser = make_parser(__doc__.splitlines()[0], PARTS, quick="small cases and little learning: within 2 minutes")
     parser.add_argument("--steps", type=int, help="of learning for images; default: 4000, quick 60")
     parser.add_argument("--seed", type=int, default=0, help="of noise, simulation and learning; default: 0")
-    parser.add_argument("--threads", type=int, default=1, help="default: 1")
-    parser.add_argument("--out", type=Path, help="JSON file of rows; must not exist yet")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - set(PARTS):
-        parser.error(f"--parts: unknown {sorted(unknown)}; choose from {', '.join(PARTS)}")
-    if arguments.out is not None and arguments.out.exists():
-        parser.error(f"--out = {arguments.out} exists; give another name or remove it")
+    arguments = parse(parser, PARTS)
     if arguments.steps is None:
         arguments.steps = 60 if arguments.quick else 4000
     return arguments

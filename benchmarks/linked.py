@@ -18,14 +18,12 @@ Everything compared is compared in the same call, on the same data and threads.
 
 import argparse
 import sys
-from pathlib import Path
 
 import linked_digits
 import linked_encoding
 import linked_sortings
 import linked_views
-from parts import Part, run_parts
-from sorters import names
+from parts import Part, make_parser, parse, run_parts
 
 PARTS: dict[str, Part] = {
     "digits": linked_digits.run,
@@ -42,19 +40,11 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", type=names, default=list(PARTS), help="which of " + ", ".join(PARTS))
-    parser.add_argument("--quick", action="store_true", help="small cases and little learning: within 3 minutes")
+    parser = make_parser(__doc__.splitlines()[0], PARTS, quick="small cases and little learning: within 3 minutes")
     parser.add_argument("--splits", type=int, help="of the digits; default: 3, quick 1")
     parser.add_argument("--epochs", type=int, help="of learning from digits; default: 40, quick 1")
     parser.add_argument("--seed", type=int, default=0, help="of learning and simulation; default: 0")
-    parser.add_argument("--threads", type=int, default=1, help="default: 1")
-    parser.add_argument("--out", type=Path, help="JSON file of rows; must not exist yet")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - set(PARTS):
-        parser.error(f"--parts: unknown {sorted(unknown)}; choose from {', '.join(PARTS)}")
-    if arguments.out is not None and arguments.out.exists():
-        parser.error(f"--out = {arguments.out} exists; give another name or remove it")
+    arguments = parse(parser, PARTS)
     arguments.splits = arguments.splits or (1 if arguments.quick else 3)
     arguments.epochs = arguments.epochs or (1 if arguments.quick else 40)
     arguments.digits = 1500 if arguments.quick else linked_digits.NUM_TRAINING

@@ -23,7 +23,7 @@ from si_crsae.models.exponential import (
     prior_tensors,
     with_tensors,
 )
-from si_crsae.models.training import Trainer, TrainingHistory, train
+from si_crsae.models.training import Trainer, TrainingHistory, hold_out, train
 
 _DEFAULT_LEVEL = 2.0
 _VALIDATION_SHARE = 0.1
@@ -158,13 +158,9 @@ class Denoiser:
         generator = torch.Generator().manual_seed(fitting.seed)
         model = self._first_model(windows, initial_atoms, generator)
         stacked = Windows(observed=windows, baseline=base.expand_as(windows), targets=clean).stacked()
-        order = torch.randperm(len(stacked), generator=generator).to(stacked.device)
-        num_validation = max(round(_VALIDATION_SHARE * len(stacked)), 1)
-        training = order[num_validation:] if len(order) > num_validation else order
         self.history = train(
             _trainer(model, fitting, is_supervised=clean is not None),
-            stacked[training],
-            stacked[order[:num_validation]],
+            *hold_out(stacked, _VALIDATION_SHARE, generator=generator),
             num_epochs=fitting.num_epochs,
             batch_size=fitting.batch_size,
             seed=fitting.seed,

@@ -13,7 +13,7 @@ from si_crsae.core.quadratic import LinkedView
 from si_crsae.models.arrays import Array, as_tensor, choose_device, like
 from si_crsae.models.linked import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout, Views
 from si_crsae.models.linked_views import View, draw_pieces
-from si_crsae.models.training import TrainingHistory, train
+from si_crsae.models.training import TrainingHistory, hold_out, train
 
 Observed = Mapping[str, ArrayLike | Tensor]
 
@@ -160,14 +160,12 @@ class LinkedDictionaries:
         if drive is not None:
             views["drive"] = self._as_drive(drive, views)
         stacked = ViewLayout.of(views).stack(views)
-        order = torch.randperm(len(stacked), generator=generator).to(stacked.device)
-        num_validation = max(round(fitting.validation_share * len(stacked)), 1)
-        training = order[num_validation:] if len(order) > num_validation else order
+        training, validation = hold_out(stacked, fitting.validation_share, generator=generator)
         num_steps = fitting.num_epochs * -(-len(training) // fitting.batch_size)
         self.history = train(
             HebbianTraining(model, layout=ViewLayout.of(views), fitting=fitting, num_steps=num_steps, augment=augment),
-            stacked[training],
-            stacked[order[:num_validation]],
+            training,
+            validation,
             num_epochs=fitting.num_epochs,
             batch_size=fitting.batch_size,
             seed=fitting.seed,

@@ -123,6 +123,15 @@ def train(
     )
 
 
+def hold_out(
+    windows: Float[Tensor, "batch channel *sample"], share: float, *, generator: torch.Generator
+) -> tuple[Float[Tensor, "training channel *sample"], Float[Tensor, "held_out channel *sample"]]:
+    """Return windows to learn from and windows to validate with, drawn at random; one alone serves for both."""
+    order = torch.randperm(len(windows), generator=generator).to(windows.device)
+    number = max(round(share * len(windows)), 1)
+    return windows[order[number:] if len(windows) > number else order], windows[order[:number]]
+
+
 def choose_batch_size(
     num_windows: int, *, spikes_per_window: float, min_spikes: int = 10_000, min_batches: int = 8
 ) -> int:
