@@ -54,9 +54,12 @@ class LinkedView:
         """Return how the traces drive the code."""
         return self.weight * correlate(traces, self.atoms, stride=self.stride)
 
-    def synthesize(self, code: Float[Tensor, "batch atom shift"]) -> Float[Tensor, "batch channel sample"]:
-        """Return the traces that a code stands for in this view."""
-        return synthesize(code, self.atoms, stride=self.stride)
+    def synthesize(
+        self, code: Float[Tensor, "batch atom shift"], *, num_samples: int | None = None
+    ) -> Float[Tensor, "batch channel sample"]:
+        """Return the traces that a code stands for in this view: the samples it covers, or up to a stride more."""
+        shape = None if num_samples is None else (num_samples,)
+        return synthesize(code, self.atoms, stride=self.stride, sample_shape=shape)
 
     def gram(self) -> Float[Tensor, "atom atom lag"]:
         """Return the correlations of the atoms at lags of whole positions of the code, lag zero in the middle."""
@@ -89,12 +92,14 @@ class Quadratic:
         ValueError
             If the views leave different numbers of positions to the code.
         """
+        if len(views) == 0:
+            raise ValueError("views is empty: there must be at least one")
         maps = [view.correlate(observed) for view, observed in zip(views, traces, strict=True)]
         if any(entry.shape != maps[0].shape for entry in maps):
-            sizes = [entry.shape[2] for entry in maps]
+            sizes = [tuple(entry.shape) for entry in maps]
             raise ValueError(
-                f"the views leave {sizes} positions to one code: (num_samples - width) // stride + 1 must be the same; "
-                "cut the windows of all views from the same moments"
+                f"the views have {sizes} windows, atoms and positions: they must be the same; cut the windows of all "
+                "views from the same moments, so that (num_samples - width) // stride agrees"
             )
         grams = [view.gram() for view in views]
         reach = max(entry.shape[2] for entry in grams) // 2

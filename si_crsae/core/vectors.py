@@ -36,7 +36,7 @@ def _take_out(residual, row, amplitude):
 
 @compile_loops()
 @no_type_check
-def descend_vectors(maps, thresholds, gram, tolerance, codes):
+def descend_vectors(maps, thresholds, gram, tolerances, codes):
     """Minimize ``1/2 x^T G x - b^T x`` plus a weighted l1 norm, for many vectors ``b``.
 
     The coefficient that would move most is moved to its minimum, again and again.
@@ -49,7 +49,7 @@ def descend_vectors(maps, thresholds, gram, tolerance, codes):
         Lambda of each atom for positive and for negative coefficients; inf for the sign that is not allowed.
     gram : ndarray of float32, shape (atom, atom)
         ``G``, with ones on its diagonal.
-    tolerance : float
+    tolerances : ndarray of float32, shape (batch,)
         No coefficient is further than this from its minimum, the others fixed.
     codes : ndarray of float32, shape (batch, atom)
         Zeros; filled with the minimizers.
@@ -59,7 +59,7 @@ def descend_vectors(maps, thresholds, gram, tolerance, codes):
         residual, code = maps[vector], codes[vector]
         for _ in range(_MAX_UPDATES_PER_ATOM * residual.size):
             largest = _measure_steps(steps, residual, code, thresholds)
-            if largest <= tolerance:
+            if largest <= tolerances[vector]:
                 break
             atom = 0
             while abs(steps[atom]) != largest:

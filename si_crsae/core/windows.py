@@ -1,6 +1,5 @@
 """The exact code of many short windows."""
 
-import math
 from typing import no_type_check
 
 import numpy as np
@@ -41,8 +40,8 @@ def solve_windows(
         Non-negative weight of the l1 norm of each atom's code.
     tolerance : float
         Of the code: no coefficient is further than this from its minimum, the others fixed. At least 1e-5 of the
-        largest correlation, the resolution of float32. Where rounding keeps a descent going, as it may near that
-        resolution or without a penalty, it is cut short.
+        largest correlation of each window, the resolution of float32. Where rounding keeps a descent going, as it may
+        near that resolution or without a penalty, it is cut short.
     nonnegative : bool, default: False
         If True, the code is kept at or above zero.
 
@@ -79,7 +78,7 @@ def descend_windows(
     correlation : Tensor, shape (batch, atom, shift)
         Of the traces with unit-norm atoms, float32; left as it was.
     gram : Tensor, shape (atom, atom, lag)
-        ``atom_correlations`` of the atoms.
+        ``atom_correlations`` of the atoms, or a sum of such with ones at lag zero of each atom with itself.
     thresholds : Tensor, shape (atom, 2)
         Lambda of each atom for positive and for negative coefficients; inf for the sign that is not allowed, and for
         both to take an atom out.
@@ -98,16 +97,16 @@ def descend_windows(
     """
     maps = correlation.cpu().numpy().copy()
     levels = thresholds.cpu().numpy()
-    largest = float(np.abs(maps).max(initial=0.0))
-    if not math.isfinite(largest):
-        raise ValueError("traces are NaN or infinite: replace them, with zeros for instance")
-    accuracy = np.float32(max(tolerance, _RESOLUTION * largest))
+    largest = np.abs(maps).max(axis=(1, 2), initial=0.0)
+    if not np.isfinite(largest).all():
+        raise ValueError("the correlation is NaN or infinite: replace such traces, with zeros for instance")
+    accuracy = np.maximum(np.float32(tolerance), np.float32(_RESOLUTION) * largest)
     codes = np.zeros_like(maps)
     if maps.shape[2] == 1:
         rows = gram[:, :, gram.shape[2] // 2].contiguous().cpu().numpy()
 
         def solve(windows: slice) -> None:
-            descend_vectors(maps[windows, :, 0], levels, rows, accuracy, codes[windows, :, 0])
+            descend_vectors(maps[windows, :, 0], levels, rows, accuracy[windows], codes[windows, :, 0])
 
         per_task = _VECTORS_PER_TASK
     else:
@@ -116,7 +115,7 @@ def descend_windows(
         starts = np.arange(len(gram) + 1) * len(gram)
 
         def solve(windows: slice) -> None:
-            _descend_each(maps[windows], levels, pairs, neighbors, starts, accuracy, codes[windows])
+            _descend_each(maps[windows], levels, pairs, neighbors, starts, accuracy[windows], codes[windows])
 
         per_task = WINDOWS_PER_TASK
     list(in_threads(solve, len(maps), per_task=per_task))
@@ -125,9 +124,9 @@ def descend_windows(
 
 @compile_loops()
 @no_type_check
-def _descend_each(maps, thresholds, pairs, neighbors, starts, tolerance, codes):
+def _descend_each(maps, thresholds, pairs, neighbors, starts, tolerances, codes):
     """Fill the codes of windows that do not meet; the maps are left with what the codes leave."""
     for window in range(len(maps)):
         most = _MAX_UPDATES_PER_COEFFICIENT * maps[window].size
-        code, _ = descend(maps[window], thresholds, pairs, neighbors, starts, tolerance, most)
+        code, _ = descend(maps[window], thresholds, pairs, neighbors, starts, tolerances[window], most)
         codes[window] = code

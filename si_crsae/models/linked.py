@@ -63,7 +63,8 @@ class LinkedModel(torch.nn.Module):
     hard : bool, default: False
         If True, the threshold is the hard one: codes are not shrunk, and local minima.
     solver : str, default: "auto"
-        "descent", "fista" or "lca"; "auto" is descent on a CPU and fista on a GPU, and lca for the hard threshold.
+        "descent", "fista" or "lca"; "auto" is descent on a CPU, and fista on a GPU and for the hard threshold, under
+        which the potentials of "lca" may never rest if an atom's norm exceeds 1.
     rescaled : bool, default: False
         If False, one prior holds whatever views are given: the fewer, the fewer data against it. If True, the lambda of
         an atom is multiplied by its norm over the views that are given, so that noise alone exceeds it as often.
@@ -142,14 +143,16 @@ class LinkedModel(torch.nn.Module):
         solver = self.solver
         if solver == "auto":
             on_cpu = problem.correlation.device.type == "cpu"
-            solver = "lca" if self.hard else "descent" if on_cpu else "fista"
+            solver = "descent" if on_cpu and not self.hard else "fista"
         code = problem.solve(prior, solver=solver, tolerance=tolerance * self.regularization)
         squares = [self.weights[name] / 2 * windows.square().sum(dim=(1, 2)) for name, windows in views.items()]
         return code, torch.stack(squares).sum(dim=0) + problem.value(code) + prior.penalty(code)
 
-    def decode(self, code: Float[Tensor, "batch atom shift"], name: str) -> Float[Tensor, "batch channel sample"]:
-        """Return how a view would show a code."""
-        return self.view(name).synthesize(code)
+    def decode(
+        self, code: Float[Tensor, "batch atom shift"], name: str, *, num_samples: int | None = None
+    ) -> Float[Tensor, "batch channel sample"]:
+        """Return how a view would show a code, in windows of the smallest size or of a given one."""
+        return self.view(name).synthesize(code, num_samples=num_samples)
 
     def _prior(self, problem: Quadratic) -> Sparse | Counted:
         norms = problem.norms()
@@ -319,7 +322,8 @@ class HebbianTraining:
         model = self.model
 
         def learned_from(code: Tensor) -> Tensor:
-            residual = views[name] - model.decode(code, name)
+            covered = model.decode(code, name)
+            residual = views[name][:, :, : covered.shape[2]] - covered
             return model.weights[name] * hebbian_change(residual, code, stride=model.strides[name])
 
         change = learned_from(codes[0])

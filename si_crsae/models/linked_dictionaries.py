@@ -1,8 +1,10 @@
 """A scikit-learn-like face of linked dictionaries: fit several views, encode any of them, predict any other."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 from si_crsae.core.quadratic import LinkedView
 from si_crsae.models.arrays import Array, as_tensor, choose_device, like
 from si_crsae.models.linked import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout, Views
-from si_crsae.models.linked_views import View, draw_pieces
+from si_crsae.models.linked_views import View, check_views, describe_view, draw_pieces
 from si_crsae.models.training import TrainingHistory, hold_out, train
 
 Observed = Mapping[str, ArrayLike | Tensor]
@@ -38,7 +40,7 @@ class LinkedDictionaries:
     threshold : {"soft", "hard"}, default: "soft"
         That of the Lasso, which the cost of the paper has, or the one its Eq. 2 prints, which does not shrink.
     solver : {"auto", "descent", "fista", "lca"}, default: "auto"
-        All find the same code under the soft threshold; "auto" is the fastest one, and "lca" for the hard threshold.
+        All find the same code under the soft threshold, up to their tolerance; "auto" is the fastest one.
     rescaled : bool, default: False
         How the code is inferred where views are missing. If False, under the same lambda: an atom of which they show
         little needs to be all the stronger. If True, lambda is a number of standard deviations of the noise of the
@@ -51,7 +53,7 @@ class LinkedDictionaries:
     model : LinkedModel or None
         What `fit` has learned.
     history : TrainingHistory or None
-        How.
+        Losses and atoms of every epoch of `fit`.
     shapes : dict of str to tuple
         Of a window of each view, as `fit` has seen them.
 
@@ -83,12 +85,12 @@ class LinkedDictionaries:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be learned."""
-        if len(self.views) == 0 or "drive" in self.views:
-            raise ValueError(f"views = {list(self.views)}: there must be at least one, and none may be named drive")
+        check_views(self.views)
         if self.num_atoms < 1:
             raise ValueError(f"num_atoms = {self.num_atoms}: it must be at least 1")
-        if not self.regularization > 0:
+        if not 0 < self.regularization < math.inf:
             raise ValueError(f"regularization = {self.regularization}: it must be positive")
+        self.num_atoms, self.regularization = int(self.num_atoms), float(self.regularization)
         choices = {
             "threshold": ("soft", "hard"),
             "solver": ("auto", "descent", "fista", "lca"),
@@ -99,10 +101,6 @@ class LinkedDictionaries:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: it must be one of {', '.join(allowed)}")
         if self.threshold == "hard" and self.solver == "descent":
             raise ValueError("solver = 'descent': under the hard threshold it must be auto, fista or lca")
-        if all(view.atoms is not None for view in self.views.values()):
-            raise ValueError("views: all have fixed atoms, so that there is nothing to learn; leave one without")
-        if len({view.width is None for view in self.views.values()}) > 1:
-            raise ValueError("views: some have a width and others none; give a width to all, or to none")
 
     def fit(
         self,
@@ -141,13 +139,14 @@ class LinkedDictionaries:
             learned before is lost.
         """
         fitting = fitting or LinkedFitting()
-        if set(observed) != set(self.views):
+        if not isinstance(observed, Mapping) or set(observed) != set(self.views):
             raise ValueError(
-                f"observed has the views {sorted(observed)}: to learn, all are needed, {sorted(self.views)}"
+                f"observed has the views {list(observed)[:9]}: to learn, all are needed, {sorted(self.views)}"
             )
-        unknown = [name for name in fitting.seen if name not in self.views]
-        if unknown:
-            raise ValueError(f"seen = {list(fitting.seen)}: there is no view {', '.join(unknown)}")
+        if not set(fitting.seen) < set(self.views):
+            raise ValueError(
+                f"seen = {list(fitting.seen)}: it must name some of the views, not all: {list(self.views)}"
+            )
         tensors = {name: self._checked(observed[name], f"observed[{name!r}]") for name in self.views}
         for name, windows in tensors.items():
             if not bool(windows.any()):
@@ -203,17 +202,22 @@ class LinkedDictionaries:
         model, views = self._ready(observed)
         if target not in self.views:
             raise ValueError(f"target = {target!r}: it must be one of the views, {', '.join(self.views)}")
-        windows = model.decode(model.encode(views), target)
+        num_samples = views[target].shape[2] if target in views else None
+        windows = model.decode(model.encode(views), target, num_samples=num_samples)
         return like(_first(observed), windows if self._has_positions else windows.reshape(-1, *self.shapes[target]))
 
     def score(self, observed: Observed, truth: ArrayLike | Tensor, *, target: str) -> float:
         """Return the share of a view's energy that its prediction from other views explains; at most 1."""
         predicted = torch.as_tensor(self.predict(observed, target=target)).cpu()
         true = torch.as_tensor(truth).to(predicted)
+        if self._has_positions and 0 < true.shape[-1] - predicted.shape[-1] < self.views[target].stride:
+            true = true[..., : predicted.shape[-1]]
         if true.shape != predicted.shape:
             raise ValueError(
                 f"truth has shape {tuple(true.shape)}: it must be that of {target}, {tuple(predicted.shape)}"
             )
+        if not bool(true.isfinite().all()) or not bool(true.any()):
+            raise ValueError("truth is NaN, infinite or zero everywhere: there is nothing to explain")
         return 1.0 - float((true - predicted).square().sum() / true.square().sum())
 
     def atoms(self, name: str) -> np.ndarray:
@@ -221,7 +225,7 @@ class LinkedDictionaries:
         model = self._fitted()
         if name not in self.views:
             raise ValueError(f"name = {name!r}: it must be one of the views, {', '.join(self.views)}")
-        atoms = model.atoms[name].cpu().numpy()
+        atoms = model.atoms[name].cpu().numpy().copy()
         return atoms if self._has_positions else atoms.reshape(-1, *self.shapes[name])
 
     def save(self, path: str | Path) -> None:
@@ -231,7 +235,7 @@ class LinkedDictionaries:
         torch.save(
             {
                 "linked": {name: getattr(self, name) for name in names},
-                "views": {name: asdict(view) for name, view in self.views.items()},
+                "views": {name: describe_view(view) for name, view in self.views.items()},
                 "shapes": {name: list(shape) for name, shape in self.shapes.items()},
                 "atoms": {name: atoms.cpu() for name, atoms in model.atoms.items()},
             },
@@ -247,7 +251,10 @@ class LinkedDictionaries:
         ValueError
             If the file is something else.
         """
-        saved = torch.load(path, weights_only=True, map_location="cpu")
+        try:
+            saved = torch.load(path, weights_only=True, map_location="cpu")
+        except (UnpicklingError, KeyError, EOFError, RuntimeError) as error:
+            raise ValueError(f"path = {path}: torch cannot read it; pass a file that save has written") from error
         if not isinstance(saved, dict) or not {"linked", "views", "shapes", "atoms"} <= saved.keys():
             raise ValueError(f"path = {path}: it holds no linked dictionaries; pass a file that save has written")
         views = {name: View(**parts) for name, parts in saved["views"].items()}
@@ -269,14 +276,18 @@ class LinkedDictionaries:
     def _fitted(self) -> LinkedModel:
         if self.model is None:
             raise ValueError("nothing has been learned yet: call fit, or LinkedDictionaries.load")
+        # What a user has changed since counts: how to infer a code is no part of what was learned.
+        self.model.regularization, self.model.nonnegative = self.regularization, self.nonnegative
+        self.model.hard, self.model.solver = self.threshold == "hard", self.solver
+        self.model.rescaled = self.rescaled
         return self.model
 
     def _ready(self, observed: Observed) -> tuple[LinkedModel, Views]:
         """Return what was learned, and the views that are given, or raise ValueError."""
         model = self._fitted()
-        if len(observed) == 0 or not set(observed) <= set(self.views):
+        if not isinstance(observed, Mapping) or len(observed) == 0 or not set(observed) <= set(self.views):
             raise ValueError(
-                f"observed has the views {sorted(observed)}: it must have one or more of {sorted(self.views)}"
+                f"observed has the views {list(observed)[:9]}: it must have one or more of {sorted(self.views)}"
             )
         tensors = {name: self._checked(values, f"observed[{name!r}]") for name, values in observed.items()}
         return model, self._as_views(tensors, self.shapes)
@@ -297,6 +308,11 @@ class LinkedDictionaries:
                 fits = tuple(windows.shape[1:]) == shapes[name]
             if not fits:
                 raise ValueError(f"observed[{name!r}] has shape {tuple(windows.shape)}: it must be {axes}, as in fit")
+            width = self.views[name].width or 1
+            if self._has_positions and windows.shape[2] < width:
+                raise ValueError(
+                    f"observed[{name!r}] has {windows.shape[2]} samples: it needs at least width = {width}"
+                )
             views[name] = windows if self._has_positions else windows.flatten(1)[:, :, None]
         return views
 
@@ -309,6 +325,9 @@ class LinkedDictionaries:
     ) -> Views:
         """Return the fixed atoms of each view, those that are given, or else pieces of random windows."""
         given = {name: view.atoms for name, view in self.views.items() if view.atoms is not None}
+        unknown = set(initial_atoms or {}) - set(self.views)
+        if unknown:
+            raise ValueError(f"initial_atoms has {sorted(unknown)}: the views are {list(self.views)}")
         given = {**(initial_atoms or {}), **given}
         widths = {name: view.width or 1 for name, view in self.views.items()}
         drawn = draw_pieces(

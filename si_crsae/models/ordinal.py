@@ -1,7 +1,7 @@
 """Neurons that belong to classes: which ones a class drives, and whether they answer to it."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 
@@ -10,7 +10,8 @@ def class_blocks(
 ) -> Float[np.ndarray, "batch atom"]:
     """Return which neurons the class of each window drives: ones on the block of the class, zeros elsewhere.
 
-    As one more view, with `identity_view`, or as a current: the two readings of the third input of [1]_.
+    As one more view, with the identity for its fixed atoms, or as a current: the two readings of the third input of
+    [1]_.
 
     Parameters
     ----------
@@ -49,10 +50,10 @@ def class_blocks(
     without = np.setdiff1d(np.arange(number), classes)
     if without.size:
         raise ValueError(
-            f"labels: there is no sample of {', '.join(map(str, without))}; its neurons would learn nothing: leave "
+            f"labels: there is no sample of {', '.join(map(str, without[:5]))}; its neurons would learn nothing: leave "
             "that class out, or add samples"
         )
-    if atoms_per_class < 1 or number * atoms_per_class > num_atoms:
+    if not isinstance(atoms_per_class, int) or atoms_per_class < 1 or number * atoms_per_class > num_atoms:
         raise ValueError(
             f"atoms_per_class = {atoms_per_class}: {number} classes need at least one and at most "
             f"{num_atoms // number} of num_atoms = {num_atoms} each"
@@ -61,9 +62,7 @@ def class_blocks(
     return (block == classes[:, None]).astype("float32")
 
 
-def block_purity(
-    code: Float[np.ndarray, "batch atom"], labels: ArrayLike, *, atoms_per_class: int
-) -> Float[np.ndarray, " batch"]:
+def block_purity(code: ArrayLike, labels: ArrayLike, *, atoms_per_class: int) -> Float[np.ndarray, " batch"]:
     """Return the share of each code's l1 norm that lies in the block of its class.
 
     Parameters
@@ -81,21 +80,34 @@ def block_purity(
     Raises
     ------
     ValueError
-        If there are not as many labels as codes.
+        If there are not as many labels as codes, or the atoms have no block for one of them.
     """
     classes = _checked(labels)
-    if len(classes) != len(code):
-        raise ValueError(f"labels has {len(classes)} entries: it must have one per code, {len(code)}")
-    size = np.abs(code)
-    inside = size * (np.arange(code.shape[1]) // atoms_per_class == classes[:, None])
+    size = _sizes(code, num_classes=int(classes.max()) + 1, atoms_per_class=atoms_per_class)
+    if len(classes) != len(size):
+        raise ValueError(f"labels has {len(classes)} entries: it must have one per code, {len(size)}")
+    inside = size * (np.arange(size.shape[1]) // atoms_per_class == classes[:, None])
     total = size.sum(axis=1)
-    return np.divide(inside.sum(axis=1), total, out=np.full(len(code), np.nan, total.dtype), where=total > 0)
+    return np.divide(inside.sum(axis=1), total, out=np.full(len(size), np.nan), where=total > 0)
 
 
-def strongest_block(code: Float[np.ndarray, "batch atom"], *, atoms_per_class: int, num_classes: int) -> np.ndarray:
-    """Return the class whose block has the largest l1 norm, for each code: an array of int, shape (batch,)."""
-    blocks = np.abs(code[:, : num_classes * atoms_per_class]).reshape(len(code), num_classes, atoms_per_class)
+def strongest_block(code: ArrayLike, *, atoms_per_class: int, num_classes: int) -> Int[np.ndarray, " batch"]:
+    """Return the class whose block has the largest l1 norm, for each code of shape (batch, atom)."""
+    size = _sizes(code, num_classes=num_classes, atoms_per_class=atoms_per_class)
+    blocks = size[:, : num_classes * atoms_per_class].reshape(len(size), num_classes, atoms_per_class)
     return blocks.sum(axis=2).argmax(axis=1)
+
+
+def _sizes(code: ArrayLike, *, num_classes: int, atoms_per_class: int) -> Float[np.ndarray, "batch atom"]:
+    size = np.abs(np.asarray(code, dtype=float))
+    if size.ndim != 2:
+        raise ValueError(f"code has shape {size.shape}: it must be (batch, atom)")
+    if atoms_per_class < 1 or num_classes * atoms_per_class > size.shape[1]:
+        raise ValueError(
+            f"atoms_per_class = {atoms_per_class}: {num_classes} classes need at least one and at most "
+            f"{size.shape[1] // num_classes} of {size.shape[1]} atoms each"
+        )
+    return size
 
 
 def _checked(labels: ArrayLike) -> np.ndarray:

@@ -157,7 +157,7 @@ def test_few_iterations_warn_if_they_were_to_reach_a_tolerance_and_do_not_otherw
 def test_what_makes_no_sense_is_refused():
     views, traces = convolutional_problem(0)
     prior = Sparse(regularization=torch.full((NUM_ATOMS,), 0.1, dtype=torch.float64))
-    with pytest.raises(ValueError, match=r"the views leave \[30, 29\] positions to one code"):
+    with pytest.raises(ValueError, match=r"\(3, 5, 30\), \(3, 5, 29\)\] windows, atoms and positions"):
         Quadratic.of(views, [traces[0], traces[1][:, :, :-2]])
     with pytest.raises(ValueError, match=r"weight = 0.0: it must be positive"):
         LinkedView(atoms=views[0].atoms, weight=0.0)

@@ -122,7 +122,7 @@ def test_a_tolerance_beyond_float32_ends_too(nonnegative):
 def test_traces_on_which_the_descent_would_never_end_are_refused(value):
     traces, *rest = draw_problem(0)
     traces[1, 0, 5] = value
-    with pytest.raises(ValueError, match=r"traces are NaN or infinite: replace them"):
+    with pytest.raises(ValueError, match=r"correlation is NaN or infinite: replace such traces"):
         solve_windows(traces, *rest, tolerance=TOLERANCE)
 
 

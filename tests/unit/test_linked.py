@@ -293,6 +293,41 @@ def test_under_a_rescaled_lambda_noise_alone_is_coded_as_rarely_from_one_view_as
     assert counts[False] <= 5
 
 
+def test_samples_beyond_the_last_stride_are_no_trouble():
+    rng = np.random.default_rng(0)
+    views = {"left": rng.normal(size=(20, 1, 60)), "right": rng.normal(size=(20, 1, 120))}
+    linked = LinkedDictionaries(views={"left": View(width=9), "right": View(width=17, stride=2)}, num_atoms=3)
+    linked.fit(views, fitting=LinkedFitting(num_epochs=1))
+    assert linked.predict(views, target="right").shape == (20, 1, 120)
+    assert linked.predict({"left": views["left"]}, target="right").shape == (20, 1, 119)
+    assert linked.score({"left": views["left"]}, views["right"], target="right") <= 1
+
+
+def test_how_a_code_is_inferred_can_be_changed_after_learning_and_is_saved(tmp_path):
+    views, _ = simulate(100)
+    linked = linked_pair(regularization=np.float64(0.05)).fit(views, fitting=LinkedFitting(num_epochs=2))
+    before = (linked.encode(views) > 0).sum()
+    linked.regularization = 0.5
+    code = linked.encode(views)
+    assert 0 < (code > 0).sum() < before
+    linked.save(tmp_path / "linked.pt")
+    np.testing.assert_array_equal(LinkedDictionaries.load(tmp_path / "linked.pt").encode(views), code)
+    linked.atoms("seen")[:] = 0
+    assert linked.atoms("seen").any()
+    (tmp_path / "text.pt").write_text("no model")
+    with pytest.raises(ValueError, match=r"torch cannot read it"):
+        LinkedDictionaries.load(tmp_path / "text.pt")
+
+
+def test_one_loud_window_does_not_silence_the_others():
+    views, _ = simulate(100)
+    linked = linked_pair().fit(views, fitting=LinkedFitting(num_epochs=2))
+    loud = {name: windows.copy() for name, windows in views.items()}
+    for windows in loud.values():
+        windows[0] *= 1e6
+    np.testing.assert_allclose(linked.encode(loud)[1:], linked.encode(views)[1:], atol=1e-5)
+
+
 def test_pieces_of_all_views_come_from_the_same_moments():
     ramp = torch.arange(1, 41, dtype=torch.float32).view(1, 1, 40)
     fine = torch.arange(2, 82, dtype=torch.float32).view(1, 1, 80) / 2
@@ -322,7 +357,9 @@ PAIR = {"seen": np.ones((5, 3)), "heard": np.ones((5, 2))}
         (PAIR | {"seen": np.ones((5, 3)) * 1j}, {}, r"observed\['seen'\] is complex"),
         (PAIR, {"drive": np.ones((5, 3))}, r"drive has shape \(5, 3\): it must be \(batch, atom\), \(5, 8\)"),
         (PAIR, {"initial_atoms": {"seen": np.ones((8, 4))}}, r"atoms of seen have shape \(8, 4\): .* \(8, 3\)"),
-        (PAIR, {"fitting": LinkedFitting(seen=["smelled"])}, r"seen = \['smelled'\]: there is no view smelled"),
+        (PAIR, {"initial_atoms": {"smelled": np.ones((8, 4))}}, r"initial_atoms has \['smelled'\]"),
+        (PAIR, {"fitting": LinkedFitting(seen=["seen", "heard"])}, r"it must name some of the views, not all"),
+        (PAIR, {"fitting": LinkedFitting(seen=["smelled"])}, r"seen = \['smelled'\]: it must name some of the views"),
     ],
 )
 def test_views_that_do_not_belong_together_are_refused_and_nothing_is_lost(observed, arguments, message):
@@ -351,7 +388,7 @@ def test_views_unlike_those_of_fit_are_refused(fitted):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LinkedDictionaries(views={}), r"views = \[\]: there must be at least one"),
+        (lambda: LinkedDictionaries(views={}), r"views = \{\}: it must be a dict with at least one view"),
         (lambda: linked_pair(num_atoms=0), r"num_atoms = 0: it must be at least 1"),
         (lambda: linked_pair(regularization=0.0), r"regularization = 0.0: it must be positive"),
         (lambda: linked_pair(threshold="firm"), r"threshold = 'firm': it must be one of soft, hard"),
@@ -360,8 +397,13 @@ def test_views_unlike_those_of_fit_are_refused(fitted):
         (lambda: LinkedDictionaries(views={"a": View(width=3), "b": View()}), r"some have a width and others none"),
         (lambda: LinkedDictionaries(views={"a": View(atoms=torch.eye(256))}), r"all have fixed atoms"),
         (lambda: View(weight=-1.0), r"weight = -1.0: it must be positive"),
-        (lambda: View(width=0), r"width = 0: it must be at least 1"),
-        (lambda: View(stride=0), r"stride = 0: it must be at least 1"),
+        (lambda: LinkedDictionaries(views={"a.b": View()}), r"'a.b' cannot be the name of one"),
+        (lambda: LinkedDictionaries(views={"keys": View()}), r"'keys' cannot be the name of one"),
+        (lambda: linked_pair(regularization=math.inf), r"regularization = inf"),
+        (lambda: block_purity(np.ones((2, 2)), [0, 7], atoms_per_class=1), r"8 classes need"),
+        (lambda: strongest_block([1.0, 2.0], atoms_per_class=1, num_classes=2), r"code has shape \(2,\)"),
+        (lambda: View(width=0), r"width = 0: it must be a whole number of at least 1"),
+        (lambda: View(stride=0), r"stride = 0: it must be a whole number of at least 1"),
         (lambda: LinkedFitting(num_epochs=0), r"num_epochs = 0: it must be at least 1"),
         (lambda: LinkedFitting(contrast=1.5), r"contrast = 1.5: it must be from 0 to 1"),
         (lambda: LinkedFitting(learning_rate=0.0), r"learning_rate = 0.0: it must be positive"),
