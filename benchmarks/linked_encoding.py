@@ -19,7 +19,8 @@ from si_crsae.models import LinkedDictionaries, LinkedFitting, View
 
 REGULARIZATION = 0.1
 PEERS = ("lasso_lars", "lasso_cd")
-SOLVERS = {"descent": 1e-3, "fista": 1e-3, "lca": 1e-3}
+# Tolerances; that of lca, which takes minutes, is wider, and it is timed once.
+SOLVERS = {"descent": 1e-3, "fista": 1e-3, "lca": 1e-2}
 
 
 def run(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
@@ -44,8 +45,10 @@ def run(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
     ours("descent")  # compiles
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     values: dict[str, float] = {}
-    for _ in range(1 if arguments.quick else 3):
+    for trial in range(1 if arguments.quick else 3):
         for name, encode in methods.items():
+            if name == "lca" and trial:
+                continue
             start = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)

@@ -90,6 +90,7 @@ class Denoiser:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from si_crsae.core.likelihoods import Poisson
     >>> counts = np.random.default_rng(0).poisson(2.0, (20, 1, 50))
     >>> denoiser = Denoiser(likelihood=Poisson(), width=9, num_atoms=2).fit(counts, fitting=Fitting(num_epochs=1))

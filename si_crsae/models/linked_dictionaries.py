@@ -63,6 +63,7 @@ class LinkedDictionaries:
 
     Examples
     --------
+    >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> sources = rng.exponential(size=(300, 6)) * (rng.random((300, 6)) < 0.2)
     >>> seen, heard = sources @ rng.normal(size=(6, 20)), sources @ rng.normal(size=(6, 30))
