@@ -6,7 +6,6 @@ The objective of one window of the latter, with one regularization per atom, is
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,10 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.convolution import correlate, count_shifts, lipschitz_bound, synthesize
+from si_crsae.core.iteration import iterate
 from si_crsae.core.proximal import Prior, Sparse, StepSize
-
-# Measuring the optimality costs as much as an iteration; every tenth iteration it costs a tenth of the time.
-_ITERATIONS_PER_CHECK = 10
 
 DescentDirection = Callable[[Tensor], Tensor]
 
@@ -246,24 +243,21 @@ def fista_iterate(
     RuntimeWarning
         If a tolerance was given and `num_iterations` did not suffice.
     """
-    if num_iterations < 1:
-        raise ValueError(f"num_iterations = {num_iterations}: it must be at least 1")
-    for iteration in range(1, num_iterations + 1):
-        state = fista_step(state, descent_direction, prior, step_size=step_size, accelerated=accelerated)
-        is_last = iteration == num_iterations
-        if tolerance is None or not (is_last or iteration % _ITERATIONS_PER_CHECK == 0):
-            continue
-        residual = _distance_to_fixed_point(state.code, descent_direction, prior, step_size)
-        if residual <= tolerance:
-            break
-        if is_last:
-            warnings.warn(
-                f"num_iterations = {num_iterations} did not bring the optimality residual, {residual:.3g}, down to "
-                f"tolerance = {tolerance:.3g}; raise num_iterations or tolerance",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-    return state.code
+
+    def step(current: FistaState) -> FistaState:
+        return fista_step(current, descent_direction, prior, step_size=step_size, accelerated=accelerated)
+
+    def distance(current: FistaState) -> float:
+        return float(_distance_to_fixed_point(current.code, descent_direction, prior, step_size))
+
+    return iterate(
+        state,
+        step,
+        distance,
+        num_iterations=num_iterations,
+        tolerance=tolerance,
+        quantity="the optimality residual",
+    ).code
 
 
 @torch.no_grad()

@@ -14,17 +14,13 @@ References
    circuits", Neural Computation 20, 2008.
 """
 
-import warnings
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.fista import DescentDirection
+from si_crsae.core.iteration import iterate
 from si_crsae.core.proximal import Prior
-
-# Measuring the rest costs as much as an iteration; every tenth iteration it costs a tenth of the time.
-_ITERATIONS_PER_CHECK = 10
 
 
 def lca_step(
@@ -106,23 +102,21 @@ def lca_iterate(
     >>> code.round(decimals=3).flatten()
     tensor([1.9000, 0.0000])
     """
-    if num_iterations < 1:
-        raise ValueError(f"num_iterations = {num_iterations}: it must be at least 1")
     if not 0 < rate <= 1:
         raise ValueError(f"rate = {rate}: it must be above 0 and at most 1, time step over time constant")
-    for iteration in range(1, num_iterations + 1):
-        potential = lca_step(potential, descent_direction, prior, rate=rate)
-        is_last = iteration == num_iterations
-        if tolerance is None or not (is_last or iteration % _ITERATIONS_PER_CHECK == 0):
-            continue
-        unrest = float((lca_step(potential, descent_direction, prior, rate=1.0) - potential).abs().max())
-        if unrest <= tolerance:
-            break
-        if is_last:
-            warnings.warn(
-                f"num_iterations = {num_iterations} did not bring the potentials, still off by {unrest:.3g}, to rest "
-                f"within tolerance = {tolerance:.3g}; raise num_iterations or tolerance",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-    return prior.activation(potential, 1.0)
+
+    def step(current: Tensor) -> Tensor:
+        return lca_step(current, descent_direction, prior, rate=rate)
+
+    def distance(current: Tensor) -> float:
+        return float((lca_step(current, descent_direction, prior, rate=1.0) - current).abs().max())
+
+    rested = iterate(
+        potential,
+        step,
+        distance,
+        num_iterations=num_iterations,
+        tolerance=tolerance,
+        quantity="the potentials' distance from rest",
+    )
+    return prior.activation(rested, 1.0)

@@ -191,4 +191,4 @@ class Quadratic:
             torch.stack([level, other], dim=1),
             tolerance=tolerance,
         )
-        return (code * scale[:, None].cpu()).to(self.correlation)
+        return (code * scale[:, None]).to(self.correlation)

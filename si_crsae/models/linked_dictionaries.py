@@ -226,7 +226,7 @@ class LinkedDictionaries:
         model = self._fitted()
         if name not in self.views:
             raise ValueError(f"name = {name!r}: it must be one of the views, {', '.join(self.views)}")
-        atoms = model.atoms[name].cpu().numpy().copy()
+        atoms = model.atoms[name].cpu().numpy()
         return atoms if self._has_positions else atoms.reshape(-1, *self.shapes[name])
 
     def save(self, path: str | Path) -> None:
@@ -278,10 +278,7 @@ class LinkedDictionaries:
         if self.model is None:
             raise ValueError("nothing has been learned yet: call fit, or LinkedDictionaries.load")
         # What a user has changed since counts: how to infer a code is no part of what was learned.
-        self.model.regularization, self.model.nonnegative = self.regularization, self.nonnegative
-        self.model.hard, self.model.solver = self.threshold == "hard", self.solver
-        self.model.rescaled = self.rescaled
-        return self.model
+        return self._model_of(dict(self.model.atoms.items()))
 
     def _ready(self, observed: Observed) -> tuple[LinkedModel, Views]:
         """Return what was learned, and the views that are given, or raise ValueError."""
