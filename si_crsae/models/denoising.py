@@ -1,9 +1,8 @@
 """A scikit-learn-like face of the exponential-family auto-encoder: fit, encode, denoise, score, save and load."""
 
 import math
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
@@ -23,17 +22,12 @@ from si_crsae.models.exponential import (
     prior_tensors,
     with_tensors,
 )
+from si_crsae.models.saving import dataclasses_of, describe, load_saved, revive
 from si_crsae.models.training import Trainer, TrainingHistory, hold_out, train
 
 _DEFAULT_LEVEL = 2.0
 _VALIDATION_SHARE = 0.1
-# All that can be saved and loaded: whatever the two modules define.
-_KINDS = {
-    name: kind
-    for module in (likelihoods, proximal)
-    for name, kind in vars(module).items()
-    if isinstance(kind, type) and is_dataclass(kind)
-}
+_KINDS = dataclasses_of(likelihoods, proximal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,8 +211,8 @@ class Denoiser:
         unrolling = asdict(model.unrolling)
         torch.save(
             {
-                "likelihood": _described(model.likelihood),
-                "prior": _described(model.prior),
+                "likelihood": describe(model.likelihood, _KINDS),
+                "prior": describe(model.prior, _KINDS),
                 "unrolling": unrolling,
                 "width": list(self._widths),
                 "state": model.state_dict(),
@@ -235,11 +229,9 @@ class Denoiser:
         ValueError
             If the file is something else.
         """
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-        if not isinstance(saved, dict) or not {"likelihood", "prior", "unrolling", "state"} <= saved.keys():
-            raise ValueError(f"path = {path}: it does not hold a denoiser; pass a file that Denoiser.save has written")
+        saved = load_saved(path, entries=("likelihood", "prior", "unrolling", "state"), what="denoiser")
         unrolling = Unrolling(**saved["unrolling"] | {"placement": Placement(**saved["unrolling"]["placement"])})
-        likelihood, prior = _revived(saved["likelihood"]), _revived(saved["prior"])
+        likelihood, prior = (revive(saved[name], _KINDS) for name in ("likelihood", "prior"))
         atoms = saved["state"]["atoms"]
         denoiser = cls(
             likelihood=likelihood,
@@ -335,17 +327,3 @@ def _check_prior(prior: Prior, num_atoms: int) -> None:
                 f"prior: {name} has shape {tuple(values.shape)}; with num_atoms = {num_atoms} it must have "
                 f"{math.floor(num_atoms / group_size)} values, and num_atoms must be a multiple of the group size"
             )
-
-
-def _described(value: Any) -> dict[str, Any]:
-    """Return a likelihood or prior as what torch reads without running code."""
-    if type(value).__name__ not in _KINDS:
-        raise ValueError(f"{type(value).__name__} cannot be saved: only {', '.join(_KINDS)} can")
-    parts = {entry.name: getattr(value, entry.name) for entry in fields(value)}
-    nested = {name: _described(part) if is_dataclass(part) else part for name, part in parts.items()}
-    return {"kind": type(value).__name__} | nested
-
-
-def _revived(description: dict[str, Any]) -> Any:
-    parts = {name: _revived(part) if isinstance(part, dict) else part for name, part in description.items()}
-    return _KINDS[parts.pop("kind")](**parts)

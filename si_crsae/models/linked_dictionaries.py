@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from si_crsae.core.quadratic import LinkedView
 from si_crsae.models.arrays import Array, as_tensor, choose_device, like
 from si_crsae.models.linked import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout, Views
 from si_crsae.models.linked_views import View, check_views, describe_view, draw_pieces
+from si_crsae.models.saving import load_saved
 from si_crsae.models.training import TrainingHistory, hold_out, train
 
 Observed = Mapping[str, ArrayLike | Tensor]
@@ -252,12 +252,7 @@ class LinkedDictionaries:
         ValueError
             If the file is something else.
         """
-        try:
-            saved = torch.load(path, weights_only=True, map_location="cpu")
-        except (UnpicklingError, KeyError, EOFError, RuntimeError) as error:
-            raise ValueError(f"path = {path}: torch cannot read it; pass a file that save has written") from error
-        if not isinstance(saved, dict) or not {"linked", "views", "shapes", "atoms"} <= saved.keys():
-            raise ValueError(f"path = {path}: it holds no linked dictionaries; pass a file that save has written")
+        saved = load_saved(path, entries=("linked", "views", "shapes", "atoms"), what="linked dictionaries")
         views = {name: View(**parts) for name, parts in saved["views"].items()}
         linked = cls(views=views, device=device, **saved["linked"])
         linked.shapes = {name: tuple(shape) for name, shape in saved["shapes"].items()}

@@ -1,0 +1,48 @@
+"""Files of what a model has learned, which torch reads without running code."""
+
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from types import ModuleType
+from typing import Any
+
+import torch
+
+Kinds = dict[str, type]
+
+
+def dataclasses_of(*modules: ModuleType) -> Kinds:
+    """Return the dataclasses that modules define, by name: all that `revive` may make."""
+    return {
+        name: kind
+        for module in modules
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and is_dataclass(kind)
+    }
+
+
+def describe(value: Any, kinds: Kinds) -> dict[str, Any]:
+    """Return a dataclass, and those that it holds, as dicts, or raise ValueError for one that is not known."""
+    if kinds.get(type(value).__name__) is not type(value):
+        raise ValueError(f"{type(value).__name__} cannot be saved: only {', '.join(kinds)} can")
+    parts = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    nested = {name: describe(part, kinds) if is_dataclass(part) else part for name, part in parts.items()}
+    return {"kind": type(value).__name__} | nested
+
+
+def revive(description: dict[str, Any], kinds: Kinds) -> Any:
+    """Return what was described."""
+    parts = {name: revive(part, kinds) if isinstance(part, dict) else part for name, part in description.items()}
+    return kinds[parts.pop("kind")](**parts)
+
+
+def load_saved(path: str | Path, *, entries: Iterable[str], what: str) -> dict[str, Any]:
+    """Return what a file holds, or raise ValueError if it does not have these entries."""
+    try:
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+    except (UnpicklingError, KeyError, EOFError, RuntimeError) as error:
+        raise ValueError(f"path = {path}: torch cannot read it; pass a file that save has written") from error
+    if not isinstance(saved, dict) or not set(entries) <= saved.keys():
+        raise ValueError(f"path = {path}: it holds no {what}; pass a file that save has written")
+    return saved
