@@ -1,7 +1,7 @@
 """Fit the coefficients with which crsae turns features of spikes and units into probabilities.
 
-Recordings of every kind of `spike_recordings.HARD_KINDS` are generated and sorted; `--folder` keeps what came of each, so
-that an interrupted run goes on. The coefficients are written to the file named by --out, that of the package is
+Recordings of every kind of `spike_recordings.HARD_KINDS` are generated and sorted; `--folder` keeps what came of each,
+so that an interrupted run goes on. The coefficients are written to the file named by --out, that of the package is
 `si_crsae/sorting/spike_coefficients.py`.
 
     python benchmarks/spike_probability_fit.py --folder sorted --out spike_coefficients.py
@@ -36,7 +36,9 @@ def main() -> None:
     for seed in SEEDS:
         for kind in HARD_KINDS:
             cases.append(sort_hard_case(kind, seed, duration_s=DURATION_S, cache=arguments.folder))
-            sys.stderr.write(f"{kind} {seed}: {cases[-1].is_right.size} spikes, {cases[-1].is_right.mean():.3f} right\n")
+            sys.stderr.write(
+                f"{kind} {seed}: {cases[-1].is_right.size} spikes, {cases[-1].is_right.mean():.3f} right\n"
+            )
     write(fit_probability(cases), fit_missed_rate(cases), arguments.out)
 
 

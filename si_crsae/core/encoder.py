@@ -264,12 +264,18 @@ class Encoder:
         self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents, new_shifts: Int[np.ndarray, " new"]
     ) -> tuple[SparseEvents, Int[np.ndarray, " exchanged"]]:
         settings = self.settings
+        noise, spread = np.float32(settings.noise), np.float32(settings.amplitude_spread)
         exchanged, shifts = resolve_overlaps(
             self.subtract(correlation, events),  # a copy wherever there are events
             events.located,
             _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),
             (self.gram.values, self.gram.pair_index),
-            (self.usable_scales, np.float32(settings.noise), np.float32(settings.amplitude_spread), np.float32(EVENT_PRICE)),
+            (
+                self.usable_scales,
+                np.float32(settings.noise),
+                np.float32(settings.amplitude_spread),
+                np.float32(EVENT_PRICE),
+            ),
             (MAX_EXCHANGE_MOVE, settings.refractory),
         )
         return SparseEvents.in_order(*exchanged), np.sort(shifts)

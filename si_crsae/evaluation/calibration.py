@@ -42,7 +42,7 @@ def label_spikes(
     comparison = compare_sorter_to_ground_truth(
         truth, tested, exhaustive_gt=True, delta_time=delta_ms, compute_labels=True
     )
-    misses = comparison.get_performance(method="by_unit")["miss_rate"].astype(float)
+    misses = pd.DataFrame(comparison.get_performance(method="by_unit"))["miss_rate"].astype(float)
     for unit_index, unit_id in enumerate(tested.unit_ids):
         match = comparison.hungarian_match_21[unit_id]
         if match in (-1, ""):  # SpikeInterface's "none", after the type of the ids
@@ -54,9 +54,7 @@ def label_spikes(
     return is_right, missed_rate
 
 
-def reliability_table(
-    probability: ArrayLike, is_right: ArrayLike, *, edges: ArrayLike = DEFAULT_EDGES
-) -> pd.DataFrame:
+def reliability_table(probability: ArrayLike, is_right: ArrayLike, *, edges: ArrayLike = DEFAULT_EDGES) -> pd.DataFrame:
     """Return how often spikes of a probability are right, bin by bin.
 
     Parameters

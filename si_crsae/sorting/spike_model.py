@@ -39,7 +39,16 @@ def spike_probability(
     units : ndarray, shape (spike, feature)
         Columns UNIT_FEATURES, of the unit of each spike.
     """
-    intercept, table = _table(SPIKE_PROBABILITY, SPIKE_FEATURES + UNIT_FEATURES)
+    return probability_by(SPIKE_PROBABILITY, spikes, units)
+
+
+def probability_by(
+    coefficients: dict[str, tuple[float, ...]],
+    spikes: Float[np.ndarray, "spike feature"],
+    units: Float[np.ndarray, "spike feature"],
+) -> Float[np.ndarray, " spike"]:
+    """Return what `spike_probability` returns, with other coefficients."""
+    intercept, table = _table(coefficients, SPIKE_FEATURES + UNIT_FEATURES)
     standardized = standardize(np.concatenate([spikes, units], axis=1), table[:, 0], table[:, 1])
     return expit(intercept + with_squares(standardized) @ table[:, 2:].T.ravel())
 
