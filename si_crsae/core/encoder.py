@@ -270,12 +270,7 @@ class Encoder:
             events.located,
             _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),
             (self.gram.values, self.gram.pair_index),
-            (
-                self.usable_scales,
-                np.float32(settings.noise),
-                np.float32(settings.amplitude_spread),
-                np.float32(EVENT_PRICE),
-            ),
+            (self.usable_scales, noise, spread, np.float32(EVENT_PRICE)),
             (MAX_EXCHANGE_MOVE, settings.refractory),
         )
         return SparseEvents.in_order(*exchanged), np.sort(shifts)

@@ -43,8 +43,9 @@ def label_spikes(
         truth, tested, exhaustive_gt=True, delta_time=delta_ms, compute_labels=True
     )
     misses = pd.DataFrame(comparison.get_performance(method="by_unit"))["miss_rate"].astype(float)
+    matches = pd.Series(comparison.hungarian_match_21)
     for unit_index, unit_id in enumerate(tested.unit_ids):
-        match = comparison.hungarian_match_21[unit_id]
+        match = matches[unit_id]
         if match in (-1, ""):  # SpikeInterface's "none", after the type of the ids
             continue
         missed_rate[unit_index] = misses[match]
