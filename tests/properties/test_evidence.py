@@ -21,9 +21,8 @@ def make_dictionary(rng):
     """Return atoms that look a little alike."""
     basis = torch.from_numpy(np.linalg.qr(rng.standard_normal((WIDTH, 4)))[0].T.astype("float32").copy())
     coefficients = rng.standard_normal((NUM_ATOMS, NUM_CHANNELS, 4)) + rng.standard_normal((1, NUM_CHANNELS, 4))
-    coefficients *= (
-        rng.uniform(4, 9, NUM_ATOMS)[:, None, None] / np.linalg.norm(coefficients, axis=(1, 2))[:, None, None]
-    )
+    norms = np.linalg.norm(coefficients, axis=(1, 2), keepdims=True)
+    coefficients *= rng.uniform(4, 9, NUM_ATOMS)[:, None, None] / norms
     return Dictionary.from_coefficients(torch.from_numpy(coefficients.astype("float32")), basis, num_before=4)
 
 

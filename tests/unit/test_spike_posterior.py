@@ -149,9 +149,8 @@ def test_short_intervals_across_segments_are_none():
 def test_spikes_that_always_come_with_those_of_another_unit_are_noticed():
     times = np.repeat(regular_times(200), 2)
     together = describe(observe(make_code(times, np.tile([0, 1], 200))))
-    apart = describe(
-        observe(make_code(np.sort(np.append(regular_times(200), regular_times(200) + 500)), np.tile([0, 1], 200)))
-    )
+    alternating = np.sort(np.append(regular_times(200), regular_times(200) + 500))
+    apart = describe(observe(make_code(alternating, np.tile([0, 1], 200))))
     assert unit_feature(together, "coincidence") > 0.7
     assert unit_feature(apart, "coincidence") == 0
 
