@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording
 from tqdm.auto import tqdm
 
-from si_crsae.core import evidence, refine
+from si_crsae.core import explanations, refine
 from si_crsae.core.encoder import EVENT_PRICE, Encoder
 from si_crsae.core.types import Dictionary, SparseEvents
 from si_crsae.sorting.expectation import NOISE_ROWS_PER_TILE, margin_of
@@ -18,8 +18,9 @@ from si_crsae.sorting.stages import WeighedCode
 # How far from an event another explanation may stand, and the stretch in which the residual is looked at.
 MAX_MOVE_MS = 0.25
 MISFIT_MS = (-0.4, 0.6)
-# Tiles whose residuals are kept until it is known along which direction those of a unit vary most.
-NUM_SAMPLED_TILES = 60
+# Signal of which the residuals are kept until it is known along which direction those of a unit vary most.
+SAMPLED_S = 60.0
+MAX_NOISE_ROWS = 2400
 NUM_CHANNELS = 4
 MIN_WAVEFORMS = 30
 RIDGE = 0.05
@@ -55,21 +56,25 @@ class Examination:
         Energy of each atom on each channel.
     channels : ndarray of int64, shape (atom, local)
         Strongest channels of each atom; -1 where it has fewer.
+    num_noise_rows : int
+        Times in a tile at which the residual is taken for noise.
     """
 
     encoder: Encoder
     atoms: Float[np.ndarray, "atom channel width"]
     shares: Float[np.ndarray, "atom channel"]
     channels: Int[np.ndarray, "atom local"]
+    num_noise_rows: int
 
     @classmethod
-    def of(cls, encoder: Encoder) -> "Examination":
-        """Return what the events of an encoder are examined with."""
+    def of(cls, encoder: Encoder, *, num_sampled: int) -> "Examination":
+        """Return what the events of an encoder are examined with, if residuals are sampled in so many tiles."""
         atoms = encoder.dictionary.atoms.numpy()
         shares = np.square(atoms).sum(axis=2)
         channels = np.argsort(-shares, axis=1, kind="stable")[:, :NUM_CHANNELS]
         channels = np.where(np.take_along_axis(shares, channels, axis=1) > 0, channels, -1)
-        return cls(encoder=encoder, atoms=atoms, shares=shares, channels=channels)
+        num_noise_rows = min(NOISE_ROWS_PER_TILE, -(-MAX_NOISE_ROWS // num_sampled))
+        return cls(encoder=encoder, atoms=atoms, shares=shares, channels=channels, num_noise_rows=num_noise_rows)
 
 
 def encode_and_weigh(
@@ -91,10 +96,10 @@ def encode_and_weigh(
     -------
     WeighedCode
     """
-    examination = Examination.of(encoder)
-    examine = partial(examine_tile, recording, examination=examination)
     tiles = plan_tiles(recording)
-    sampled = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), NUM_SAMPLED_TILES)).astype("int64"))
+    sampled = _sample(tiles, recording.sampling_frequency)
+    examination = Examination.of(encoder, num_sampled=sampled.size)
+    examine = partial(examine_tile, recording, examination=examination)
     others = np.setdiff1d(np.arange(len(tiles)), sampled)
     bar = tqdm(total=len(tiles), desc="encode", disable=not progress)
     parts: dict[int, WeighedCode] = {}
@@ -116,6 +121,13 @@ def encode_and_weigh(
     return WeighedCode.concatenate([parts[index] for index in range(len(tiles))])
 
 
+def _sample(tiles: list[Tile], sampling_frequency: float) -> Int[np.ndarray, " sampled"]:
+    """Return the indices of SAMPLED_S of tiles, evenly spread."""
+    longest = max(tile.end - tile.start for tile in tiles)
+    count = min(len(tiles), -(-round(SAMPLED_S * sampling_frequency) // longest))
+    return np.unique(np.linspace(0, len(tiles) - 1, count).astype("int64"))
+
+
 def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examination) -> TileEvidence:
     """Return the weighed events of one tile, its margins left out."""
     encoder = examination.encoder
@@ -132,10 +144,10 @@ def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examinati
     weighed = _weigh(encoder, correlation, events, slice(first, last), samples_per_ms)
     inside = events.select(slice(first, last))
     residual = traces.numpy()
-    evidence.subtract_waveforms(residual, events.located, examination.atoms)
+    explanations.subtract_waveforms(residual, events.located, examination.atoms)
     window = window_of(num_before, encoder.dictionary.width, samples_per_ms)
-    project = partial(evidence.project_residual, residual, basis=encoder.dictionary.basis.numpy())
-    quiet = np.linspace(tile.start - to_time, tile.end - 1 - to_time, NOISE_ROWS_PER_TILE).astype("int64")
+    project = partial(explanations.project_residual, residual, basis=encoder.dictionary.basis.numpy())
+    quiet = np.linspace(tile.start - to_time, tile.end - 1 - to_time, examination.num_noise_rows).astype("int64")
     code = WeighedCode(
         segment_index=np.full(len(inside), tile.segment_index),
         sample_index=inside.sample_index + to_time,
@@ -143,7 +155,7 @@ def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examinati
         atom_index=inside.atom_index,
         amplitude=inside.amplitude,
         found_atom=inside.atom_index,
-        misfit=evidence.relative_misfit(residual, inside.located, examination.shares, window),
+        misfit=explanations.relative_misfit(residual, inside.located, examination.shares, window),
         deviation=np.zeros(len(inside), "float32"),
         **weighed,
     )
@@ -164,7 +176,7 @@ def _weigh(
     """Return what the correlation map says of the events inside."""
     settings, gram = encoder.settings, encoder.gram
     noise, spread = np.float32(settings.noise), np.float32(settings.amplitude_spread)
-    own, rival, rest, rival_atom = evidence.weigh_explanations(
+    own, rival, rest, rival_atom = explanations.weigh_explanations(
         encoder.subtract(correlation, events),
         events.select(inside).located,
         (gram.values, gram.pair_index),
@@ -178,7 +190,7 @@ def _weigh(
         "rival_weight": rival,
         "rest_weight": rest,
         "rival_atom": rival_atom,
-        "information": evidence.amplitude_information(events.located, overlaps, odds)[inside],
+        "information": explanations.amplitude_information(events.located, overlaps, odds)[inside],
         "overlap": _largest_overlap(overlaps)[inside],
     }
 

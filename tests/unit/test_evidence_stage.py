@@ -72,7 +72,7 @@ def test_tiles_of_another_length_give_the_same_weights(encoder, traces, monkeypa
 def test_directions_from_some_of_the_tiles_are_used_on_all(encoder, monkeypatch):
     traces = make_recording([(ONE, draw_times(3, count=400)), (TWIN, draw_times(4, count=400))])
     expected = encode_and_weigh(traces, encoder, num_threads=1)
-    monkeypatch.setattr(evidence, "NUM_SAMPLED_TILES", 4)
+    monkeypatch.setattr(evidence, "SAMPLED_S", 4.0)
     code = encode_and_weigh(traces, encoder, num_threads=1)
     np.testing.assert_array_equal(code.sample_index, expected.sample_index)
     assert np.all(code.deviation != 0)

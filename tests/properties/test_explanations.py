@@ -9,7 +9,7 @@ from scipy.integrate import dblquad, quad
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from si_crsae.core import Dictionary, Gram, correlate, evidence, refine
+from si_crsae.core import Dictionary, Gram, correlate, explanations, refine
 from si_crsae.core.filtering import filter_with_basis
 
 WIDTH, NUM_CHANNELS, NUM_ATOMS, NUM_SAMPLES = 12, 3, 4, 90
@@ -40,7 +40,7 @@ def make_traces(rng, events, dictionary):
     traces = rng.standard_normal((NUM_CHANNELS, NUM_SAMPLES)).astype("float32")
     with_events = traces.copy()
     atom, shift, offset, amplitude = events
-    evidence.subtract_waveforms(with_events, (atom, shift, offset, -amplitude), dictionary.atoms.numpy())
+    explanations.subtract_waveforms(with_events, (atom, shift, offset, -amplitude), dictionary.atoms.numpy())
     return traces, with_events
 
 
@@ -54,7 +54,7 @@ def test_the_evidence_of_one_event_is_an_integral_over_its_amplitude(value, scal
         return norm.pdf(x, scale, SPREAD * scale) * np.exp((value * x - x**2 / 2) / NOISE**2)
 
     integral, _ = quad(weight, scale - 8 * SPREAD * scale, scale + 8 * SPREAD * scale, limit=200)
-    assert evidence.log_evidence_of_one(value, scale, NOISE, SPREAD) == pytest.approx(np.log(integral), abs=1e-6)
+    assert explanations.log_evidence_of_one(value, scale, NOISE, SPREAD) == pytest.approx(np.log(integral), abs=1e-6)
 
 
 @pytest.mark.parametrize("between", [-0.5, 0.0, 0.7])
@@ -68,25 +68,25 @@ def test_the_evidence_of_two_events_is_an_integral_over_both_amplitudes(between)
 
     (a, b), reach = scales, 6 * SPREAD
     integral, _ = dblquad(weight, b - reach * b, b + reach * b, a - reach * a, a + reach * a, epsrel=1e-6)
-    found = evidence.log_evidence_of_two(values, scales, between, NOISE, SPREAD)
+    found = explanations.log_evidence_of_two(values, scales, between, NOISE, SPREAD)
     assert found == pytest.approx(np.log(integral), abs=1e-4)
 
 
 def test_a_pair_of_which_one_would_be_negative_explains_nothing():
-    assert evidence.log_evidence_of_two((9.0, -9.0), (5.0, 5.0), 0.0, NOISE, 1.0) == -np.inf
+    assert explanations.log_evidence_of_two((9.0, -9.0), (5.0, 5.0), 0.0, NOISE, 1.0) == -np.inf
 
 
 def brute_force_weights(residual, event, events, dictionary):
     """Return the log weights of the event's own atom, of each other one, and of pairs without it, from the traces."""
     atom, shift, offset, amplitude = (part[event : event + 1] for part in events)
     alone = residual.copy()
-    evidence.subtract_waveforms(alone, (atom, shift, offset, -amplitude), dictionary.atoms.numpy())
+    explanations.subtract_waveforms(alone, (atom, shift, offset, -amplitude), dictionary.atoms.numpy())
     values, scales = correlation_of(alone, dictionary), dictionary.scales.numpy()
     places = range(shift[0] - MAX_MOVE, shift[0] + MAX_MOVE + 1)
     singles, best = {}, {}
     for other in range(NUM_ATOMS):
         weights = {
-            place: evidence.log_evidence_of_one(values[other, place], scales[other], NOISE, SPREAD) - PRICE
+            place: explanations.log_evidence_of_one(values[other, place], scales[other], NOISE, SPREAD) - PRICE
             for place in places
             if values[other, place] > 0
         }
@@ -100,7 +100,7 @@ def brute_force_weights(residual, event, events, dictionary):
                 delayed[:, best[two] : best[two] + WIDTH] = dictionary.atoms[two]
                 between = correlation_of(delayed, dictionary)[one, best[one]]
                 both = (values[one, best[one]], values[two, best[two]])
-                weight = evidence.log_evidence_of_two(both, (scales[one], scales[two]), between, NOISE, SPREAD)
+                weight = explanations.log_evidence_of_two(both, (scales[one], scales[two]), between, NOISE, SPREAD)
                 (with_own if atom[0] in (one, two) else without).append(weight - 2 * PRICE)
     others = {other: weight for other, weight in singles.items() if other != atom[0]}
     return logsumexp(with_own), others, without
@@ -114,7 +114,7 @@ def test_explanations_weigh_what_enumerating_them_on_the_traces_gives(seed):
     residual, _ = make_traces(rng, events, dictionary)
     gram = Gram.of(dictionary)
     odds = (dictionary.scales.numpy(), np.float32(NOISE), np.float32(SPREAD), np.float32(PRICE))
-    own, rival, rest, rival_atom = evidence.weigh_explanations(
+    own, rival, rest, rival_atom = explanations.weigh_explanations(
         correlation_of(residual, dictionary), events, (gram.values, gram.pair_index), odds, MAX_MOVE
     )
     for event in range(own.size):
@@ -138,7 +138,7 @@ def test_the_information_is_the_precision_of_an_amplitude_when_the_others_are_in
     gram = Gram.of(dictionary)
     overlaps = refine.interactions(events, gram.values, gram.pair_index)
     scales = dictionary.scales.numpy()
-    found = evidence.amplitude_information(events, overlaps, (scales, np.float32(NOISE), np.float32(SPREAD)))
+    found = explanations.amplitude_information(events, overlaps, (scales, np.float32(NOISE), np.float32(SPREAD)))
     start, other, correlation = overlaps
     matrix = np.eye(found.size)
     for event in range(found.size):
@@ -157,7 +157,7 @@ def test_an_event_alone_is_known_as_well_as_the_noise_allows():
     events = (np.array([0]), np.array([20]), np.zeros(1, "float32"), np.ones(1, "float32"))
     overlaps = refine.interactions(events, gram.values, gram.pair_index)
     odds = (dictionary.scales.numpy(), np.float32(NOISE), np.float32(SPREAD))
-    assert evidence.amplitude_information(events, overlaps, odds).tolist() == [1.0]
+    assert explanations.amplitude_information(events, overlaps, odds).tolist() == [1.0]
 
 
 @given(seed=seeds)
@@ -177,7 +177,7 @@ def test_the_residual_on_the_components_is_what_filtering_gives(seed):
     dictionary = make_dictionary(rng)
     residual = rng.standard_normal((NUM_CHANNELS, NUM_SAMPLES)).astype("float32")
     places, channels = np.array([0, 7, 60]), np.array([[0, 2], [1, -1], [2, 0]])
-    found = evidence.project_residual(residual, places, channels, dictionary.basis.numpy())
+    found = explanations.project_residual(residual, places, channels, dictionary.basis.numpy())
     filtered = filter_with_basis(torch.from_numpy(residual), dictionary.basis).numpy()
     for row, place in enumerate(places):
         for local, channel in enumerate(channels[row]):
@@ -188,7 +188,7 @@ def test_the_residual_on_the_components_is_what_filtering_gives(seed):
 def test_a_residual_at_the_ends_of_the_traces_counts_as_far_as_it_goes():
     basis = np.full((1, 4), 0.5, "float32")
     residual = np.ones((1, 10), "float32")
-    found = evidence.project_residual(residual, np.array([-2, 0, 8, 20]), np.zeros((4, 1), "int64"), basis)
+    found = explanations.project_residual(residual, np.array([-2, 0, 8, 20]), np.zeros((4, 1), "int64"), basis)
     assert found.ravel().tolist() == [1.0, 2.0, 1.0, 0.0]
 
 
@@ -198,7 +198,7 @@ def test_the_misfit_is_one_in_noise_and_larger_where_something_is_left():
     shift = np.arange(100, 190_000, 100)
     events = (np.zeros(shift.size, "int64"), shift, np.zeros(shift.size, "float32"), np.ones(shift.size, "float32"))
     shares = np.array([[1.0, 0.0]], "float32")
-    usual = evidence.relative_misfit(residual, events, shares, (2, 22))
+    usual = explanations.relative_misfit(residual, events, shares, (2, 22))
     assert usual.mean() == pytest.approx(1.0, abs=0.02)
     residual[0, shift[7] + 2 : shift[7] + 22] += 3
-    assert evidence.relative_misfit(residual, events, shares, (2, 22))[7] > usual[7] + 5
+    assert explanations.relative_misfit(residual, events, shares, (2, 22))[7] > usual[7] + 5
