@@ -86,6 +86,14 @@ HARD_KINDS: dict[str, CaseSpec] = {
         rate_range_hz=(2.0, 12.0),
         drift_um=15.0,
     ),
+    "wander": CaseSpec(
+        description="16 channels, 12 units, rigid zigzag drift of 30 um, which leaves several atoms of one neuron",
+        make_probe=lambda: _columns(2, 8),
+        num_units=12,
+        snr_range=(4.0, 14.0),
+        rate_range_hz=(2.0, 15.0),
+        drift_um=30.0,
+    ),
     "coarse": CaseSpec(
         description="16 channels 50 um apart, 24 units",
         make_probe=lambda: _columns(1, 16, 50.0),

@@ -19,7 +19,7 @@ SHORT_INTERVAL_MS = (0.8, 2.0)
 COINCIDENCE_MS = 0.5
 # Correlation from which on a spike of one atom may hide one of the other.
 MIN_HIDING = 0.3
-NUM_PRESENCE_BINS = 10
+NUM_PRESENCE_BINS, NUM_TURN_BINS = 10, 20
 MAX_DISTANCE = 20.0
 # Two groups among a unit's residuals: least number of spikes, how many are looked at, steps of the fit.
 MIN_GROUPED, MAX_GROUPED, NUM_GROUP_STEPS = 20, 5000, 40
@@ -50,6 +50,7 @@ UNIT_FEATURES = (
     "presence",
     "crowding",
     "neighbor",
+    "turns",
     "unit_alternatives",
     "unit_misfit",
     "misfit_spread",
@@ -311,12 +312,14 @@ def _neighbor_features(
     """Return what other units say of a unit.
 
     How many of its spikes come with one of another unit, beyond chance; how likely one is hidden by another's; how far
-    the nearest other template is, in noise standard deviations; how well its spikes are told from other explanations.
+    the nearest other template is, in noise standard deviations; whether it fires by turns with a larger unit that looks
+    like it, as parts of a drifting neuron do; how well its spikes are told from other explanations.
     """
     window, code = observed.samples(COINCIDENCE_MS), observed.code
     alike = _likeness(observed.model)
     distance = _distances(observed, alike)
     times = {atom: _times(code, own) for atom, own in groups}
+    turns = _turns(observed, groups, alike)
     names = ("coincidence", "crowding", "neighbor", "unit_alternatives")
     features = {name: np.zeros(observed.scales.size) for name in names}
     for atom, own in groups:
@@ -333,7 +336,31 @@ def _neighbor_features(
             features["coincidence"][atom] = max(features["coincidence"][atom], excess / own.size)
         features["neighbor"][atom] = np.log(nearest + 0.1)
         features["unit_alternatives"][atom] = alternatives[own].mean()
-    return features
+    return features | {"turns": turns}
+
+
+def _turns(observed: Observed, groups: Groups, alike: Float[np.ndarray, "atom atom"]) -> Float[np.ndarray, " atom"]:
+    """Return how much each unit fires when a larger one like it does not: minus the correlation, times the likeness."""
+    code = observed.code
+    position = np.concatenate([[0], np.cumsum(_lengths(code))])[code.segment_index] + code.sample_index
+    edges = np.linspace(0, max(int(position.max(initial=0)), NUM_TURN_BINS), NUM_TURN_BINS + 1)
+    counts = np.array([np.histogram(position[own], edges)[0] for _, own in groups]).reshape(len(groups), NUM_TURN_BINS)
+    standardized = (counts - counts.mean(axis=1, keepdims=True)) / (counts.std(axis=1, keepdims=True) + 1e-9)
+    correlation = standardized @ standardized.T / NUM_TURN_BINS
+    atoms = np.array([atom for atom, _ in groups], dtype="int64")
+    sizes = counts.sum(axis=1)
+    is_larger = sizes[None, :] > sizes[:, None]
+    scores = np.where(is_larger, np.maximum(-correlation, 0) * np.maximum(alike[np.ix_(atoms, atoms)], 0), 0.0)
+    turns = np.zeros(observed.scales.size)
+    turns[atoms] = scores.max(axis=1, initial=0)
+    return turns
+
+
+def _lengths(code: WeighedCode) -> Int[np.ndarray, " segment"]:
+    """Return the samples of each segment up to its last spike."""
+    lengths = np.zeros(int(code.segment_index.max(initial=0)) + 1, "int64")
+    np.maximum.at(lengths, code.segment_index, code.sample_index + 1)
+    return lengths
 
 
 def _likeness(model: Model) -> Float[np.ndarray, "atom atom"]:

@@ -155,6 +155,15 @@ def test_spikes_that_always_come_with_those_of_another_unit_are_noticed():
     assert unit_feature(apart, "coincidence") == 0
 
 
+def test_parts_of_a_drifting_neuron_fire_by_turns():
+    times = regular_times(300)
+    by_turns = describe(observe(make_code(times, (times > 0.6 * NUM_SAMPLES).astype(int))))
+    together = describe(observe(make_code(times, np.arange(300) % 3 == 0)))
+    assert unit_feature(by_turns, "turns", unit=1) > 0.25  # the atoms share a third of their energy
+    assert unit_feature(by_turns, "turns", unit=0) == 0  # the larger part
+    assert unit_feature(together, "turns", unit=1) < 0.1
+
+
 def test_a_residual_that_is_larger_than_usual_shows_in_its_spike_only():
     misfit = np.ones(200, "float32")
     misfit[17] = 5.0
