@@ -6,6 +6,7 @@ tested on.
 
     python benchmarks/variational_spikes.py --quick
     python benchmarks/variational_spikes.py --out rows.json
+    python benchmarks/variational_spikes.py --kinds tetrode,faint --duration 120 --num-seeds 2 --seed 100
 """
 
 import argparse
@@ -24,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sorters import DATA_FILES, Row, data_folder
+from sorters import DATA_FILES, Row, data_folder, names
 from spike_probability_fit import fit_probability
 from spike_recordings import HARD_KINDS, JOB, SortedCase, sort_hard_case, sort_recording
 from spikeinterface.sorters import run_sorter
@@ -35,7 +36,7 @@ from si_crsae.sorting.spike_features import SPIKE_FEATURES, UNIT_FEATURES
 from si_crsae.sorting.spike_model import missed_rate, probability_by, spike_probability
 
 FIRST_SEED = 300
-DURATION_S = 30.0
+QUICK_KINDS = ("mono", "tetrode", "varied")
 # Cases of the other benchmarks: kinds of which no coefficient has seen a recording.
 UNSEEN_CASES = ("tetrode", "lowsnr32", "faint32", "drift32")
 UNSEEN_SEEDS = (100, 101)
@@ -49,8 +50,10 @@ Probabilities = list[np.ndarray]
 
 def run(arguments: argparse.Namespace, add: Add) -> str:
     """Return the printed tables; rows are added as they come."""
-    kinds = ("mono", "tetrode", "varied") if arguments.quick else tuple(HARD_KINDS)
-    num_seeds, duration_s = (1, 12.0) if arguments.quick else (6, DURATION_S)
+    chosen = getattr(arguments, "kinds", None)
+    kinds = chosen or (QUICK_KINDS if arguments.quick else tuple(HARD_KINDS))
+    num_seeds = getattr(arguments, "num_seeds", None) or (1 if arguments.quick else 6)
+    duration_s = getattr(arguments, "duration", None) or (12.0 if arguments.quick else 30.0)
     seeds = [FIRST_SEED + arguments.seed + step for step in range(num_seeds)]
     cache = getattr(arguments, "folder", None)
     cases = [sort_hard_case(kind, seed, duration_s=duration_s, cache=cache) for seed in seeds for kind in kinds]
@@ -64,6 +67,8 @@ def run(arguments: argparse.Namespace, add: Add) -> str:
         "Rates of units",
         rates_of_units(cases, add),
     ]
+    if chosen:
+        return "\n\n".join(parts)
     if not arguments.quick:
         others = unseen_cases()
         parts += ["Other recordings, as shipped", by_kind(others, add)]
@@ -261,6 +266,9 @@ def main() -> None:
     """Run and print the tables."""
     parser = make_parser(__doc__.splitlines()[0], PARTS, quick="three short recordings: within a minute or two")
     parser.add_argument("--seed", type=int, default=0, help="of generated recordings; default: 0")
+    parser.add_argument("--kinds", type=names, help="only these kinds, and no cost; default: all")
+    parser.add_argument("--num-seeds", type=int, help="recordings of each kind; default: 6, quick 1")
+    parser.add_argument("--duration", type=float, help="of a recording in s; default: 30, quick 12")
     parser.add_argument("--folder", type=Path, help="where sorted recordings are kept for the next call")
     run_parts(PARTS, parse(parser, PARTS))
 
