@@ -42,7 +42,7 @@ UNSEEN_CASES = ("tetrode", "lowsnr32", "faint32", "drift32")
 UNSEEN_SEEDS = (100, 101)
 TIMED_KINDS = ("tetrode", "crowded", "coarse")
 EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.95, 1.0)
-SHIPPED = "all of it, as shipped"
+SHIPPED, OTHER_KINDS = "all of it, as shipped", "all of it, fitted on other kinds"
 
 Add = Callable[[list[Row]], None]
 Probabilities = list[np.ndarray]
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace, add: Add) -> str:
     cases = [sort_hard_case(kind, seed, duration_s=duration_s, cache=cache) for seed in seeds for kind in kinds]
     parts = [
         f"Generated, {len(cases)} recordings of {duration_s:g} s, seeds {seeds[0]} to {seeds[-1]}",
-        compare_methods(cases, add),
+        compare_methods(methods := methods_of(cases), cases, add),
         "Reliability",
         reliability(cases, shipped(cases), "generated", add),
         "By kind",
@@ -67,6 +67,8 @@ def run(arguments: argparse.Namespace, add: Add) -> str:
         "Rates of units",
         rates_of_units(cases, add),
     ]
+    if OTHER_KINDS in methods:
+        parts += ["Reliability, fitted on other kinds", reliability(cases, methods[OTHER_KINDS], OTHER_KINDS, add)]
     if chosen:
         return "\n\n".join(parts)
     if not arguments.quick:
@@ -82,8 +84,8 @@ def shipped(cases: list[SortedCase]) -> Probabilities:
     return [spike_probability(case.spikes, case.units[case.unit_index]) for case in cases]
 
 
-def compare_methods(cases: list[SortedCase], add: Add) -> str:
-    """Return a table of all methods, those that are fitted fitted on other seeds and on other kinds."""
+def methods_of(cases: list[SortedCase]) -> dict[str, Probabilities]:
+    """Return the probabilities of all methods, those that are fitted fitted on other seeds and on other kinds."""
     local, alternatives = (SPIKE_FEATURES.index(name) for name in ("local", "alternatives"))
     methods = {
         "local Gaussian": [expit(case.spikes[:, local]) for case in cases],
@@ -95,6 +97,11 @@ def compare_methods(cases: list[SortedCase], add: Add) -> str:
         if len(set(groups)) > 1:
             methods[f"amplitude and SNR, fitted on other {held_out}"] = cross_validate(cases, groups, by_amplitude)
             methods[f"all of it, fitted on other {held_out}"] = cross_validate(cases, groups, by_everything)
+    return methods
+
+
+def compare_methods(methods: dict[str, Probabilities], cases: list[SortedCase], add: Add) -> str:
+    """Return a table of the figures of merit of all methods."""
     lines = ["| method | ECE | log loss | Brier | AUC |", "|---" * 5 + "|"]
     for method, probabilities in methods.items():
         figures = score(cases, probabilities)
