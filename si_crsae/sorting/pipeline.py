@@ -1,4 +1,4 @@
-"""The sorter's stages, one after the other: check, preprocess, initialize, learn, encode, clean, write."""
+"""The sorter's stages: check, preprocess, initialize, learn, encode, clean, posterior if asked for, write."""
 
 import functools
 import logging

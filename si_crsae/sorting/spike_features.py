@@ -86,7 +86,7 @@ class Description:
     spikes : ndarray of float64, shape (event, feature)
         Columns SPIKE_FEATURES.
     units : ndarray of float64, shape (atom, feature)
-        Columns UNIT_FEATURES; zero for atoms without events.
+        Columns UNIT_FEATURES; of no meaning for atoms without events.
     """
 
     amplitudes: Amplitudes
@@ -137,7 +137,17 @@ class Observed:
 
 
 def describe(observed: Observed) -> Description:
-    """Return the features of all spikes and units."""
+    """Return the features of all spikes and units.
+
+    Parameters
+    ----------
+    observed : Observed
+
+    Returns
+    -------
+    Description
+        All finite, whatever the evidence.
+    """
     code = observed.code
     groups = spikes_of_atoms(code.atom_index, observed.scales.size)
     amplitudes = distribution_of_amplitudes(observed, groups)
