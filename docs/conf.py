@@ -15,9 +15,20 @@ from si_crsae.core import (
     TwoSidedGaussian,
     descent,
     encoder,
+    explanations,
     interpolation,
 )
-from si_crsae.sorting import expectation, fragments, given, structure, units
+from si_crsae.sorting import (
+    evidence,
+    expectation,
+    fragments,
+    given,
+    posterior,
+    spike_features,
+    spike_model,
+    structure,
+    units,
+)
 
 project = "si_crsae"
 author = "si_crsae contributors"
@@ -38,7 +49,10 @@ myst_substitutions = {
     module.__name__.rpartition(".")[2]: {
         name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, int | float | tuple)
     }
-    for module in (descent, encoder, interpolation, expectation, fragments, given, structure, units)
+    for module in (
+        *(descent, encoder, explanations, interpolation),
+        *(evidence, expectation, fragments, given, posterior, spike_features, spike_model, structure, units),
+    )
 }
 # Notebooks are run by the tests; SI_CRSAE_DOCS_EXECUTE=cache shows their outputs too.
 nb_execution_mode = os.environ.get("SI_CRSAE_DOCS_EXECUTE", "off")

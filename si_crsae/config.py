@@ -73,6 +73,8 @@ class CrsaeConfig(BaseModel):
     """Slowest unit kept (Hz); raise to drop rare units, lower to keep them."""
     min_amplitude: Annotated[float, Field(gt=0, lt=1)] = 0.55
     """Smallest spike accepted (fraction of its template); raise for fewer false spikes, lower for fewer missed ones."""
+    spike_probabilities: bool = False
+    """Give every spike a probability and an amplitude interval, every unit expected rates of false and missed ones."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:N."""
     solver: Literal["auto", "descent", "parallel", "fista", "lca"] = "auto"

@@ -264,18 +264,19 @@ class Encoder:
         self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents, new_shifts: Int[np.ndarray, " new"]
     ) -> tuple[SparseEvents, Int[np.ndarray, " exchanged"]]:
         settings = self.settings
+        noise, spread = np.float32(settings.noise), np.float32(settings.amplitude_spread)
         exchanged, shifts = resolve_overlaps(
             self.subtract(correlation, events),  # a copy wherever there are events
             events.located,
             _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),
             (self.gram.values, self.gram.pair_index),
-            (self._scales, np.float32(settings.noise), np.float32(settings.amplitude_spread), np.float32(EVENT_PRICE)),
+            (self.usable_scales, noise, spread, np.float32(EVENT_PRICE)),
             (MAX_EXCHANGE_MOVE, settings.refractory),
         )
         return SparseEvents.in_order(*exchanged), np.sort(shifts)
 
     @property
-    def _scales(self) -> Float[np.ndarray, " atom"]:
+    def usable_scales(self) -> Float[np.ndarray, " atom"]:
         """Scales of the atoms, NaN for those that are out: NaN never compares best."""
         excluded = np.isinf(self.settings.regularization)
         return np.where(excluded, np.nan, self.dictionary.scales.numpy()).astype("float32")
@@ -290,7 +291,7 @@ class Encoder:
             _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),
             (gram.values, gram.pair_index),
             (gram.similar_start, gram.similar_atom, gram.similar_lag),
-            (self._scales, np.float32(settings.noise), np.float32(settings.amplitude_spread)),
+            (self.usable_scales, np.float32(settings.noise), np.float32(settings.amplitude_spread)),
             MAX_MOVE,
         )
         return SparseEvents.in_order(*placed)

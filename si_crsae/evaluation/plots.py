@@ -1,4 +1,4 @@
-"""Pictures of a sorting: templates on their contacts, a stretch of traces as the sum of its spikes."""
+"""Pictures of a sorting: templates, traces as the sum of their spikes, how probable and how calibrated spikes are."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,9 @@ from jaxtyping import Float
 from si_crsae.evaluation.decomposition import Decomposition
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
 
 # Similar lightness, neighbors far apart in hue; repeated where there are more units.
 UNIT_COLORS = (
@@ -20,6 +22,7 @@ REFERENCE_COLOR = "#000000"
 CONTACT_COLOR = "#d9d9d9"
 CELL_FILL = 0.9
 MIN_DRAWN = 0.5
+PROBABILITY_COLORS = "viridis"
 
 
 def unit_color(unit_index: int) -> str:
@@ -131,3 +134,71 @@ def plot_decomposition(axes: "tuple[Axes, Axes, Axes]", decomposition: Decomposi
         explained.plot(times_ms[drawn], waveform, color=color, linewidth=1.6)
     plot_traces(remaining, decomposition.residual, times_ms, spacing=spacing, title="+ residual")
     observed.set_ylabel(f"channel ({spacing:g} noise sd from row to row)")
+
+
+def plot_spike_probabilities(
+    axes: "Axes",
+    times_s: Float[np.ndarray, " spike"],
+    amplitude: Float[np.ndarray, " spike"],
+    probability: Float[np.ndarray, " spike"],
+    *,
+    interval: tuple[Float[np.ndarray, " spike"], Float[np.ndarray, " spike"]] | None = None,
+    title: str = "",
+) -> "PathCollection":
+    """Draw the amplitudes of a unit's spikes over time, colored by their probability.
+
+    Parameters
+    ----------
+    axes : Axes
+    times_s : ndarray, shape (spike,)
+        In s.
+    amplitude : ndarray, shape (spike,)
+        In noise standard deviations.
+    probability : ndarray, shape (spike,)
+    interval : pair of ndarray, shape (spike,), optional
+        Lower and upper ends, drawn as a line through each spike.
+    title : str, default: ""
+
+    Returns
+    -------
+    PathCollection
+        For a color bar: ``figure.colorbar(points, label="probability")``.
+    """
+    if interval is not None:
+        axes.vlines(times_s, *interval, color=CONTACT_COLOR, linewidth=0.6, zorder=0)
+    improbable_last = np.argsort(-probability, kind="stable")
+    points = axes.scatter(
+        times_s[improbable_last],
+        amplitude[improbable_last],
+        c=probability[improbable_last],
+        cmap=PROBABILITY_COLORS,
+        vmin=0.0,
+        vmax=1.0,
+        s=6,
+    )
+    axes.set_xlabel("time (s)")
+    axes.set_ylabel("amplitude (noise sd)")
+    axes.set_title(title, fontsize="small")
+    return points
+
+
+def plot_reliability(axes: "Axes", table: "pd.DataFrame", *, label: str = "", color: str = TRACE_COLOR) -> None:
+    """Draw how often spikes of a probability are right; the closer to the diagonal, the better.
+
+    Parameters
+    ----------
+    axes : Axes
+    table : DataFrame
+        What `si_crsae.evaluation.reliability_table` returns. The area of a point grows with the spikes behind it.
+    label : str, default: ""
+        For a legend.
+    color : str, default: dark grey
+    """
+    share = np.asarray(table["count"], dtype=float) / max(float(np.sum(table["count"])), 1.0)
+    axes.plot([0, 1], [0, 1], color=CONTACT_COLOR, linestyle=":", zorder=0)
+    axes.plot(table["mean"], table["right"], color=color, linewidth=1.0, label=label or None)
+    axes.scatter(table["mean"], table["right"], s=10 + 190 * share, color=color, zorder=2)
+    axes.set_xlabel("probability")
+    axes.set_ylabel("share of right spikes")
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)

@@ -34,6 +34,7 @@ BURST_DECAY = 0.85
 BURST_INTERVAL_MS = (3.0, 7.0)
 BURST_MAX_SPIKES = 5
 BURST_SILENCE_MS = 40.0
+MIN_AMPLITUDE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ class CaseSpec:
     """If True, each spike starts a burst of 1 to 5 spikes of falling amplitude."""
     drift_um: float = 0.0
     """Range of a rigid zigzag motion along the probe."""
+    amplitude_spread: float = 0.0
+    """Standard deviation of the sizes of a unit's spikes, as a fraction of their mean."""
 
 
 def simulate(spec: CaseSpec, *, duration_s: float, seed: int) -> tuple[BaseRecording, BaseSorting]:
@@ -98,6 +101,27 @@ def simulate(spec: CaseSpec, *, duration_s: float, seed: int) -> tuple[BaseRecor
     recording.set_channel_offsets(np.zeros(num_channels))
     recording.annotate(is_filtered=False)
     return recording, sorting
+
+
+def spike_amplitudes(spec: CaseSpec, *, duration_s: float, seed: int) -> np.ndarray:
+    """Return the size of each true spike of the recording that `simulate` generates, relative to its template.
+
+    Parameters
+    ----------
+    spec : CaseSpec
+    duration_s : float
+        Length in seconds.
+    seed : int
+        All three as given to `simulate`.
+
+    Returns
+    -------
+    np.ndarray, shape (spike,)
+        In the order of ``sorting.to_spike_vector()``.
+    """
+    train_seed = int(np.random.SeedSequence(seed).generate_state(3)[0])
+    sorting, amplitudes = _generate_train(spec, duration_s, train_seed)
+    return np.ones(np.asarray(sorting.to_spike_vector()).size) if amplitudes is None else amplitudes
 
 
 def _generate_background(spec: CaseSpec, probe: Probe, duration_s: float, seed: int) -> BaseRecording:
@@ -252,7 +276,7 @@ def _num_before(sampling_frequency: float) -> int:
 
 
 def _generate_train(spec: CaseSpec, duration_s: float, seed: int) -> tuple[BaseSorting, np.ndarray | None]:
-    """Draw the true sorting and, for bursts, the amplitude of each of its spikes."""
+    """Draw the true sorting and, where they vary, the amplitude of each of its spikes."""
     sorting = generate_sorting(
         spec.num_units,
         spec.sampling_frequency,
@@ -261,11 +285,17 @@ def _generate_train(spec: CaseSpec, duration_s: float, seed: int) -> tuple[BaseS
         refractory_period_ms=BURST_SILENCE_MS if spec.bursts else REFRACTORY_MS,
         seed=seed,
     )
+    amplitudes = None
     if spec.bursts:
-        return _add_bursts(sorting, seed)
-    if spec.collision_ratio:
+        sorting, amplitudes = _add_bursts(sorting, seed)
+    elif spec.collision_ratio:
         sorting = _add_collisions(sorting, spec.collision_ratio, seed)
-    return sorting, None
+    if spec.amplitude_spread:
+        num_spikes = np.asarray(sorting.to_spike_vector()).size
+        rng = np.random.default_rng([seed, num_spikes])
+        varied = np.clip(rng.normal(1.0, spec.amplitude_spread, num_spikes), MIN_AMPLITUDE, None)
+        amplitudes = varied if amplitudes is None else amplitudes * varied
+    return sorting, amplitudes
 
 
 def _add_collisions(sorting: BaseSorting, ratio: float, seed: int) -> BaseSorting:

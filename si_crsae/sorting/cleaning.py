@@ -4,10 +4,10 @@ import numpy as np
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.expectation import REFRACTORY_MS
-from si_crsae.sorting.stages import Code
+from si_crsae.sorting.stages import AnyCode
 
 
-def clean_code(code: Code, config: CrsaeConfig, *, sampling_frequency: float, duration_s: float) -> Code:
+def clean_code(code: AnyCode, config: CrsaeConfig, *, sampling_frequency: float, duration_s: float) -> AnyCode:
     """Return the code without repeated spikes and without units that fire less than `min_firing_rate`.
 
     Two events of one atom within its refractory period are one spike seen from two tiles: the larger one stays.

@@ -6,6 +6,7 @@ import numpy as np
 from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.sorting.inventory import Inventory
+from si_crsae.sorting.stages import SpikePosterior
 
 
 def load_units(folder: str | Path) -> Inventory:
@@ -52,3 +53,31 @@ def load_units(folder: str | Path) -> Inventory:
         sample_offset=sample_offset,
         amplitude=amplitude,
     )
+
+
+def load_spike_probabilities(folder: str | Path) -> SpikePosterior:
+    """Return probability and amplitude interval of every spike of a run, and the rates expected of its units.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder given to ``run_sorter``.
+
+    Returns
+    -------
+    SpikePosterior
+        Spikes in the order of ``sorting.to_spike_vector()``, units in that of ``sorting.unit_ids``.
+
+    Raises
+    ------
+    ValueError
+        If the run was made without ``spike_probabilities=True``, or its output was deleted.
+    """
+    path = Path(folder) / "sorter_output" / "spike_probabilities.npz"
+    if not path.is_file():
+        raise ValueError(
+            f"folder = {folder} holds no sorter_output/{path.name}: give the folder passed to run_sorter, of a crsae "
+            "run with spike_probabilities=True whose output was not deleted"
+        )
+    with np.load(path) as saved:
+        return SpikePosterior(**saved)

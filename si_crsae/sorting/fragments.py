@@ -8,7 +8,7 @@ import numpy as np
 from si_crsae.core.filtering import component_lags
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.coincidence import count_close_pairs, count_in_bins, presence_score
-from si_crsae.sorting.stages import Code
+from si_crsae.sorting.stages import AnyCode, Code
 from si_crsae.sorting.structure import MAX_MERGE_LAG_MS, REFRACTORY_WINDOW_MS
 from si_crsae.sorting.units import TemplateGeometry
 
@@ -21,7 +21,9 @@ MAX_PRESENCE_SCORE = -2.5
 logger = logging.getLogger(__name__)
 
 
-def join_fragments(code: Code, dictionary: Dictionary, *, sampling_frequency: float, num_samples: list[int]) -> Code:
+def join_fragments(
+    code: AnyCode, dictionary: Dictionary, *, sampling_frequency: float, num_samples: list[int]
+) -> AnyCode:
     """Return the code with the events of atoms that are one drifting neuron given to the largest of these atoms.
 
     Two atoms are one neuron if they look alike, fire by turns over the recording, and never within a refractory period

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, Shaped
 from spikeinterface.core import BaseRecording
 from spikeinterface.core.base import minimum_spike_dtype
 
-from si_crsae.sorting.stages import Code, LearnedModel
+from si_crsae.sorting.stages import Code, LearnedModel, SpikePosterior
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +22,14 @@ class GroupResult:
         None if no channel is usable.
     code : Code or None
         None if there is no atom.
+    posterior : SpikePosterior, optional
+        Of the code, if it was asked for; its units are all atoms.
     """
 
     recording: BaseRecording
     learned: LearnedModel | None
     code: Code | None
+    posterior: SpikePosterior | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class Inventory:
         From the sample of each spike to its atom's peak, which may lie between samples.
     amplitude : ndarray of float32, shape (spike,)
         Coefficient of the unit-norm atom.
+    posterior : SpikePosterior, optional
+        Of these spikes and units, if it was asked for.
     """
 
     atoms: Float[np.ndarray, "unit channel width"]
@@ -60,6 +65,7 @@ class Inventory:
     spikes: Shaped[np.ndarray, " spike"]
     sample_offset: Float[np.ndarray, " spike"]
     amplitude: Float[np.ndarray, " spike"]
+    posterior: SpikePosterior | None = None
 
     @property
     def num_units(self) -> int:
@@ -103,7 +109,14 @@ def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inven
         spikes=spikes[by_time],
         sample_offset=np.concatenate([part.sample_offset for part in found])[by_time],
         amplitude=np.concatenate([part.amplitude for part in found])[by_time],
+        posterior=_join_posteriors(found, by_time, order),
     )
+
+
+def _join_posteriors(parts: list[Inventory], spikes: np.ndarray, units: np.ndarray) -> SpikePosterior | None:
+    """Return the posterior of all groups of channels, spikes and units in the orders given; None if there is none."""
+    posteriors = [part.posterior for part in parts if part.posterior is not None]
+    return SpikePosterior.concatenate(posteriors).select(spikes, units) if posteriors else None
 
 
 def _units_of_group(recording: BaseRecording, group: GroupResult) -> Inventory:
@@ -115,9 +128,7 @@ def _units_of_group(recording: BaseRecording, group: GroupResult) -> Inventory:
     local_atoms = model.dictionary.atoms.numpy()[kept]
     atoms = np.zeros((kept.size, recording.get_num_channels(), local_atoms.shape[2]), "float32")
     atoms[:, channels] = local_atoms
-    heights = np.abs(atoms)
-    main_channel = heights.max(axis=2).argmax(axis=1)
-    num_before = heights[np.arange(kept.size), main_channel].argmax(axis=1)
+    main_channel, num_before = peaks_of_atoms(atoms)
     spikes = np.zeros(unit_index.size, minimum_spike_dtype)
     lengths = np.array([recording.get_num_samples(index) for index in range(recording.get_num_segments())])
     at_peak = code.sample_index + (num_before - model.dictionary.num_before)[unit_index]
@@ -134,7 +145,17 @@ def _units_of_group(recording: BaseRecording, group: GroupResult) -> Inventory:
         spikes=spikes,
         sample_offset=code.sample_offset,
         amplitude=code.amplitude,
+        posterior=group.posterior and group.posterior.select(np.arange(unit_index.size), kept),
     )
+
+
+def peaks_of_atoms(
+    atoms: Float[np.ndarray, "atom channel width"],
+) -> tuple[Int[np.ndarray, " atom"], Int[np.ndarray, " atom"]]:
+    """Return the channel and the sample at which each atom is largest, of whatever sign."""
+    heights = np.abs(atoms)
+    main_channel = heights.max(axis=2).argmax(axis=1)
+    return main_channel, heights[np.arange(len(atoms)), main_channel].argmax(axis=1)
 
 
 def _no_units(recording: BaseRecording) -> Inventory:

@@ -1,9 +1,9 @@
-"""The sorter's stages, one after the other: check, preprocess, initialize, learn, encode, clean, write."""
+"""The sorter's stages: check, preprocess, initialize, learn, encode, clean, posterior if asked for, write."""
 
 import functools
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,13 @@ from spikeinterface.core.job_tools import fix_job_kwargs
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.checks import find_bad_channels, resolve_device
 from si_crsae.sorting.cleaning import clean_code
-from si_crsae.sorting.expectation import encode_recording, make_encoder
+from si_crsae.sorting.evidence import encode_and_weigh
+from si_crsae.sorting.expectation import Model, encode_recording, make_encoder, make_settings
 from si_crsae.sorting.fragments import join_fragments
 from si_crsae.sorting.initialization import find_templates
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning import Learner
+from si_crsae.sorting.posterior import infer_posterior
 from si_crsae.sorting.preprocessing import cache, drop_cache, preprocess
 from si_crsae.sorting.recording import (
     one_thread_per_tile,
@@ -30,7 +32,17 @@ from si_crsae.sorting.recording import (
     with_one_probe,
 )
 from si_crsae.sorting.results import write_results
-from si_crsae.sorting.stages import Code, InitialTemplates, LearnedModel, explain_disk_errors, load_or_compute
+from si_crsae.sorting.spike_features import Observed
+from si_crsae.sorting.stages import (
+    AnyCode,
+    Code,
+    InitialTemplates,
+    LearnedModel,
+    SpikePosterior,
+    WeighedCode,
+    explain_disk_errors,
+    load_or_compute,
+)
 
 MIN_CHANNELS_FOR_THREADS = 8
 
@@ -135,14 +147,18 @@ def sort_group(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, r
     learned = load_or_compute(
         folder / "learn.npz", LearnedModel, lambda: _learn(signals().training, folder, config, resources)
     )
-    code = None
-    if learned.scales.size:
+    if learned.scales.size == 0:
+        code, posterior = None, None
+    elif config.spike_probabilities:
+        code, posterior = _code_with_posterior(recording, signals, learned, folder, config, resources)
+    else:
         encoded = load_or_compute(
             folder / "encode.npz", Code, lambda: _encode(signals().complete, learned, config, resources)
         )
         code = load_or_compute(folder / "clean.npz", Code, lambda: _clean(recording, encoded, learned, config))
+        posterior = None
     drop_cache(folder / "cache")
-    return GroupResult(recording=recording, learned=learned, code=code)
+    return GroupResult(recording=recording, learned=learned, code=code, posterior=posterior)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +204,45 @@ def _encode(recording: BaseRecording, learned: LearnedModel, config: CrsaeConfig
     return Code.of(segments)
 
 
-def _clean(recording: BaseRecording, code: Code, learned: LearnedModel, config: CrsaeConfig) -> Code:
+def _encode_and_weigh(
+    recording: BaseRecording, learned: LearnedModel, config: CrsaeConfig, resources: Resources
+) -> WeighedCode:
+    encoder = make_encoder(learned.model, config, sampling_frequency=recording.sampling_frequency)
+    return encode_and_weigh(recording, encoder, num_threads=resources.num_threads, progress=resources.verbose)
+
+
+def _code_with_posterior(
+    recording: BaseRecording,
+    signals: Callable[[], "_Signals"],
+    learned: LearnedModel,
+    folder: Path,
+    config: CrsaeConfig,
+    resources: Resources,
+) -> tuple[WeighedCode, SpikePosterior]:
+    """Return the clean code and the posterior of its spikes: events are weighed while they are found.
+
+    The residual and the correlation map are at hand then, so that the signal is not read and filtered once more.
+    """
+    encoded = load_or_compute(
+        folder / "encode.npz", WeighedCode, lambda: _encode_and_weigh(signals().complete, learned, config, resources)
+    )
+    code = load_or_compute(folder / "clean.npz", WeighedCode, lambda: _clean(recording, encoded, learned, config))
+    observed = observe_code(recording, code, learned.model, config)
+    return code, load_or_compute(folder / "posterior.npz", SpikePosterior, lambda: infer_posterior(observed))
+
+
+def observe_code(recording: BaseRecording, code: WeighedCode, model: Model, config: CrsaeConfig) -> Observed:
+    """Return a code of a recording as `infer_posterior` takes it."""
+    return Observed(
+        code=code,
+        model=model,
+        min_amplitude=make_settings(model, config, sampling_frequency=recording.sampling_frequency).min_amplitude,
+        sampling_frequency=recording.sampling_frequency,
+        num_samples=recording.get_total_samples(),
+    )
+
+
+def _clean(recording: BaseRecording, code: AnyCode, learned: LearnedModel, config: CrsaeConfig) -> AnyCode:
     num_samples = [recording.get_num_samples(segment) for segment in range(recording.get_num_segments())]
     joined = join_fragments(
         code, learned.model.dictionary, sampling_frequency=recording.sampling_frequency, num_samples=num_samples

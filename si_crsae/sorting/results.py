@@ -3,6 +3,7 @@
 import logging
 import shutil
 import warnings
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.preprocessing import bandpass, estimate_noise_levels
 from si_crsae.sorting.recording import channel_groups, with_one_probe
+from si_crsae.sorting.stages import SpikePosterior
 
 REFRACTORY_PERIOD_MS = 1.5
 MAX_TEMPLATE_SPIKES = 200
@@ -61,6 +63,8 @@ def write_results(
         Unit ids are 0, 1, ... in the order of their main channels.
     """
     units = take_inventory(recording, groups)
+    if config.spike_probabilities and units.posterior is None:
+        units = replace(units, posterior=SpikePosterior.empty())  # without spikes the properties are there, too
     filtered = bandpass(recording, config)
     noise_levels = estimate_noise_levels(filtered, config, job_kwargs=job_kwargs)
     templates = measure_templates(filtered, units, config, job_kwargs=job_kwargs)
@@ -80,6 +84,8 @@ def write_results(
         _save_arrays(units, groups, noise_levels, folder=folder)
         _save_templates(templates, folder / "templates.zarr")
         _save_description(recording, config, folder / "preprocessed_recording.json")
+    if units.posterior is not None:
+        _save_posterior(units.posterior, folder / "spike_probabilities.npz")
     shutil.rmtree(folder / "sorting", ignore_errors=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The extractor is not serializable", UserWarning)  # it is made in memory
@@ -145,7 +151,8 @@ def unit_properties(
     `main_channel_id`; `group` of that channel; `snr`, peak of the template over the noise of its channel;
     `firing_rate` (Hz); `num_spikes`; `amplitude_median` and `amplitude_cv`, size and spread of the spikes relative to
     the template; `refractory_violations`, the fraction of intervals below 1.5 ms; `atom_snr`, the template's whitened
-    norm over the noise of its correlation map, which decides what can be detected.
+    norm over the noise of its correlation map, which decides what can be detected; with `spike_probabilities`, also
+    `expected_false_positive_rate` and `expected_missed_rate`.
     """
     count = units.num_units
     unit_index = units.spikes["unit_index"]
@@ -153,7 +160,11 @@ def unit_properties(
     peaks = np.abs(templates.templates_array).max(axis=1)[np.arange(count), units.main_channel]
     scaling = recording.get_channel_gains() if templates.is_in_uV else np.ones(recording.get_num_channels())
     num_spikes = np.bincount(unit_index, minlength=count)
-    return {
+    expected = {}
+    if units.posterior is not None:
+        expected["expected_false_positive_rate"] = units.posterior.false_positive_rate
+        expected["expected_missed_rate"] = units.posterior.missed_rate
+    return expected | {
         "main_channel_id": recording.channel_ids[units.main_channel],
         "group": channel_groups(recording)[units.main_channel],
         "snr": peaks / (noise_levels * scaling)[units.main_channel],
@@ -201,6 +212,10 @@ def _save_arrays(units: Inventory, groups: list[GroupResult], noise_levels: np.n
         for name in ("objective", "num_atoms", "num_events", "mean_regularization")
     }
     np.savez(folder / "learning_curve.npz", **curves)
+
+
+def _save_posterior(posterior: SpikePosterior, path: Path) -> None:
+    np.savez(path, **{field.name: getattr(posterior, field.name) for field in fields(posterior)})
 
 
 def _save_templates(templates: Templates, folder: Path) -> None:

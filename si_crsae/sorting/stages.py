@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,6 +84,9 @@ class LearnedModel:
         return Model(dictionary=dictionary, noise=self.noise, regularization=self.regularization)
 
 
+AnyCode = TypeVar("AnyCode", bound="Code")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
     """Result of *encode* and *clean*: the sparse code of all segments, ordered by segment, then time."""
@@ -105,12 +108,94 @@ class Code:
             amplitude=np.concatenate([events.amplitude for events in segments]),
         )
 
-    def select(self, mask: np.ndarray) -> "Code":
-        """Return the events of a boolean mask or of indices."""
-        return Code(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+    def select(self: AnyCode, mask: np.ndarray) -> AnyCode:
+        """Return the events of a boolean mask or of indices, with all that is known of them."""
+        return replace(self, **{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
 
-Result = TypeVar("Result", InitialTemplates, LearnedModel, Code)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeighedCode(Code):
+    """A code with what speaks for and against each of its events, gathered while it was found.
+
+    Log weights are in nats, relative to nothing being there, see `weigh_explanations`.
+    """
+
+    found_atom: Int[np.ndarray, " event"]
+    """Atom that an event had when it was weighed: atoms of a drifting neuron are joined later."""
+    own_weight: Float[np.ndarray, " event"]
+    rival_weight: Float[np.ndarray, " event"]
+    rest_weight: Float[np.ndarray, " event"]
+    rival_atom: Int[np.ndarray, " event"]
+    information: Float[np.ndarray, " event"]
+    """See `amplitude_information`."""
+    overlap: Float[np.ndarray, " event"]
+    """Largest correlation with another event, both where they stand."""
+    misfit: Float[np.ndarray, " event"]
+    """Mean square of the residual around the peak over the usual one, see `relative_misfit`."""
+    deviation: Float[np.ndarray, " event"]
+    """Of the residual, along the direction in which those of the unit vary most (noise standard deviations)."""
+
+    @classmethod
+    def concatenate(cls, parts: "list[WeighedCode]") -> "WeighedCode":
+        """Return the events of all parts, at least one, joined."""
+        return cls(
+            **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpikePosterior:
+    """Result of *posterior*: what is expected of spikes and units, see `infer_posterior`.
+
+    Parameters
+    ----------
+    probability : ndarray of float32, shape (spike,)
+        Of being a spike of the neuron that its unit stands for.
+    amplitude_low, amplitude_high : ndarray of float32, shape (spike,)
+        Ends of the interval that holds the amplitude with probability 0.9 (coefficient of the unit-norm atom).
+    false_positive_rate : ndarray of float64, shape (unit,)
+        Expected fraction of the unit's spikes that are not its neuron's. Of all atoms, before units are numbered.
+    missed_rate : ndarray of float64, shape (unit,)
+        Expected fraction of its neuron's spikes that the unit lacks.
+    """
+
+    probability: Float[np.ndarray, " spike"]
+    amplitude_low: Float[np.ndarray, " spike"]
+    amplitude_high: Float[np.ndarray, " spike"]
+    false_positive_rate: Float[np.ndarray, " unit"]
+    missed_rate: Float[np.ndarray, " unit"]
+
+    @classmethod
+    def empty(cls) -> "SpikePosterior":
+        """Return the posterior of no spikes and no units."""
+        no_spikes, no_units = np.zeros(0, "float32"), np.zeros(0)
+        return cls(
+            probability=no_spikes,
+            amplitude_low=no_spikes,
+            amplitude_high=no_spikes,
+            false_positive_rate=no_units,
+            missed_rate=no_units,
+        )
+
+    def select(self, spikes: np.ndarray, units: np.ndarray) -> "SpikePosterior":
+        """Return the posterior of some spikes and some units, given by their indices."""
+        return SpikePosterior(
+            probability=self.probability[spikes],
+            amplitude_low=self.amplitude_low[spikes],
+            amplitude_high=self.amplitude_high[spikes],
+            false_positive_rate=self.false_positive_rate[units],
+            missed_rate=self.missed_rate[units],
+        )
+
+    @classmethod
+    def concatenate(cls, parts: "list[SpikePosterior]") -> "SpikePosterior":
+        """Return the spikes and the units of all parts, at least one, joined."""
+        return cls(
+            **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)}
+        )
+
+
+Result = TypeVar("Result", InitialTemplates, LearnedModel, Code, WeighedCode, SpikePosterior)
 
 
 def load_or_compute(path: Path, result_type: type[Result], compute: Callable[[], Result]) -> Result:

@@ -13,6 +13,8 @@ if sys.argv[1] == "without":
 import numpy as np
 import torch
 from si_crsae.core import Dictionary, Encoder, EncoderSettings, synthesize
+from si_crsae.core.explanations import amplitude_information, weigh_explanations
+from si_crsae.core.refine import interactions
 
 time = torch.linspace(-3, 3, 24)
 bell = torch.exp(-2 * time.square())
@@ -34,7 +36,12 @@ settings = EncoderSettings(
 )
 encoder = Encoder.of(dictionary, settings)
 events = encoder.encode(encoder.correlate(traces))
-np.save(sys.argv[2], np.stack(events.located))
+pairs = (encoder.gram.values, encoder.gram.pair_index)
+odds = (encoder.usable_scales, np.float32(1.0), np.float32(0.1), np.float32(7.0))
+residual = encoder.subtract(encoder.correlate(traces), events)
+own, _, rest, _ = weigh_explanations(residual, events.located, pairs, odds, 8)
+information = amplitude_information(events.located, interactions(events.located, *pairs), odds[:3])
+np.save(sys.argv[2], np.stack([*events.located, own, information]))
 print(type(encoder.solver).__name__)
 """
 
@@ -50,3 +57,5 @@ def test_the_encoder_finds_the_same_events_without_numba(tmp_path):
     np.testing.assert_array_equal(found[0][:2], found[1][:2])
     np.testing.assert_allclose(found[0][2], found[1][2], atol=0.1)
     np.testing.assert_allclose(found[0][3], found[1][3], rtol=0.01)
+    np.testing.assert_allclose(found[0][4], found[1][4], rtol=0.03)  # the weights of the events
+    np.testing.assert_allclose(found[0][5], found[1][5], atol=0.01)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import spikeinterface as si
@@ -13,6 +15,7 @@ from si_crsae.evaluation import (
     score_sorting,
 )
 from si_crsae.evaluation.comparison import found_spikes, overlapping_spikes
+from si_crsae.evaluation.simulation import simulate, spike_amplitudes
 
 FREQUENCY = 10000.0
 
@@ -152,6 +155,25 @@ def test_units_have_the_signal_to_noise_ratio_they_claim():
 def test_collisions_are_as_frequent_as_promised():
     _, sorting = generate_case("collisions16", duration_s=20.0, seed=4)
     assert overlapping_spikes(sorting).mean() == pytest.approx(0.6, abs=0.05)
+
+
+@pytest.mark.parametrize("bursts", [False, True])
+def test_sizes_of_spikes_are_those_in_the_traces(bursts):
+    loud = replace(
+        CASES["mono"], num_units=1, snr_range=(60.0, 60.0), amplitude_spread=0.0 if bursts else 0.3, bursts=bursts
+    )
+    recording, truth = simulate(loud, duration_s=10.0, seed=2)
+    sizes = spike_amplitudes(loud, duration_s=10.0, seed=2)
+    times = truth.to_spike_vector()["sample_index"]
+    assert sizes.shape == times.shape
+    assert sizes.std() > 0.1
+    troughs = -recording.get_traces()[times, 0].astype(float)
+    assert np.corrcoef(troughs, sizes)[0, 1] > 0.9
+
+
+def test_spikes_are_of_one_size_unless_told_otherwise():
+    _, truth = simulate(CASES["mono"], duration_s=2.0, seed=2)
+    assert spike_amplitudes(CASES["mono"], duration_s=2.0, seed=2).tolist() == [1.0] * len(truth.to_spike_vector())
 
 
 def test_saved_case_is_loaded(tmp_path):

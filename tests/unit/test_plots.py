@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 
+from si_crsae.evaluation.calibration import reliability_table
 from si_crsae.evaluation.decomposition import Decomposition
 from si_crsae.evaluation.plots import (
     UNIT_COLORS,
     contact_pitch,
     plot_decomposition,
+    plot_reliability,
+    plot_spike_probabilities,
     plot_template,
     plot_traces,
     unit_color,
@@ -69,6 +72,31 @@ def test_a_decomposition_shows_traces_spikes_by_unit_and_residual(figure):
     np.testing.assert_array_equal(small, [[2, 13], [3, 10], [4, 13]])
     np.testing.assert_allclose([line.get_ydata() for line in remaining.lines], [[0.25] * 6, [10.25] * 6])
     assert "noise sd" in observed.get_ylabel()
+
+
+def test_spikes_are_drawn_at_their_amplitudes_the_improbable_on_top(figure):
+    axes = figure.subplots()
+    times, amplitude, probability = np.array([1.0, 2.0, 3.0]), np.array([9.0, 4.0, 8.0]), np.array([0.9, 0.1, 1.0])
+    points = plot_spike_probabilities(
+        axes, times, amplitude, probability, interval=(amplitude - 1, amplitude + 2), title="unit 3"
+    )
+    assert points.get_array().tolist() == [1.0, 0.9, 0.1]
+    assert points.get_offsets().tolist() == [[3.0, 8.0], [1.0, 9.0], [2.0, 4.0]]
+    assert points.get_clim() == (0.0, 1.0)
+    lines = [segment.tolist() for segment in axes.collections[0].get_segments()]
+    assert lines[1] == [[2.0, 3.0], [2.0, 6.0]]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("time (s)", "amplitude (noise sd)", "unit 3")
+
+
+def test_reliability_is_drawn_against_the_diagonal(figure):
+    axes = figure.subplots()
+    table = reliability_table([0.25, 0.25, 0.95, 0.95, 0.95, 0.95], [True, False, True, True, True, True])
+    plot_reliability(axes, table, label="all", color="#ff0000")
+    (drawn,) = lines_of(axes, "#ff0000")
+    np.testing.assert_allclose(drawn, [[0.25, 0.5], [0.95, 1.0]])
+    few, many = axes.collections[0].get_sizes()
+    assert many > few
+    plot_reliability(figure.subplots(), reliability_table([], []))
 
 
 def test_colors_repeat_where_there_are_more_units_than_colors():

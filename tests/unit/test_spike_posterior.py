@@ -1,0 +1,241 @@
+"""Claims about what is known of spikes and units, and the probabilities, intervals and rates that come of it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit
+
+from si_crsae.core.types import Dictionary
+from si_crsae.sorting import spike_features
+from si_crsae.sorting.expectation import Model
+from si_crsae.sorting.posterior import amplitude_interval, infer_posterior
+from si_crsae.sorting.spike_coefficients import MISSED_RATE, SPIKE_PROBABILITY
+from si_crsae.sorting.spike_features import SPIKE_FEATURES, UNIT_FEATURES, Amplitudes, Observed, describe, two_groups
+from si_crsae.sorting.spike_model import missed_rate, spike_probability
+from si_crsae.sorting.stages import SpikePosterior, WeighedCode
+
+RATE_HZ, NUM_SAMPLES = 30000.0, 900_000
+NOISE = 1.5
+
+
+def make_model(scales=(10.0, 12.0)):
+    """Return atoms on one channel each, and on a shared third one."""
+    weights = torch.zeros(len(scales), 3, 2)
+    weights[:, 2, 1] = 0.6
+    for atom in range(len(scales)):
+        weights[atom, atom % 2, 0] = 0.8
+    dictionary = Dictionary(weights=weights, basis=torch.eye(2, 8), scales=torch.tensor(scales), num_before=3)
+    noise = np.full(len(scales), NOISE, "float32")
+    return Model(dictionary=dictionary, noise=noise, regularization=4 * noise)
+
+
+def make_code(times, atoms=None, **fields):
+    """Return clear spikes of amplitude 10 and 12 at some samples; of atom 0 unless told otherwise."""
+    count = len(times)
+    atom_index = np.zeros(count, "int64") if atoms is None else np.asarray(atoms, "int64")
+    constant = {"own_weight": 20.0, "rival_weight": -np.inf, "rest_weight": -np.inf, "information": 1.0, "misfit": 1.0}
+    values = {name: np.full(count, value, "float32") for name, value in constant.items()}
+    values |= {name: np.zeros(count, "float32") for name in ("sample_offset", "overlap", "deviation")}
+    values |= {"segment_index": np.zeros(count, "int64"), "sample_index": np.asarray(times, "int64")}
+    values |= {"atom_index": atom_index, "found_atom": atom_index, "rival_atom": np.full(count, -1)}
+    values["amplitude"] = np.where(atom_index == 0, 10.0, 12.0).astype("float32")
+    return WeighedCode(**values | {name: np.asarray(value) for name, value in fields.items()})
+
+
+def observe(code, model=None):
+    model = model or make_model()
+    lowest = 0.55 * model.dictionary.scales.numpy()
+    return Observed(code=code, model=model, min_amplitude=lowest, sampling_frequency=RATE_HZ, num_samples=NUM_SAMPLES)
+
+
+def regular_times(count=200):
+    return np.linspace(1000, NUM_SAMPLES - 1000, count).astype("int64")
+
+
+def unit_feature(description, name, unit=0):
+    return description.units[unit, UNIT_FEATURES.index(name)]
+
+
+def spike_feature(description, name):
+    return description.spikes[:, SPIKE_FEATURES.index(name)]
+
+
+def test_the_spread_of_amplitudes_is_free_of_the_noise_of_the_fit():
+    rng = np.random.default_rng(0)
+    true = rng.normal(10.0, 2.0, 4000)
+    amplitude = (true + rng.normal(0.0, NOISE, 4000)).astype("float32")
+    amplitudes = describe(observe(make_code(regular_times(4000), amplitude=amplitude))).amplitudes
+    assert amplitudes.mean[0] == pytest.approx(10.0, abs=0.2)
+    assert amplitudes.spread[0] == pytest.approx(2.0, abs=0.15)
+
+
+def test_the_interval_holds_nine_tenths_of_the_true_amplitudes():
+    rng = np.random.default_rng(1)
+    true = rng.normal(10.0, 1.0, 20_000)
+    information = rng.uniform(0.3, 1.0, true.size).astype("float32")
+    # spikes differ from their atoms: the error of a fit exceeds the noise a little
+    amplitude = (true + 1.1 * NOISE / np.sqrt(information) * rng.standard_normal(true.size)).astype("float32")
+    observed = observe(make_code(np.arange(true.size) * 40, amplitude=amplitude, information=information))
+    low, high = amplitude_interval(observed, Amplitudes(mean=np.array([10.0, 12.0]), spread=np.array([1.0, 1.0])))
+    assert np.mean((low <= true) & (true <= high)) == pytest.approx(0.9, abs=0.01)
+    for part in (information < 0.5, information > 0.8):
+        assert np.mean((low <= true) & (true <= high), where=part) == pytest.approx(0.9, abs=0.02)
+
+
+def test_an_interval_is_never_negative_and_wider_where_another_spike_overlaps():
+    code = make_code(
+        regular_times(3), amplitude=np.array([10.0, 10.0, 0.5], "float32"), information=np.array([1, 0.2, 1], "float32")
+    )
+    amplitudes = Amplitudes(mean=np.array([10.0, 12.0]), spread=np.array([30.0, 30.0]))
+    low, high = amplitude_interval(observe(code), amplitudes)
+    assert high[1] - low[1] > 2 * (high[0] - low[0])
+    assert low[2] == 0
+
+
+def test_a_rival_of_the_same_neuron_speaks_for_the_spike():
+    own, rival = np.full(2, 5.0, "float32"), np.full(2, 6.0, "float32")
+    code = make_code([100, 200], own_weight=own, rival_weight=rival, rival_atom=np.array([1, 1]))
+    against = spike_features.alternative_log_odds(replace(code, found_atom=np.array([0, 0])))
+    assert np.all(against < 1)
+    joined = replace(
+        make_code([100, 200, 300], own_weight=np.full(3, 5.0, "float32"), rival_weight=np.full(3, 6.0, "float32")),
+        rival_atom=np.array([1, 1, 0]),
+        found_atom=np.array([0, 0, 1]),
+    )
+    assert np.all(spike_features.alternative_log_odds(joined) > 4)
+
+
+def test_the_rate_of_a_rival_counts():
+    weights = {"own_weight": np.full(101, 5.0, "float32"), "rival_weight": np.full(101, 5.0, "float32")}
+    atoms = np.array([0] + [1] * 100)
+    code = make_code(regular_times(101), atoms, rival_atom=1 - atoms, **weights)
+    odds = spike_features.alternative_log_odds(code)
+    assert odds[0] == pytest.approx(-np.log(100.5 / 1.5), abs=0.05)
+    assert odds[1] == pytest.approx(np.log(100.5 / 1.5), abs=0.5)
+
+
+def test_without_a_rival_the_odds_are_those_against_nothing():
+    np.testing.assert_allclose(spike_features.alternative_log_odds(make_code([5, 90])), 20.0, rtol=1e-5)
+
+
+def test_two_groups_are_told_apart_and_one_is_not_taken_for_two():
+    rng = np.random.default_rng(2)
+    values = np.concatenate([rng.normal(-2.5, 1, 700), rng.normal(2.5, 1, 300)])
+    separation, minority, odds = two_groups(values)
+    assert separation == pytest.approx(5.0, abs=0.4)
+    assert minority == pytest.approx(0.3, abs=0.03)
+    assert np.mean((odds > 0) == (np.arange(1000) < 700)) > 0.98
+    assert two_groups(rng.standard_normal(1000))[0] < 2.5
+    assert two_groups(np.arange(5.0))[:2] == (0.0, 0.0)
+    assert two_groups(np.zeros(100))[0] == 0.0
+
+
+def test_short_intervals_show_in_a_unit_and_raise_its_false_positives():
+    clean = observe(make_code(regular_times(400)))
+    times = np.sort(np.concatenate([regular_times(200), regular_times(200) + 40]))  # 1.3 ms
+    mixed = observe(make_code(times))
+    assert unit_feature(describe(mixed), "violations") > 2 * unit_feature(describe(clean), "violations") + 1
+    assert infer_posterior(mixed).false_positive_rate[0] > 8 * infer_posterior(clean).false_positive_rate[0]
+
+
+def test_short_intervals_across_segments_are_none():
+    times = np.concatenate([regular_times(200), regular_times(200) + 40])
+    code = replace(make_code(times), segment_index=np.repeat([0, 1], 200))
+    assert unit_feature(describe(observe(code)), "violations") < 0.5
+
+
+def test_spikes_that_always_come_with_those_of_another_unit_are_noticed():
+    times = np.repeat(regular_times(200), 2)
+    together = describe(observe(make_code(times, np.tile([0, 1], 200))))
+    alternating = np.sort(np.append(regular_times(200), regular_times(200) + 500))
+    apart = describe(observe(make_code(alternating, np.tile([0, 1], 200))))
+    assert unit_feature(together, "coincidence") > 0.7
+    assert unit_feature(apart, "coincidence") == 0
+
+
+def test_parts_of_a_drifting_neuron_fire_by_turns():
+    times = regular_times(300)
+    by_turns = describe(observe(make_code(times, (times > 0.6 * NUM_SAMPLES).astype(int))))
+    together = describe(observe(make_code(times, np.arange(300) % 3 == 0)))
+    assert unit_feature(by_turns, "turns", unit=1) > 0.25  # the atoms share a third of their energy
+    assert unit_feature(by_turns, "turns", unit=0) == 0  # the larger part
+    assert unit_feature(together, "turns", unit=1) < 0.1
+
+
+def test_a_residual_that_is_larger_than_usual_shows_in_its_spike_only():
+    misfit = np.ones(200, "float32")
+    misfit[17] = 5.0
+    features = spike_feature(describe(observe(make_code(regular_times(), misfit=misfit))), "misfit")
+    assert features[17] == pytest.approx(np.log(5.0))
+    assert np.all(np.delete(features, 17) == 0)
+
+
+def test_the_expected_false_positives_are_the_mean_of_what_the_spikes_lack():
+    posterior = infer_posterior(observe(make_code(regular_times(), np.tile([0, 1], 100))))
+    for unit in range(2):
+        expected = 1 - posterior.probability[unit::2].mean()
+        assert posterior.false_positive_rate[unit] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_unit_whose_amplitudes_reach_down_to_the_smallest_accepted_one_misses_more():
+    rng = np.random.default_rng(4)
+    amplitude = rng.normal(7.0, 2.0, 2000)
+    cut = amplitude[amplitude > 5.5].astype("float32")
+    faint = infer_posterior(observe(make_code(regular_times(cut.size), amplitude=cut)))
+    whole = infer_posterior(observe(make_code(regular_times(cut.size))))
+    assert faint.missed_rate[0] > 2 * whole.missed_rate[0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 25])
+def test_few_spikes_have_a_posterior_too(count):
+    posterior = infer_posterior(observe(make_code(regular_times(count))))
+    assert posterior.probability.shape == (count,)
+    assert np.all((posterior.probability > 0) & (posterior.probability < 1))
+    assert np.all(posterior.amplitude_low < posterior.amplitude_high)
+    assert np.all(np.isfinite(posterior.missed_rate))
+    assert posterior.missed_rate[1] == posterior.false_positive_rate[1] == 0  # an atom without spikes
+
+
+def test_extreme_evidence_gives_finite_features():
+    extreme = {
+        "own_weight": np.array([-np.inf, 1e6, 5.0], "float32"),
+        "misfit": np.array([0.0, 1e9, 1.0], "float32"),
+        "deviation": np.array([-1e5, 0.0, 1e5], "float32"),
+    }
+    description = describe(observe(make_code([10, 20, 899_000], **extreme)))
+    assert np.isfinite(description.spikes).all()
+    assert np.isfinite(description.units).all()
+
+
+def test_every_feature_has_its_coefficients():
+    assert set(SPIKE_PROBABILITY) == {"intercept", *SPIKE_FEATURES, *UNIT_FEATURES}
+    assert set(MISSED_RATE) == {"intercept", *UNIT_FEATURES}
+
+
+def test_probabilities_are_logistic_in_the_standardized_features():
+    mean, sd, linear, square = SPIKE_PROBABILITY["local"]
+    means = {name: values[0] for name, values in SPIKE_PROBABILITY.items()}
+    spikes = np.tile([means[name] for name in SPIKE_FEATURES], (3, 1))
+    units = np.tile([means[name] for name in UNIT_FEATURES], (3, 1))
+    spikes[1:, SPIKE_FEATURES.index("local")] = [mean - sd, mean - 100 * sd]
+    squares = sum(values[3] for name, values in SPIKE_PROBABILITY.items() if name != "intercept") / 2
+    base = SPIKE_PROBABILITY["intercept"][0] - squares
+    expected = expit([base, base - linear + square / 2, base - 2.5 * linear + 2.5**2 * square / 2])
+    np.testing.assert_allclose(spike_probability(spikes, units), expected, rtol=1e-9)
+
+
+def test_the_missed_rate_is_a_fraction():
+    rng = np.random.default_rng(5)
+    rates = missed_rate(100 * rng.standard_normal((50, len(UNIT_FEATURES))))
+    assert np.all((rates > 0) & (rates < 1))
+
+
+def test_a_posterior_is_selected_and_joined():
+    first = infer_posterior(observe(make_code(regular_times(6), [0, 1, 0, 1, 0, 1])))
+    joined = SpikePosterior.concatenate([first, SpikePosterior.empty(), first])
+    assert joined.probability.size == 12
+    part = joined.select(np.array([11, 0]), np.array([3]))
+    assert part.probability.tolist() == [first.probability[5], first.probability[0]]
+    assert part.missed_rate.tolist() == [first.missed_rate[1]]
