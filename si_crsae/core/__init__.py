@@ -1,5 +1,7 @@
 """The mathematics of convolutional sparse coding on torch tensors: no I/O, no global state."""
 
+from si_crsae.core.bases import Annealing, GaussianBase, LaplacianBase, SpikeAndSlab
+from si_crsae.core.code_distribution import CodeDistribution, ShiftedThreshold, sparse_prior
 from si_crsae.core.compression import compress_templates
 from si_crsae.core.convolution import atom_correlations, correlate, count_shifts, lipschitz_bound, synthesize
 from si_crsae.core.descent import descend
@@ -28,6 +30,13 @@ from si_crsae.core.sparsity import centered_prior, regularization_loss, update_r
 from si_crsae.core.types import Dictionary, SparseEvents
 
 __all__ = [
+    "Annealing",
+    "CodeDistribution",
+    "GaussianBase",
+    "LaplacianBase",
+    "ShiftedThreshold",
+    "SpikeAndSlab",
+    "sparse_prior",
     "Binomial",
     "Counted",
     "Dictionary",

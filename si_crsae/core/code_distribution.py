@@ -221,7 +221,7 @@ class CodeDistribution:
 
 
 def sparse_prior(
-    noise_variance: float = 0.1, *, shrinkage: float = 20.0, probability: float = 0.05
+    noise_variance: float = 0.05, *, shrinkage: float = 2.0, probability: float = 0.05
 ) -> CodeDistribution:
     """Return a spike-and-slab whose bound on the evidence is the Lasso's objective, but for the entropy of the code.
 
@@ -231,9 +231,9 @@ def sparse_prior(
 
     Parameters
     ----------
-    noise_variance : float, default: 0.1
+    noise_variance : float, default: 0.05
         That of the `Objective`.
-    shrinkage : float, default: 20.0
+    shrinkage : float, default: 2.0
         Weight of the l1 norm where the squared error counts 1/2.
     probability : float, default: 0.05
         Prior probability of a coefficient that is not zero.

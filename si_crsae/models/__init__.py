@@ -1,5 +1,6 @@
 """Auto-encoders built from the core, as torch modules, and how they are trained."""
 
+from si_crsae.models.code_statistics import CodeStatistics, describe_codes
 from si_crsae.models.count_image_training import CountImageLearning, learn_count_images
 from si_crsae.models.count_images import CountImageDenoiser, CountImageNetwork, denoise_count_image
 from si_crsae.models.crsae import Crsae
@@ -7,6 +8,7 @@ from si_crsae.models.crsae_training import Backpropagation, ExpectationMaximizat
 from si_crsae.models.denoising import Denoiser, Fitting
 from si_crsae.models.events import EventMaximization, WindowEvents, find_events, make_event_encoder
 from si_crsae.models.exponential import ExponentialAutoencoder, LikelihoodTraining, NetworkTraining, Unrolling, Windows
+from si_crsae.models.inference_networks import PerceptronEncoder, UnrolledEncoder
 from si_crsae.models.initialization import initialize_atoms
 from si_crsae.models.lcsc import Lcsc, ReconstructionTraining
 from si_crsae.models.linked import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout
@@ -23,8 +25,20 @@ from si_crsae.models.training import (
     learning_rate_range_test,
     train,
 )
+from si_crsae.models.variational import Objective, VariationalFitting, VariationalModel, VariationalTraining
+from si_crsae.models.variational_coder import EncodedWindows, VariationalSparseCoder
 
 __all__ = [
+    "CodeStatistics",
+    "describe_codes",
+    "PerceptronEncoder",
+    "UnrolledEncoder",
+    "Objective",
+    "VariationalFitting",
+    "VariationalModel",
+    "VariationalTraining",
+    "EncodedWindows",
+    "VariationalSparseCoder",
     "Backpropagation",
     "CountImageDenoiser",
     "CountImageLearning",

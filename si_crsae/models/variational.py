@@ -14,7 +14,7 @@ from si_crsae.core.convolution import synthesize
 _COMBINATIONS = ("mean", "max", "importance")
 _OPTIMIZERS = ("adam", "sgd")
 _WINDOWS_PER_LOSS = 1000
-_DICTIONARIES = ("fixed_code", "backpropagation", "given")
+_DICTIONARIES = ("backpropagation", "fixed_code", "given")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Objective:
 
     Parameters
     ----------
-    noise_variance : float, default: 0.1
+    noise_variance : float, default: 0.05
         Of what the code does not explain, relative to the variance of the data.
     num_samples : int, default: 1
         Draws of the code, J.
@@ -41,7 +41,7 @@ class Objective:
     .. [1] Fallah and Rozell, "Variational sparse coding with learned thresholding", ICML 2022.
     """
 
-    noise_variance: float = 0.1
+    noise_variance: float = 0.05
     num_samples: int = 1
     combine: str = "mean"
     atom_penalty: float = 1e-4
@@ -116,21 +116,21 @@ class VariationalFitting:
     batch_size : int, default: 100
     optimizer : {"adam", "sgd"}, default: "adam"
         Of the network; "sgd" with Nesterov's momentum of 0.9, as in [1]_.
-    learning_rate : float, default: 0.002
+    learning_rate : float, default: 0.005
         The largest of a cycle: it rises over the first 5 % of the steps and falls to nothing.
-    dictionary : {"fixed_code", "backpropagation", "given"}, default: "fixed_code"
-        How the atoms learn: by the gradient of the squared error, codes held fixed, as in [1]_; by the optimizer of the
-        network and the gradient of all of the loss; or not at all.
+    dictionary : {"backpropagation", "fixed_code", "given"}, default: "backpropagation"
+        How the atoms learn: by the optimizer of the network and the gradient of all of the loss; by that of the squared
+        error, codes held fixed, as in [1]_; or not at all.
     dictionary_rate : float, default: 0.5
         First step size of the atoms with a fixed code, which falls to a twentieth.
-    initial_norm : float, default: 10.0
+    initial_norm : float, default: 1.0
         Of random first atoms.
     warmup : tuple of float, default: (0.05, 0.25)
         Share of the steps at which annealing starts, and at which it ends.
     first_noise : float, default: 0.1
         Of the deviations of draws, until annealing starts.
-    first_kl : float, default: 1.0
-        Of the divergence, until annealing starts.
+    first_kl : float, default: 0.1
+        Of the divergence, until annealing starts; 1 in [1]_.
     seed : int, default: 0
     progress : bool, default: False
         If True, show a bar of epochs.
@@ -143,13 +143,13 @@ class VariationalFitting:
     num_epochs: int = 20
     batch_size: int = 100
     optimizer: str = "adam"
-    learning_rate: float = 2e-3
-    dictionary: str = "fixed_code"
+    learning_rate: float = 5e-3
+    dictionary: str = "backpropagation"
     dictionary_rate: float = 0.5
-    initial_norm: float = 10.0
+    initial_norm: float = 1.0
     warmup: tuple[float, float] = (0.05, 0.25)
     first_noise: float = 0.1
-    first_kl: float = 1.0
+    first_kl: float = 0.1
     seed: int = 0
     progress: bool = False
 
