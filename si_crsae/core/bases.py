@@ -2,14 +2,6 @@
 
 What an inference network returns are *heads*: a dict of tensors of shape (batch, atom, shift), among which every base
 names those that it needs. A base and, if there is one, the threshold of `code_distribution` make a posterior of codes.
-
-References
-----------
-.. [1] Fallah and Rozell, "Variational sparse coding with learned thresholding", ICML 2022.
-.. [2] Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014.
-.. [3] Barello, Charles and Pillow, "Sparse-coding variational auto-encoders", 2018.
-.. [4] Tonolini, Jensen and Murray-Smith, "Variational sparse coding", UAI 2020.
-.. [5] Maddison, Mnih and Teh, "The concrete distribution", ICLR 2017.
 """
 
 import math
@@ -19,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, Laplace, Normal, kl_divergence
+from torch.distributions import Bernoulli, Laplace, Normal, kl_divergence
 
 Heads = dict[str, Tensor]
 # exp of a head beyond these is of no use and overflows a few steps later.
@@ -90,7 +82,7 @@ class Base(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaussianBase:
-    """Gaussian around the shift, with prior ``N(0, variance)``: the variational auto-encoder of [2]_.
+    """Gaussian around the shift, with prior ``N(0, variance)``: the variational auto-encoder of [1]_.
 
     Parameters
     ----------
@@ -99,7 +91,7 @@ class GaussianBase:
 
     References
     ----------
-    .. [2] Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014.
+    .. [1] Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014.
     """
 
     variance: float = 0.1
@@ -120,7 +112,8 @@ class GaussianBase:
 
     def kl(self, heads: Heads) -> Float[Tensor, "batch atom shift"]:
         """Return ``1/2 ((mu^2 + v) / v0 - 1 - log(v / v0))``."""
-        return _divergence(Normal(heads["shift"], scale_of(heads)), Normal(0.0, math.sqrt(self.variance)))
+        posterior = Normal(heads["shift"], scale_of(heads), validate_args=False)
+        return kl_divergence(posterior, Normal(0.0, math.sqrt(self.variance)))
 
     def noise(self, heads: Heads, num_samples: int) -> Float[Tensor, "part sample batch atom shift"]:
         """Return standard normal noise."""
@@ -148,7 +141,7 @@ class GaussianBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaplacianBase:
-    """Laplacian around the shift, with prior ``Laplace(0, scale)``: [3]_.
+    """Laplacian around the shift, with prior ``Laplace(0, scale)``: [1]_.
 
     Parameters
     ----------
@@ -157,7 +150,7 @@ class LaplacianBase:
 
     References
     ----------
-    .. [3] Barello, Charles and Pillow, "Sparse-coding variational auto-encoders", 2018.
+    .. [1] Barello, Charles and Pillow, "Sparse-coding variational auto-encoders", 2018.
     """
 
     scale: float = 0.1
@@ -178,7 +171,8 @@ class LaplacianBase:
 
     def kl(self, heads: Heads) -> Float[Tensor, "batch atom shift"]:
         """Return ``|mu| / b0 + b / b0 exp(-|mu| / b) + log(b0 / b) - 1``."""
-        return _divergence(Laplace(heads["shift"], scale_of(heads)), Laplace(0.0, self.scale))
+        posterior = Laplace(heads["shift"], scale_of(heads), validate_args=False)
+        return kl_divergence(posterior, Laplace(0.0, self.scale))
 
     def noise(self, heads: Heads, num_samples: int) -> Float[Tensor, "part sample batch atom shift"]:
         """Return standard Laplacian noise."""
@@ -208,7 +202,7 @@ class LaplacianBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpikeAndSlab:
-    """Zero, or with some probability what another base draws: [4]_, with the gate drawn as in [5]_.
+    """Zero, or with some probability what another base draws: [1]_, with the gate drawn as in [2]_.
 
     The gate is a coin in the forward pass; its gradient is that of the concrete distribution, which a coin of the same
     noise comes from, so that the probability of the gate is exactly the sigmoid of its head.
@@ -216,14 +210,14 @@ class SpikeAndSlab:
     Parameters
     ----------
     slab : Base, default: GaussianBase()
-        In [4]_ a Gaussian.
+        In [1]_ a Gaussian.
     probability : float, default: 0.1
         Prior probability of being in.
 
     References
     ----------
-    .. [4] Tonolini, Jensen and Murray-Smith, "Variational sparse coding", UAI 2020.
-    .. [5] Maddison, Mnih and Teh, "The concrete distribution", ICLR 2017.
+    .. [1] Tonolini, Jensen and Murray-Smith, "Variational sparse coding", UAI 2020.
+    .. [2] Maddison, Mnih and Teh, "The concrete distribution", ICLR 2017.
     """
 
     slab: GaussianBase | LaplacianBase = field(default_factory=GaussianBase)
@@ -247,7 +241,8 @@ class SpikeAndSlab:
     def kl(self, heads: Heads) -> Float[Tensor, "batch atom shift"]:
         """Return that of the gate, and that of the slab times the probability of being in."""
         inside = self.probability_in(heads).clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-        return inside * self.slab.kl(heads) + _divergence(Bernoulli(inside), Bernoulli(self.probability))
+        of_gate = kl_divergence(Bernoulli(inside, validate_args=False), Bernoulli(self.probability))
+        return inside * self.slab.kl(heads) + of_gate
 
     def noise(self, heads: Heads, num_samples: int) -> Float[Tensor, "part sample batch atom shift"]:
         """Return the noise of the slab, and standard logistic noise for the gate."""
@@ -280,10 +275,6 @@ class SpikeAndSlab:
 def scale_of(heads: Heads) -> Float[Tensor, "batch atom shift"]:
     """Return the scale that the heads stand for: that of a Laplacian, the standard deviation of a Gaussian."""
     return heads["log_scale"].clamp(*_LOG_RANGE).exp()
-
-
-def _divergence(posterior: Distribution, prior: Distribution) -> Tensor:
-    return kl_divergence(posterior, prior)
 
 
 def _from_silent_to_active(scale: float) -> tuple[float, float]:

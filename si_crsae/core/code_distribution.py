@@ -1,9 +1,4 @@
-"""The posterior of a code: a base distribution, and a threshold that makes its draws exactly sparse.
-
-References
-----------
-.. [1] Fallah and Rozell, "Variational sparse coding with learned thresholding", ICML 2022.
-"""
+"""The posterior of a code: a base distribution, and a threshold that makes its draws exactly sparse."""
 
 import math
 from dataclasses import dataclass, field
@@ -238,6 +233,9 @@ def sparse_prior(
     probability : float, default: 0.05
         Prior probability of a coefficient that is not zero.
     """
+    for name, value in (("noise_variance", noise_variance), ("shrinkage", shrinkage)):
+        if not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name} = {value}: it must be positive")
     return CodeDistribution(
         base=SpikeAndSlab(slab=LaplacianBase(scale=noise_variance / shrinkage), probability=probability)
     )

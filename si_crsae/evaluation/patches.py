@@ -1,10 +1,4 @@
-"""Whitened patches of natural images, on which sparse codes are compared.
-
-References
-----------
-.. [1] Olshausen and Field, "Sparse coding with an overcomplete basis set: a strategy employed by V1?", Vision Research
-   37, 1997.
-"""
+"""Whitened patches of natural images, on which sparse codes are compared."""
 
 from collections.abc import Sequence
 

@@ -17,7 +17,10 @@ def choose_device(name: str) -> torch.device:
 
 def as_tensor(values: ArrayLike | Tensor, *, name: str, device: torch.device) -> Tensor:
     """Return floats on a device, of single precision at least, or raise ValueError with the name of the argument."""
-    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    try:
+        tensor = values.detach() if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    except TypeError as error:
+        raise ValueError(f"{name} has no numbers: it must be real") from error
     if tensor.is_complex():
         raise ValueError(f"{name} is complex: it must be real")
     dtype = tensor.dtype if tensor.is_floating_point() else torch.float32

@@ -7,6 +7,7 @@ from pickle import UnpicklingError
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
 Kinds = dict[str, type]
@@ -28,7 +29,12 @@ def describe(value: Any, kinds: Kinds) -> dict[str, Any]:
         raise ValueError(f"{type(value).__name__} cannot be saved: only {', '.join(kinds)} can")
     parts = {entry.name: getattr(value, entry.name) for entry in fields(value)}
     nested = {name: describe(part, kinds) if is_dataclass(part) else part for name, part in parts.items()}
-    return {"kind": type(value).__name__} | nested
+    return {"kind": type(value).__name__} | {name: plain(part) for name, part in nested.items()}
+
+
+def plain(value: Any) -> Any:
+    """Return numbers of numpy as those of Python: torch would not read them back."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def revive(description: dict[str, Any], kinds: Kinds) -> Any:

@@ -203,7 +203,11 @@ class VariationalTraining:
         else:
             self._optimizer = torch.optim.Adam(self._parameters, lr=rate)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, rate, total_steps=num_steps + 1, pct_start=0.05, cycle_momentum=False
+            self._optimizer,
+            rate,
+            total_steps=num_steps + 1,
+            pct_start=max(0.05, 2 / (num_steps + 1)),  # two steps at least, which the schedule needs to rise
+            cycle_momentum=False,
         )
 
     def step(self, windows: Tensor) -> float:
@@ -213,11 +217,12 @@ class VariationalTraining:
         loss = self._loss(windows, *self._annealed(progress))
         loss.backward()
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        if all(bool(gradient.isfinite().all()) for gradient in gradients):
-            self._optimizer.step()
-            self._move_atoms(windows, progress)
-        else:
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             self.num_skipped += 1
+            self.model.zero_grad()
+        # Without gradients both leave everything as it is.
+        self._optimizer.step()
+        self._move_atoms(windows, progress)
         self._schedule.step()
         self._step += 1
         return float(loss.detach())

@@ -20,12 +20,13 @@ from si_crsae.models.arrays import Array, as_tensor, choose_device, like
 from si_crsae.models.code_statistics import CodeStatistics, describe_codes
 from si_crsae.models.inference_networks import PerceptronEncoder, UnrolledEncoder
 from si_crsae.models.linked_views import draw_pieces
-from si_crsae.models.saving import dataclasses_of, describe, load_saved, revive
+from si_crsae.models.saving import dataclasses_of, describe, load_saved, plain, revive
 from si_crsae.models.training import TrainingHistory, hold_out, train
 from si_crsae.models.variational import Objective, VariationalFitting, VariationalModel, VariationalTraining
 
 _VALIDATION_SHARE = 0.1
 _WINDOWS_PER_STATISTIC = 4000
+_SETTINGS = ("num_atoms", "width", "network", "depth")
 _KINDS = dataclasses_of(bases, code_distribution, variational)
 
 
@@ -160,15 +161,16 @@ class VariationalSparseCoder:
         windows = self._checked(observed)
         shape = tuple(windows.shape[1:])
         scale = float(windows.double().square().mean().sqrt())
-        if len(windows) < 2 or not float(windows.double().var()) > 1e-12 * scale**2:
+        if len(windows) < 2 or not float(windows.double().var(dim=0).mean()) > 1e-12 * scale**2:
             raise ValueError(
                 f"observed has {len(windows)} windows and a standard deviation of {float(windows.std()):.3g}: "
                 "there must be at least two that differ"
             )
         with _seeded(fitting.seed, windows.device):
             generator = torch.Generator().manual_seed(fitting.seed)
-            model = self._first_model(self._as_windows(windows / scale), shape, initial_atoms, scale, fitting)
-            training, validation = hold_out(self._as_windows(windows / scale), _VALIDATION_SHARE, generator=generator)
+            scaled = self._as_windows(windows / scale)
+            model = self._first_model(scaled, shape, initial_atoms, scale, fitting)
+            training, validation = hold_out(scaled, _VALIDATION_SHARE, generator=generator)
             num_steps = fitting.num_epochs * -(-len(training) // fitting.batch_size)
             trainer = VariationalTraining(model, self.objective, fitting, num_steps=num_steps)
             history = train(
@@ -180,7 +182,7 @@ class VariationalSparseCoder:
                 seed=fitting.seed,
                 progress=fitting.progress,
             )
-            statistics = describe_codes(model, validation[:_WINDOWS_PER_STATISTIC])
+            statistics = describe_codes(model, scaled[:_WINDOWS_PER_STATISTIC])
         _warn_of_failure(statistics, trainer.num_skipped, num_steps)
         self.model, self.history, self.shape, self.scale = model, history, shape, scale
         return self
@@ -202,6 +204,7 @@ class VariationalSparseCoder:
         EncodedWindows
         """
         model, windows = self._ready(observed)
+        _check_num_samples(num_samples)
         distribution = model.distribution
         heads = model.infer(windows)
         with _seeded(seed, windows.device):
@@ -241,6 +244,7 @@ class VariationalSparseCoder:
         array, shape (batch,)
         """
         model, windows = self._ready(observed)
+        _check_num_samples(num_samples)
         distribution, variance = model.distribution, self.objective.noise_variance
         heads = model.infer(windows)
         with _seeded(seed, windows.device):
@@ -251,7 +255,7 @@ class VariationalSparseCoder:
 
     def score(self, observed: ArrayLike | Tensor) -> float:
         """Return the mean of `elbo` over the windows; the higher the better."""
-        return float(np.mean(np.asarray(self.elbo(observed))))
+        return float(torch.as_tensor(self.elbo(observed)).mean())
 
     def statistics(self, observed: ArrayLike | Tensor, *, seed: int = 0) -> CodeStatistics:
         """Return which atoms collapsed and more, in the unit of the scaled data: see `CodeStatistics`."""
@@ -269,7 +273,7 @@ class VariationalSparseCoder:
         model = self._fitted()
         torch.save(
             {
-                "variational": {name: getattr(self, name) for name in ("num_atoms", "width", "network", "depth")},
+                "variational": {name: plain(getattr(self, name)) for name in _SETTINGS},
                 "distribution": describe(self.distribution, _KINDS),
                 "objective": describe(self.objective, _KINDS),
                 "shape": list(self.shape),
@@ -342,7 +346,7 @@ class VariationalSparseCoder:
         if initial_atoms is not None:
             atoms = as_tensor(initial_atoms, name="initial_atoms", device=windows.device).float() / scale
             wanted = atom_shape if self.width is not None else (self.num_atoms, *shape)
-            if tuple(atoms.shape) != wanted or not bool(atoms.isfinite().all()):
+            if tuple(atoms.shape) != wanted or not bool(atoms.isfinite().all() and atoms.any()):
                 raise ValueError(f"initial_atoms has shape {tuple(atoms.shape)}: it must be finite, of shape {wanted}")
             return self._model_of(atoms.reshape(atom_shape))
         if self.width is None:
@@ -360,6 +364,11 @@ class VariationalSparseCoder:
         else:
             network = PerceptronEncoder((len(atoms), atoms.shape[1], atoms.shape[2]), self.distribution)
         return VariationalModel(atoms, network.to(atoms.device), self.distribution)
+
+
+def _check_num_samples(num_samples: int) -> None:
+    if num_samples < 1:
+        raise ValueError(f"num_samples = {num_samples}: it must be at least 1")
 
 
 def _warn_of_failure(statistics: CodeStatistics, num_skipped: int, num_steps: int) -> None:

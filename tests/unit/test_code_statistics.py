@@ -46,7 +46,7 @@ def test_the_jaccard_index_of_a_window_is_over_all_shifts():
     first[0, 0, 0] = second[0, 0, 0] = True
     first[0, 1, 2] = True
     second[0, 1, 1] = True
-    assert jaccard_index(first, second) == 0.5
+    assert jaccard_index(first, second) == pytest.approx(1 / 3)
 
 
 def test_independent_coefficients_tell_nothing_of_each_other():

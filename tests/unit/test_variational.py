@@ -115,7 +115,7 @@ def test_atoms_move_along_the_correlation_of_residual_and_code(distribution, com
     model, windows = some_model(distribution), torch.randn(30, 5, 1)
     rate, penalty, variance = 0.2, 0.05, 0.3
     objective = Objective(noise_variance=variance, num_samples=num_samples, combine=combine, atom_penalty=penalty)
-    fitting = VariationalFitting(dictionary_rate=rate, first_noise=0.4)
+    fitting = VariationalFitting(dictionary="fixed_code", dictionary_rate=rate, first_noise=0.4)
     trainer = VariationalTraining(model, objective, fitting, num_steps=10)
     first = copy.deepcopy(model)
     with torch.no_grad():
@@ -133,7 +133,7 @@ def test_atoms_move_along_the_correlation_of_residual_and_code(distribution, com
 def test_atoms_of_signals_move_by_the_gradient_per_position():
     atoms, windows = torch.randn(3, 2, 4), torch.randn(20, 2, 11)
     model = VariationalModel(atoms, PerceptronEncoder((3, 2, 4), THRESHOLDED), THRESHOLDED)
-    fitting = VariationalFitting(dictionary_rate=0.2, first_noise=1.0)
+    fitting = VariationalFitting(dictionary="fixed_code", dictionary_rate=0.2, first_noise=1.0)
     trainer = VariationalTraining(model, Objective(atom_penalty=0.05), fitting, num_steps=10)
     torch.manual_seed(5)
     with torch.no_grad():
@@ -149,19 +149,18 @@ def test_atoms_of_signals_move_by_the_gradient_per_position():
 
 
 def test_the_step_of_the_atoms_falls_to_a_twentieth():
+    fitting = VariationalFitting(
+        dictionary="fixed_code", learning_rate=1e-12, warmup=(0.0, 0.0), first_noise=1.0, dictionary_rate=1e-3
+    )
+    model, windows = some_model(), torch.randn(30, 5, 1)
+    trainer = VariationalTraining(model, Objective(), fitting, num_steps=10)
     sizes = []
-    for place in (0, 9):
-        torch.manual_seed(0)
-        model, windows = some_model(), torch.randn(30, 5, 1)
-        fitting = VariationalFitting(learning_rate=1e-12, warmup=(0.0, 0.0), first_noise=1.0, dictionary_rate=1e-3)
-        trainer = VariationalTraining(model, Objective(), fitting, num_steps=10)
-        for _ in range(place):
-            trainer.step(windows)
+    for _ in range(10):
         before = model.atoms.detach().clone()
         torch.manual_seed(1)
         trainer.step(windows)
         sizes.append(float((model.atoms.detach() - before).norm()))
-    assert sizes[1] / sizes[0] == pytest.approx(0.05**0.9, rel=0.05)
+    assert sizes[9] / sizes[0] == pytest.approx(0.05**0.9, rel=0.05)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -174,11 +173,16 @@ def test_atoms_learn_as_they_are_told(dictionary, moves, optimizer):
     assert bool((model.atoms != before).any()) == moves
 
 
-def test_a_step_whose_gradient_is_not_finite_is_counted_and_left_out():
+@pytest.mark.parametrize("first_steps", [0, 1])
+@pytest.mark.parametrize("factor", [1e30, math.inf], ids=["overflow", "infinite"])
+@pytest.mark.parametrize("dictionary", ["fixed_code", "backpropagation"])
+def test_a_step_whose_gradient_is_not_finite_is_counted_and_left_out(dictionary, factor, first_steps):
     model, windows = some_model(), torch.randn(30, 5, 1)
-    trainer = VariationalTraining(model, Objective(), VariationalFitting(), num_steps=10)
+    trainer = VariationalTraining(model, Objective(), VariationalFitting(dictionary=dictionary), num_steps=10)
+    for _ in range(first_steps):
+        trainer.step(windows)
     before = copy.deepcopy(model.state_dict())
-    trainer.step(windows * 1e30)
+    trainer.step(windows * factor)
     assert trainer.num_skipped == 1
     for name, parameter in model.state_dict().items():
         torch.testing.assert_close(parameter, before[name], rtol=0, atol=0)
@@ -221,9 +225,9 @@ def test_heads_shift_with_the_window(distribution, network):
     windows[:, :, 80:110] = 3 * torch.randn(2, 2, 30)
     heads, later = encoder(windows, atoms), encoder(windows.roll(7, dims=2), atoms)
     assert heads.keys() == set(distribution.heads)
+    assert heads["shift"][:, :, 20:176].std() > 1e-4
     for name, head in heads.items():
         assert head.shape == (2, 3, 196)
-        assert head[0, 0, 20:176].std() > 1e-4
         torch.testing.assert_close(later[name][:, :, 27:183], head[:, :, 20:176], rtol=1e-4, atol=1e-5)
 
 
@@ -240,20 +244,27 @@ def test_the_unrolled_network_has_one_dictionary_of_parameters_and_the_perceptro
     assert perceptron > 15 * unrolled
 
 
+@pytest.mark.parametrize("num_iterations", [1, 7, 400])
 @pytest.mark.parametrize("shape", [(6, 9, 1), (3, 2, 5)])
-def test_many_unrolled_iterations_with_the_atoms_as_filters_find_the_code_of_the_lasso(shape):
+def test_with_the_atoms_as_filters_the_unrolled_shift_is_the_code_of_the_lasso(shape, num_iterations):
     atoms = torch.randn(shape, dtype=torch.float64) * torch.linspace(0.5, 3.0, shape[0]).double()[:, None, None]
     windows = 3 * torch.randn(8, shape[1], 1 if shape[2] == 1 else 30, dtype=torch.float64)
-    encoder = UnrolledEncoder(atoms, sparse_prior(), num_iterations=600)
+    encoder = UnrolledEncoder(atoms, sparse_prior(), num_iterations=num_iterations)
     regularization = torch.linspace(0.3, 1.0, shape[0]).double()
     encoder.log_thresholds.data[:] = regularization.log()
     norms = atoms.flatten(1).norm(dim=1)[:, None, None]
     torch.testing.assert_close(encoder.filters.detach(), atoms / norms)
+    step_size = float(encoder.log_steps[0].detach().exp())
     with torch.no_grad():
-        found = encoder(windows, atoms)["shift"]
-        expected = fista_solve(windows, atoms / norms, regularization, num_iterations=3000) / norms[:, 0]
-    assert 0.2 < (expected != 0).double().mean() < 0.95
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        found = encoder(windows, atoms)["shift"] * norms[:, 0]
+        same, converged = (
+            fista_solve(windows, atoms / norms, regularization, num_iterations=number, step_size=step_size)
+            for number in (num_iterations, 3000)
+        )
+    assert 0.1 < (converged != 0).double().mean() < 0.95
+    torch.testing.assert_close(found, same, rtol=1e-8, atol=1e-8)
+    if num_iterations == 400:
+        torch.testing.assert_close(found, converged, rtol=0, atol=0.02)
 
 
 def simulate(num_windows=600, *, num_sources=8, size=12, density=0.2, noise_sd=0.05, seed=0):
@@ -281,7 +292,7 @@ def untrained(**parameters):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return some_coder().fit(WINDOWS[:500], fitting=VariationalFitting(num_epochs=40, batch_size=50))
+    return some_coder().fit(WINDOWS[:500], fitting=VariationalFitting(num_epochs=30, batch_size=50, learning_rate=0.01))
 
 
 @pytest.fixture(scope="module")
@@ -299,21 +310,26 @@ def fitted_to_signals(signals):
 @distributions
 @networks
 def test_learning_makes_the_loss_smaller_and_the_bound_on_the_evidence_larger(distribution, network):
-    fitting = VariationalFitting(num_epochs=15, batch_size=50)
+    fitting = VariationalFitting(num_epochs=8, batch_size=50)
     coder = some_coder(distribution=distribution, network=network).fit(WINDOWS[:500], fitting=fitting)
     losses = coder.history.validation_loss
-    assert len(losses) == 16
+    assert len(losses) == 9
     assert losses[coder.history.best_epoch] == min(losses) < losses[0]
     first = untrained(distribution=distribution, network=network)
     assert coder.score(WINDOWS[500:]) > first.score(WINDOWS[500:]) + 1
 
 
+def similarity(coder):
+    """Return the median cosine of true atoms with the found ones that are most like them."""
+    found = coder.atoms() / np.linalg.norm(coder.atoms(), axis=1, keepdims=True)
+    return np.median(np.abs(ATOMS @ found.T).max(axis=1))
+
+
 def test_the_atoms_of_sparse_data_are_found(fitted):
-    found = fitted.atoms() / np.linalg.norm(fitted.atoms(), axis=1, keepdims=True)
-    assert np.median(np.abs(ATOMS @ found.T).max(axis=1)) > 0.9
+    assert similarity(fitted) > max(similarity(untrained()) + 0.15, 0.8)
     held_out = WINDOWS[500:]
     error = np.square(held_out - fitted.reconstruct(held_out)).sum() / np.square(held_out).sum()
-    assert error < 0.2
+    assert error < 0.3
     assert fitted.encode(held_out).probability_active.mean() < 0.5
 
 
@@ -356,7 +372,7 @@ def test_what_was_saved_encodes_the_same(distribution, network, tmp_path):
 
 
 def test_signals_and_settings_of_numpy_are_saved(tmp_path, signals):
-    coder = some_coder(num_atoms=np.int64(3), width=5, objective=Objective(noise_variance=np.float64(0.2)))
+    coder = some_coder(num_atoms=3, width=5, objective=Objective(noise_variance=np.float64(0.2)))
     coder.fit(signals, fitting=QUICK).save(tmp_path / "coder.pt")
     loaded = VariationalSparseCoder.load(tmp_path / "coder.pt", device="cpu")
     np.testing.assert_array_equal(loaded.encode(signals).mean, coder.encode(signals).mean)
@@ -403,7 +419,7 @@ def test_the_reconstruction_is_what_atoms_and_means_make(fitted):
 
 def test_the_bound_is_likelihood_minus_divergence_in_the_unit_of_the_data(fitted):
     code = fitted.encode(WINDOWS, num_samples=7, seed=3)
-    variance = 0.1 * fitted.scale**2
+    variance = fitted.objective.noise_variance * fitted.scale**2
     squares = np.square(WINDOWS - code.samples @ fitted.atoms()).sum(axis=2).mean(axis=0)
     heads = {name: torch.as_tensor(head)[:, :, None] for name, head in code.parameters.items()}
     divergence = fitted.distribution.kl(heads).sum(dim=(1, 2)).numpy()
@@ -455,14 +471,14 @@ def test_what_was_learned_is_not_changed_through_its_copies(fitted):
 
 def test_a_collapsed_fit_warns():
     coder = some_coder(objective=Objective(noise_variance=1e4))
-    fitting = VariationalFitting(num_epochs=30, batch_size=50, learning_rate=0.05)
+    fitting = VariationalFitting(num_epochs=4, batch_size=50, learning_rate=0.5)
     with pytest.warns(RuntimeWarning, match=r"every atom's posterior collapsed to its prior"):
         coder.fit(WINDOWS, fitting=fitting)
-    assert coder.statistics(WINDOWS).silent + coder.statistics(WINDOWS).posterior_collapse >= 1
+    assert coder.statistics(WINDOWS).posterior_collapse == 1
 
 
 def test_fitting_goes_on_when_gradients_are_not_finite_and_says_so():
-    fitting = VariationalFitting(num_epochs=3, dictionary_rate=1e30)
+    fitting = VariationalFitting(num_epochs=3, dictionary="fixed_code", dictionary_rate=1e30)
     with pytest.warns(RuntimeWarning, match=r"of 18 steps had a gradient that is not finite and were left out"):
         coder = some_coder().fit(WINDOWS, fitting=fitting)
     assert np.isfinite(coder.atoms()).all()
@@ -559,7 +575,7 @@ def test_initial_atoms_that_do_not_fit_are_refused(atoms):
         (lambda: VariationalFitting(num_epochs=0), r"num_epochs = 0: it must be at least 1"),
         (lambda: VariationalFitting(batch_size=0), r"batch_size = 0: it must be at least 1"),
         (lambda: VariationalFitting(optimizer="lbfgs"), r"optimizer = 'lbfgs': it must be one of adam, sgd"),
-        (lambda: VariationalFitting(dictionary="none"), r"dictionary = 'none': it must be one of fixed_code"),
+        (lambda: VariationalFitting(dictionary="none"), r"dictionary = 'none': it must be one of"),
         (lambda: VariationalFitting(learning_rate=0.0), r"learning_rate = 0.0: it must be positive"),
         (lambda: VariationalFitting(dictionary_rate=-1.0), r"dictionary_rate = -1.0: it must be positive"),
         (lambda: VariationalFitting(initial_norm=0.0), r"initial_norm = 0.0: it must be positive"),
