@@ -40,3 +40,19 @@ def tiny_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_recording(tiny_folder):
     return si.load(tiny_folder / "recording")
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    """A run on 12 s of a tetrode, with probabilities; its truth lies beside it as `truth`."""
+    import spikeinterface.sorters as ss
+
+    from si_crsae.evaluation import generate_case
+
+    folder = tmp_path_factory.mktemp("run")
+    recording, truth = generate_case("tetrode", duration_s=12.0)
+    recording.save(folder=folder / "recording", progress_bar=False)
+    truth.save(folder=folder / "truth")
+    saved = si.load(folder / "recording")
+    ss.run_sorter("crsae", saved, folder=folder / "crsae", spike_probabilities=True)
+    return folder / "crsae"

@@ -79,27 +79,94 @@ def decompose(
     num_samples = whitened.get_num_samples(segment_index)
     if not 0 <= start < end <= num_samples:
         raise ValueError(f"start = {start}, end = {end}: 0 <= start < end <= {num_samples} samples is needed")
-    width = units.atoms.shape[2]
-    onsets = units.spikes["sample_index"] - units.num_before[units.spikes["unit_index"]]
-    reaching = (units.spikes["segment_index"] == segment_index) & (onsets < end) & (onsets + width > start)
-    events = np.flatnonzero(reaching)
-    unit_index = units.spikes["unit_index"][events]
-    waveforms = (units.amplitude[events, None, None] * units.atoms[unit_index]).transpose(0, 2, 1)
-    # room for whole atoms on both sides of the stretch, cut off at the end
-    margin = width + NUM_TAPS
-    contributions = np.zeros((events.size, end - start + 2 * margin, units.atoms.shape[1]), "float32")
-    for row, event in enumerate(events):
-        first, phase = split_offset(units.sample_offset[event])
-        onset = onsets[event] - start + margin + first
-        for tap, weight in enumerate(WEIGHTS[phase]):
-            contributions[row, onset + tap : onset + tap + width] += weight * waveforms[row]
+    contributions, events = contributions_of(units, start=start, end=end, segment_index=segment_index)
     return Decomposition(
         start=start,
         sampling_frequency=whitened.sampling_frequency,
         traces=whitened.get_traces(segment_index=segment_index, start_frame=start, end_frame=end),
-        contributions=contributions[:, margin : margin + end - start],
-        unit_index=unit_index,
+        contributions=contributions,
+        unit_index=units.spikes["unit_index"][events],
     )
+
+
+def contributions_of(
+    units: Inventory, *, start: int, end: int, segment_index: int = 0
+) -> tuple[Float[np.ndarray, "event sample channel"], Int[np.ndarray, " event"]]:
+    """Return what every event adds to a stretch of whitened traces.
+
+    Parameters
+    ----------
+    units : Inventory
+    start, end : int
+        First sample and the one after the last.
+    segment_index : int, default: 0
+
+    Returns
+    -------
+    contributions : ndarray of float32, shape (event, sample, channel)
+        Amplitude times atom, where it stands.
+    events : ndarray of int64, shape (event,)
+        Indices of those events, that reach into the stretch, in ``units.spikes``.
+    """
+    onsets, waveforms, events = waveforms_of(units, start=start, end=end, segment_index=segment_index)
+    margin = waveforms.shape[1]
+    contributions = np.zeros((events.size, end - start + 2 * margin, units.atoms.shape[1]), "float32")
+    for row, onset in enumerate(onsets + margin):
+        contributions[row, onset : onset + margin] = waveforms[row]
+    return contributions[:, margin : margin + end - start], events
+
+
+def waveforms_of(
+    units: Inventory, *, start: int, end: int, segment_index: int = 0
+) -> tuple[Int[np.ndarray, " event"], Float[np.ndarray, "event sample channel"], Int[np.ndarray, " event"]]:
+    """Return the waveforms of the events that reach into a stretch.
+
+    Parameters
+    ----------
+    units : Inventory
+    start, end : int
+        First sample and the one after the last.
+    segment_index : int, default: 0
+
+    Returns
+    -------
+    onsets : ndarray of int64, shape (event,)
+        First sample of each waveform, from the start of the stretch; may be negative.
+    waveforms : ndarray of float32, shape (event, sample, channel)
+        Amplitude times atom, as it falls between the samples.
+    events : ndarray of int64, shape (event,)
+        Their indices in ``units.spikes``.
+    """
+    events = events_in(units, start=start, end=end, segment_index=segment_index)
+    unit_index = units.spikes["unit_index"][events]
+    width = units.atoms.shape[2]
+    scaled = (units.amplitude[events, None, None] * units.atoms[unit_index]).transpose(0, 2, 1)
+    waveforms = np.zeros((events.size, width + NUM_TAPS - 1, units.atoms.shape[1]), "float32")
+    first = np.zeros(events.size, "int64")
+    for row, event in enumerate(events):
+        first[row], phase = split_offset(units.sample_offset[event])
+        for tap, weight in enumerate(WEIGHTS[phase]):
+            waveforms[row, tap : tap + width] += weight * scaled[row]
+    onsets = units.spikes["sample_index"][events] - units.num_before[unit_index] - start + first
+    return onsets, waveforms, events
+
+
+def events_in(units: Inventory, *, start: int, end: int, segment_index: int = 0) -> Int[np.ndarray, " event"]:
+    """Return the indices in ``units.spikes`` of the events whose atoms reach into a stretch.
+
+    Parameters
+    ----------
+    units : Inventory
+    start, end : int
+        First sample and the one after the last.
+    segment_index : int, default: 0
+    """
+    width = units.atoms.shape[2]
+    first, last = np.searchsorted(units.spikes["segment_index"], [segment_index, segment_index + 1])
+    times = units.spikes["sample_index"][first:last]
+    near = first + np.arange(*np.searchsorted(times, [start - width, end + width]))
+    onsets = units.spikes["sample_index"][near] - units.num_before[units.spikes["unit_index"][near]]
+    return near[(onsets < end) & (onsets + width > start)]
 
 
 def densest_stretch(units: Inventory, num_samples: int, *, segment_index: int = 0) -> int:

@@ -26,10 +26,13 @@ class TemplateWindow:
     @classmethod
     def of(cls, recording: BaseRecording, config: CrsaeConfig) -> "TemplateWindow":
         """Return the window of `ms_before` and `ms_after` at the recording's sampling frequency."""
-        num_before = ms_to_samples(config.ms_before, recording.sampling_frequency)
-        return cls(
-            num_before=num_before, width=num_before + ms_to_samples(config.ms_after, recording.sampling_frequency)
-        )
+        return cls.of_rate(recording.sampling_frequency, config)
+
+    @classmethod
+    def of_rate(cls, sampling_frequency: float, config: CrsaeConfig) -> "TemplateWindow":
+        """Return the window of `ms_before` and `ms_after` at a sampling frequency (Hz)."""
+        num_before = ms_to_samples(config.ms_before, sampling_frequency)
+        return cls(num_before=num_before, width=num_before + ms_to_samples(config.ms_after, sampling_frequency))
 
 
 def local_channels(recording: BaseRecording, radius_um: float) -> np.ndarray:

@@ -88,24 +88,30 @@ def make_encoder(model: Model, config: CrsaeConfig, *, sampling_frequency: float
 
 
 def make_settings(model: Model, config: CrsaeConfig, *, sampling_frequency: float) -> EncoderSettings:
-    """Return what the encoder of a model needs, with its amplitude windows in units of the noise.
-
-    An event of amplitude x lowers the objective by more than the log odds against it where
-    ``x > scale / 2 + noise^2 * log_odds / scale``; that is the lower end of the window, in units of the scale.
-    """
+    """Return what the encoder of a model needs, with its amplitude windows in units of the noise."""
     scales = model.dictionary.scales.numpy()
-    ratio = model.noise / scales
-    lowest = np.clip(
-        0.5 + LOG_PRIOR_ODDS * ratio**2, config.min_amplitude, max(MAX_MIN_AMPLITUDE, config.min_amplitude)
-    )
     return EncoderSettings(
         regularization=np.minimum(model.regularization, MAX_REGULARIZATION_TO_SCALE * scales).astype("float32"),
-        min_amplitude=(lowest * scales).astype("float32"),
+        min_amplitude=lowest_amplitudes(scales, model.noise, config),
         max_amplitude=(MAX_AMPLITUDE * scales).astype("float32"),
         noise=float(np.median(model.noise)),
         max_gap=round(GROUP_GAP_MS * sampling_frequency / 1000),
         refractory=round(REFRACTORY_MS * sampling_frequency / 1000),
     )
+
+
+def lowest_amplitudes(
+    scales: Float[np.ndarray, " atom"], noise: Float[np.ndarray, " atom"], config: CrsaeConfig
+) -> Float[np.ndarray, " atom"]:
+    """Return the coefficient of each atom below which no event is accepted.
+
+    An event of amplitude x lowers the objective by more than the log odds against it where
+    ``x > scale / 2 + noise^2 * log_odds / scale``.
+    """
+    lowest = np.clip(
+        0.5 + LOG_PRIOR_ODDS * (noise / scales) ** 2, config.min_amplitude, max(MAX_MIN_AMPLITUDE, config.min_amplitude)
+    )
+    return (lowest * scales).astype("float32")
 
 
 def margin_of(encoder: Encoder) -> int:

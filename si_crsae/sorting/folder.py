@@ -1,11 +1,13 @@
 """Read what a run has left in its folder."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.sorting.inventory import Inventory
+from si_crsae.sorting.learning import LearningCurve
 from si_crsae.sorting.stages import SpikePosterior
 
 
@@ -81,3 +83,28 @@ def load_spike_probabilities(folder: str | Path) -> SpikePosterior:
         )
     with np.load(path) as saved:
         return SpikePosterior(**saved)
+
+
+def load_learning_curves(folder: str | Path) -> dict[int, LearningCurve]:
+    """Return what happened in each round of learning, for every group of channels in which something was learned.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder given to ``run_sorter``.
+
+    Raises
+    ------
+    ValueError
+        If the folder does not hold the arrays of a crsae run.
+    """
+    path = Path(folder) / "sorter_output" / "learning_curve.npz"
+    if not path.is_file():
+        raise ValueError(
+            f"folder = {folder} holds no sorter_output/{path.name}: give the folder passed to run_sorter, of a crsae "
+            "run with save_array=True whose output was not deleted"
+        )
+    names = [field.name for field in fields(LearningCurve)]
+    with np.load(path) as saved:
+        groups = sorted({int(key.split("_")[1]) for key in saved})
+        return {group: LearningCurve(**{name: saved[f"group_{group}_{name}"] for name in names}) for group in groups}

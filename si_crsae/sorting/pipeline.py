@@ -31,6 +31,7 @@ from si_crsae.sorting.recording import (
     split_groups,
     with_one_probe,
 )
+from si_crsae.sorting.reopen import save_whitened
 from si_crsae.sorting.results import write_results
 from si_crsae.sorting.spike_features import Observed
 from si_crsae.sorting.stages import (
@@ -171,6 +172,7 @@ def _signals(recording: BaseRecording, folder: Path, config: CrsaeConfig, resour
     """Return the preprocessed signal to learn from, computed once and kept, and all of it, computed as it is read."""
     filter_kwargs = resources.filter_kwargs(recording)
     whitened = preprocess(recording, config, folder=folder, job_kwargs=filter_kwargs)
+    save_whitened(whitened, folder)
     training = select_training_windows(whitened, config.learning_duration_s)
     cached = cache(training, config, folder=folder / "cache", job_kwargs=filter_kwargs)
     return _Signals(training=cached, complete=cached if training is whitened else whitened)

@@ -7,7 +7,16 @@ from typing import Any, cast
 
 import numpy as np
 from spikeinterface.core import BaseRecording, get_noise_levels
-from spikeinterface.preprocessing import bandpass_filter, common_reference, correct_motion, scale, whiten
+from spikeinterface.preprocessing import (
+    bandpass_filter,
+    common_reference,
+    correct_motion,
+    get_motion_parameters_preset,
+    load_motion_info,
+    scale,
+    whiten,
+)
+from spikeinterface.sortingcomponents.motion import interpolate_motion
 from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
 from si_crsae.config import CrsaeConfig
@@ -21,7 +30,12 @@ logger = logging.getLogger(__name__)
 
 
 def preprocess(
-    recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kwargs: dict[str, Any] | None = None
+    recording: BaseRecording,
+    config: CrsaeConfig,
+    *,
+    folder: Path,
+    job_kwargs: dict[str, Any] | None = None,
+    keep_motion: bool = False,
 ) -> BaseRecording:
     """Return the recording filtered, referenced, whitened and scaled to unit noise; nothing is computed yet.
 
@@ -34,6 +48,8 @@ def preprocess(
         Where the estimated motion is saved, if motion correction is asked for.
     job_kwargs : dict, optional
         SpikeInterface's; what is left out is as set globally.
+    keep_motion : bool, default: False
+        If True, motion saved in the folder is taken instead of estimating it again.
 
     Returns
     -------
@@ -43,7 +59,7 @@ def preprocess(
     if config.apply_preprocessing:
         recording = bandpass(recording, config)
         if config.apply_motion_correction:
-            recording = _correct_motion(recording, config, folder=folder / "motion")
+            recording = _correct_motion(recording, config, folder=folder / "motion", keep=keep_motion)
         recording = _whiten(recording, config)
     else:
         recording = cast(BaseRecording, recording.astype("float32"))
@@ -87,7 +103,10 @@ def _whiten(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     return cast(BaseRecording, whitened)
 
 
-def _correct_motion(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -> BaseRecording:
+def _correct_motion(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, keep: bool) -> BaseRecording:
+    if keep and folder.is_dir():
+        settings = get_motion_parameters_preset(config.motion_correction_preset)["interpolate_motion_kwargs"]
+        return cast(BaseRecording, interpolate_motion(recording, load_motion_info(folder)["motion"], **settings))
     shutil.rmtree(folder, ignore_errors=True)  # a run that was interrupted may have left half of it
     preset: Any = config.motion_correction_preset
     return cast(BaseRecording, correct_motion(recording, preset=preset, folder=folder))

@@ -1,0 +1,117 @@
+"""The decomposition viewer: traces as the sum of their spikes and what these leave."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets
+
+from si_crsae.widgets.packing import pack
+from si_crsae.widgets.session import Session
+from si_crsae.widgets.static_plots.decomposition import draw_decomposition
+from si_crsae.widgets.view import View, load_module
+from si_crsae.widgets.view_models.decomposition import (
+    DecompositionModel,
+    Stretch,
+    decomposition_model,
+    default_channels,
+    explain_residual,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class DecompositionViewer(View):
+    """Any stretch of traces as the sum of its spikes, colored by unit, and a residual.
+
+    Drag or use the arrow keys to move in time, turn the wheel or press + and - to zoom, click a unit to take its spikes
+    out of the sum, click a bump of the residual to learn which atom comes nearest and what threshold would have caught
+    it; n and p go to the next and the previous spike of the selected units.
+
+    Parameters
+    ----------
+    session : Session
+    window_ms : float, default: 100
+        Length of the stretch (ms).
+    hidden_units : list, default: []
+        Ids of the units left in the residual.
+    theme : {"auto", "light", "dark"}, default: "auto"
+
+    Examples
+    --------
+    >>> from si_crsae.widgets import DecompositionViewer, open_session  # doctest: +SKIP
+    >>> DecompositionViewer(open_session("run"))  # doctest: +SKIP
+    """
+
+    title: ClassVar[str] = "Traces = spikes + residual"
+
+    _esm = load_module("shared.js", "decomposition.js")
+
+    window_ms = traitlets.Float(100.0, min=1.0).tag(sync=True)
+    width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)
+    hidden_units = traitlets.List().tag(sync=True)
+    finding = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, session: Session, **traits: Any) -> None:
+        super().__init__(session, **traits)
+        self.observe(lambda _: self.refresh(), names=["window_ms", "width_px", "hidden_units"])
+
+    def view_model(self) -> DecompositionModel:
+        """Return the visible stretch."""
+        selected = [self.session.index_of(unit_id) for unit_id in self.session.selected_units]
+        return decomposition_model(self.session.tested, self.stretch(), selected=selected)
+
+    def stretch(self) -> Stretch:
+        """Return what is looked at: the window around the time of the session, inside of the segment."""
+        tested, segment_index = self.session.tested, self.session.segment_index
+        num_samples = tested.num_samples[segment_index]
+        length = min(max(round(self.window_ms * tested.sampling_frequency / 1000), 2), num_samples)
+        start = round(self.session.time_s * tested.sampling_frequency) - length // 2
+        start = min(max(start, 0), num_samples - length)
+        selected = [self.session.index_of(unit_id) for unit_id in self.session.selected_units]
+        return Stretch(
+            start=start,
+            end=start + length,
+            segment_index=segment_index,
+            channels=default_channels(tested, selected),
+            num_columns=self.width_px,
+            hidden_units=tuple(self.hidden_units),
+        )
+
+    def answers(self) -> dict[str, Any]:
+        """Return what to do with each kind of message from the browser."""
+        return super().answers() | {
+            "show": self._show,
+            "hide": self._hide,
+            "next_spike": self._next_spike,
+            "explain": self._explain,
+        }
+
+    def draw(self, figure: "Figure") -> None:
+        """Draw the visible stretch with matplotlib."""
+        draw_decomposition(figure, self.view_model())
+
+    @traitlets.validate("hidden_units")
+    def _check_hidden(self, proposal: Any) -> list[int | str]:
+        return self.session.known_units("hidden_units", proposal["value"])
+
+    def _show(self, content: dict[str, Any]) -> None:
+        with self.one_refresh():
+            self.window_ms = float(content["window_ms"])
+            self.width_px = int(content["width_px"])
+            self.session.go_to(float(content["time_s"]))
+
+    def _hide(self, content: dict[str, Any]) -> None:
+        self.hidden_units = [self.session.tested.unit_ids[index] for index in content["units"]]
+
+    def _next_spike(self, content: dict[str, Any]) -> None:
+        time_s = self.session.next_spike_s(backwards=content["backwards"])
+        if time_s is not None:
+            self.session.go_to(time_s)
+
+    def _explain(self, content: dict[str, Any]) -> None:
+        stretch = self.stretch()
+        sample = round(float(content["time_s"]) * self.session.tested.sampling_frequency)
+        channel = int(stretch.channels[content["row"]])
+        found = explain_residual(self.session.tested, stretch, sample=sample, channel=channel)
+        nothing = {"text": "No atom resembles the residual here.", "waveform_row": []}
+        self.finding = pack(found) if found is not None else nothing

@@ -1,0 +1,394 @@
+import { Requests, Surface, chips, drawAxes, formatNumber, formatTime, frame, make, scale, showTip, unitColor, unpack } from "./shared.js";
+
+const OVERVIEW_HEIGHT = 34;
+const TOP = 30;
+const AXIS_HEIGHT = 36;
+const LABEL_WIDTH = 44;
+const GAP = 14;
+const MIN_ROW = 9;
+const MAX_ROW = 44;
+const TITLES = ["whitened traces", "= spikes, by unit", "+ residual"];
+const NOISE_LEVEL = 0.9;
+const HIGHEST_LEVEL = 3;
+
+export default {
+  render({ model, el }) {
+    const requests = new Requests(model);
+    const overview = new Surface("Spikes of the segment; click to go to a time");
+    const main = new Surface("Traces, spikes and residual");
+    const legend = make("div", { class: "crsae-chips", role: "group", "aria-label": "Units" });
+    const finding = make("div", { class: "crsae-note", role: "status" });
+    let data = null;
+    let gain = 1;
+    let layout = null;
+    let drag = null;
+    let found = null;
+
+    const view = frame({ model, el, title: "Traces = spikes + residual", draw });
+    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
+    view.tools.append(
+      button("◀", "Back in time (arrow left)", () => move(-0.5)),
+      button("▶", "On in time (arrow right)", () => move(0.5)),
+      button("−", "Show more time (-)", () => zoom(2)),
+      button("+", "Show less time (+)", () => zoom(0.5)),
+      button("⇅−", "Smaller waveforms (arrow down)", () => changeGain(1 / 1.4)),
+      button("⇅+", "Larger waveforms (arrow up)", () => changeGain(1.4)),
+      button("⇤ spike", "Previous spike of the selected units (p)", () => nextSpike(true)),
+      button("spike ⇥", "Next spike of the selected units (n)", () => nextSpike(false)),
+      button("all units", "Put the spikes of all units into the sum", () => hide([])),
+    );
+    view.body.append(overview.canvas, main.canvas, finding, legend);
+
+    const center = () => (data.start_s + data.end_s) / 2;
+    const span = () => data.end_s - data.start_s;
+
+    function show(time_s, window_s) {
+      const length = Math.min(Math.max(window_s, 0.002), data.duration_s);
+      requests.send({ kind: "show", time_s, window_ms: 1000 * length, width_px: columns() });
+    }
+    const columns = () => Math.max(Math.round((layout?.panelWidth ?? 300) * (window.devicePixelRatio || 1)), 100);
+    const move = (share) => show(center() + share * span(), span());
+    const zoom = (factor, time_s = center()) => {
+      const window_s = Math.min(Math.max(span() * factor, 0.002), data.duration_s);
+      // what is under the pointer stays there
+      show(time_s + (center() - time_s) * (window_s / span()), window_s);
+    };
+    const nextSpike = (backwards) => requests.send({ kind: "next_spike", backwards });
+    function hide(units) {
+      if (model.isStatic) {
+        data.hidden = units;
+        view.redraw();
+      }
+      requests.send({ kind: "hide", units });
+    }
+    function changeGain(factor) {
+      gain = Math.min(Math.max(gain * factor, 0.05), 50);
+      view.redraw();
+    }
+
+    function draw(newData, colors, width) {
+      data = newData;
+      const rows = data.channels.length;
+      const rowHeight = Math.min(Math.max(560 / Math.max(rows, 1), MIN_ROW), MAX_ROW);
+      const panelWidth = (width - LABEL_WIDTH - 2 * GAP - 6) / 3;
+      const height = TOP + rows * rowHeight + AXIS_HEIGHT;
+      const boxes = TITLES.map((_, panel) => {
+        const left = LABEL_WIDTH + panel * (panelWidth + GAP);
+        return { left, right: left + panelWidth, top: TOP, bottom: TOP + rows * rowHeight };
+      });
+      layout = { boxes, rowHeight, panelWidth, rows };
+      // a height of ten noise deviations per row of the default size
+      layout.perUnit = (gain * Math.max(rowHeight, 14)) / 12;
+      drawOverview(overview, data, colors, width);
+      const context = main.resize(width, height);
+      context.font = "11px system-ui, sans-serif";
+      drawRowLabels(context, colors);
+      if (data.residual_level) drawLevels(context, boxes[2]);
+      boxes.forEach((box, panel) => {
+        context.fillStyle = colors.text;
+        context.textAlign = "left";
+        context.textBaseline = "alphabetic";
+        context.fillText(TITLES[panel], box.left, 12);
+        drawAxes(context, box, colors, {
+          x: scale(data.start_s, data.end_s, box.left, box.right), formatX: formatTime, xLabel: "time",
+        });
+      });
+      clip(context, boxes[0], () => drawLayer(context, boxes[0], data.traces, colors.trace));
+      clip(context, boxes[1], () => drawSpikes(context, boxes[1], colors));
+      clip(context, boxes[2], () => drawLayer(context, boxes[2], data.residual, colors.trace));
+      clip(context, boxes[2], () => drawFinding(context, boxes[2], colors));
+      if (!data.traces) drawMissing(context, colors);
+      drawTicks(context, boxes[1]);
+      drawScaleBar(context, boxes[0], colors);
+      describe();
+    }
+
+    function clip(context, box, action) {
+      context.save();
+      context.beginPath();
+      context.rect(box.left, box.top - 14, box.right - box.left, box.bottom - box.top + 14);
+      context.clip();
+      action();
+      context.restore();
+    }
+
+    const rowY = (row) => TOP + (layout.rows - 0.5 - row) * layout.rowHeight;
+
+    function drawRowLabels(context, colors) {
+      const every = Math.ceil(11 / layout.rowHeight);
+      context.fillStyle = colors.muted;
+      context.textAlign = "right";
+      context.textBaseline = "middle";
+      data.channels.forEach((channel, row) => {
+        if (row % every === 0) context.fillText(channel.slice(-6), LABEL_WIDTH - 6, rowY(row));
+      });
+    }
+
+    // One line where a column is a sample, else a bar from the least to the largest value of each column.
+    function drawLayer(context, box, values, color) {
+      if (!values) return;
+      const [rows, columnCount] = values.shape;
+      const step = (data.samples_per_column / data.sampling_frequency / span()) * layout.panelWidth;
+      const factor = layout.perUnit * data.resolution;
+      context.strokeStyle = color;
+      context.lineWidth = 0.8;
+      context.beginPath();
+      for (let row = 0; row < rows; row++) {
+        const y0 = rowY(row);
+        let at = row * columnCount * 2;
+        for (let column = 0; column < columnCount; column++, at += 2) {
+          const x = box.left + (column + 0.5) * step;
+          const low = y0 - values[at] * factor;
+          if (column === 0) context.moveTo(x, low);
+          else context.lineTo(x, low);
+          if (data.samples_per_column > 1) context.lineTo(x, y0 - values[at + 1] * factor);
+        }
+      }
+      context.stroke();
+    }
+
+    function drawSpikes(context, box, colors) {
+      context.strokeStyle = colors.faint;
+      context.lineWidth = 1;
+      context.beginPath();
+      for (let row = 0; row < layout.rows; row++) {
+        context.moveTo(box.left, rowY(row));
+        context.lineTo(box.right, rowY(row));
+      }
+      context.stroke();
+      const [count, length] = data.waveforms.shape;
+      const perSample = layout.panelWidth / (span() * data.sampling_frequency);
+      const hidden = new Set(data.hidden);
+      const selected = new Set(data.selected);
+      for (let index = 0; index < count; index++) {
+        const unit = data.event_unit[data.waveform_event[index]];
+        if (hidden.has(unit)) continue;
+        context.strokeStyle = unitColor(unit);
+        context.lineWidth = selected.has(unit) ? 2.2 : 1.2;
+        drawWaveform(context, data.waveforms, index * length, length,
+          box.left + (data.waveform_onset[index] + 0.5) * perSample, perSample, rowY(data.waveform_row[index]));
+      }
+    }
+
+    function drawWaveform(context, values, first, length, x0, perSample, y0) {
+      context.beginPath();
+      for (let sample = 0; sample < length; sample++) {
+        context.lineTo(x0 + sample * perSample, y0 - values[first + sample] * layout.perUnit);
+      }
+      context.stroke();
+    }
+
+    // The nearest atom of a clicked bump, dashed.
+    function drawFinding(context, box, colors) {
+      if (!found?.waveforms) return;
+      const length = found.waveforms.shape[1];
+      const perSample = layout.panelWidth / (span() * data.sampling_frequency);
+      const x0 = box.left + ((found.waveform_onset_s - data.start_s) / span()) * layout.panelWidth;
+      context.setLineDash([4, 2]);
+      context.lineWidth = 1.8;
+      context.strokeStyle = unitColor(found.unit_index);
+      found.waveform_row.forEach((row, index) =>
+        drawWaveform(context, found.waveforms, index * length, length, x0, perSample, rowY(row)));
+    }
+
+    // Marks above the middle panel, one for each spike.
+    function drawTicks(context, box) {
+      const hidden = new Set(data.hidden);
+      for (let event = 0; event < data.event_time_s.length; event++) {
+        const x = box.left + ((data.event_time_s[event] - data.start_s) / span()) * layout.panelWidth;
+        if (x < box.left || x > box.right) continue;
+        context.globalAlpha = hidden.has(data.event_unit[event]) ? 0.25 : 1;
+        context.fillStyle = unitColor(data.event_unit[event]);
+        context.fillRect(x - 1, 17, 2, 9);
+      }
+      context.globalAlpha = 1;
+    }
+
+    function drawLevels(context, box) {
+      const [rows, blocks] = data.residual_level.shape;
+      const blockWidth = layout.panelWidth / blocks;
+      for (let row = 0; row < rows; row++) {
+        for (let block = 0; block < blocks; block++) {
+          const level = data.residual_level[row * blocks + block];
+          const strength = Math.min(Math.max((level - NOISE_LEVEL) / (HIGHEST_LEVEL - NOISE_LEVEL), 0), 1);
+          if (strength < 0.03) continue;
+          context.fillStyle = `rgba(214, 90, 20, ${(0.75 * strength).toFixed(3)})`;
+          context.fillRect(box.left + block * blockWidth, rowY(row) - layout.rowHeight / 2, blockWidth + 0.5, layout.rowHeight);
+        }
+      }
+    }
+
+    function drawMissing(context, colors) {
+      context.fillStyle = colors.muted;
+      context.textAlign = "center";
+      for (const panel of [0, 2]) {
+        const box = layout.boxes[panel];
+        context.fillText("no traces to show", (box.left + box.right) / 2, (box.top + box.bottom) / 2);
+      }
+    }
+
+    function drawScaleBar(context, box, colors) {
+      const size = [1, 2, 5, 10, 20, 50, 100, 200].find((value) => value * layout.perUnit >= 12) ?? 500;
+      const x = box.right - 4;
+      context.strokeStyle = colors.text;
+      context.lineWidth = 2;
+      context.beginPath();
+      context.moveTo(x, 26);
+      context.lineTo(x, 26 - Math.min(size * layout.perUnit, 24));
+      context.stroke();
+      context.fillStyle = colors.text;
+      context.textAlign = "right";
+      context.textBaseline = "middle";
+      context.fillText(`${size} noise sd`, x - 5, 16);
+    }
+
+    function describe() {
+      const shown = `${formatTime(data.start_s, 0.001)} to ${formatTime(data.end_s, 0.001)}`;
+      const segment = data.num_segments > 1 ? `segment ${data.segment_index}, ` : "";
+      view.summary.textContent = `${segment}${shown} of ${formatTime(data.duration_s, 1)}; ${data.event_time_s.length} spikes`;
+      const present = new Set(data.event_unit);
+      const hidden = new Set(data.hidden);
+      legend.replaceChildren(...chips(data.unit_ids, {
+        pressed: (unit) => !hidden.has(unit),
+        selected: (unit) => data.selected.includes(unit),
+        title: "Click: in or out of the sum. Shift-click: this unit alone. Double-click: select it in all views.",
+        act: (unit, event) => {
+          if (event.shiftKey) hide(data.unit_ids.map((_, other) => other).filter((other) => other !== unit));
+          else hide(hidden.has(unit) ? data.hidden.filter((other) => other !== unit) : [...data.hidden, unit]);
+        },
+      }).filter((_, unit) => present.has(unit) || hidden.has(unit)));
+      finding.textContent = found?.text ?? "";
+    }
+
+    legend.addEventListener("dblclick", (event) => {
+      const unit = event.target.closest("[data-unit]")?.dataset.unit;
+      if (unit !== undefined) model.send({ kind: "select_units", unit_ids: [unit] });
+    });
+
+    // Where an event of the pointer is: panel, time and row; null outside of the panels.
+    function place(event) {
+      if (!layout) return null;
+      const { x, y } = main.locate(event);
+      const panel = layout.boxes.findIndex((box) => x >= box.left && x <= box.right);
+      const row = Math.round(layout.rows - 0.5 - (y - TOP) / layout.rowHeight);
+      if (panel < 0 || row < 0 || row >= layout.rows) return null;
+      return { panel, row, time_s: data.start_s + ((x - layout.boxes[panel].left) / layout.panelWidth) * span() };
+    }
+
+    function nearestEvent(at) {
+      let best = -1;
+      let distance = 6 / layout.panelWidth * span();
+      for (let event = 0; event < data.event_time_s.length; event++) {
+        const apart = Math.abs(data.event_time_s[event] - at.time_s);
+        if (apart < distance) [best, distance] = [event, apart];
+      }
+      return best;
+    }
+
+    main.canvas.addEventListener("pointerdown", (event) => {
+      drag = { x: event.clientX, time_s: data ? center() : 0, hasMoved: false };
+      main.canvas.setPointerCapture(event.pointerId);
+    });
+    main.canvas.addEventListener("pointermove", (event) => {
+      if (drag) {
+        const moved = event.clientX - drag.x;
+        if (Math.abs(moved) > 4) drag.hasMoved = true;
+        if (drag.hasMoved) show(drag.time_s - (moved / layout.panelWidth) * span(), span());
+        return;
+      }
+      const at = place(event);
+      if (!at) return showTip(event, null);
+      const lines = [`channel ${data.channels[at.row]}, ${formatTime(at.time_s, 0.0001)}`];
+      const nearest = at.panel === 1 ? nearestEvent(at) : -1;
+      if (nearest >= 0) {
+        lines.push(`unit ${data.unit_ids[data.event_unit[nearest]]}: ${formatNumber(data.event_amplitude[nearest])} of its usual size`);
+        if (data.event_probability) lines.push(`probability ${formatNumber(data.event_probability[nearest])}`);
+      }
+      showTip(event, lines.join("\n"));
+    });
+    main.canvas.addEventListener("pointerup", (event) => {
+      const wasDragged = drag?.hasMoved;
+      drag = null;
+      const at = wasDragged ? null : place(event);
+      if (!at) return;
+      if (at.panel === 2) model.send({ kind: "explain", time_s: at.time_s, row: at.row });
+      const nearest = at.panel === 1 ? nearestEvent(at) : -1;
+      if (nearest >= 0) model.send({ kind: "select_units", unit_ids: [data.unit_ids[data.event_unit[nearest]]] });
+    });
+    main.canvas.addEventListener("pointerleave", (event) => showTip(event, null));
+    main.canvas.addEventListener("wheel", (event) => {
+      const at = data && place(event);
+      if (!at) return;
+      event.preventDefault();
+      if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
+        move(Math.sign(event.deltaX || event.deltaY) * 0.2);
+      } else zoom(event.deltaY > 0 ? 1.25 : 0.8, at.time_s);
+    }, { passive: false });
+    main.canvas.addEventListener("keydown", (event) => {
+      const keys = {
+        ArrowLeft: () => move(-0.5), ArrowRight: () => move(0.5), ArrowUp: () => changeGain(1.4), ArrowDown: () => changeGain(1 / 1.4),
+        PageUp: () => move(-1), PageDown: () => move(1), "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2),
+        n: () => nextSpike(false), p: () => nextSpike(true),
+      };
+      if (!data || !keys[event.key] || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      event.stopPropagation();
+      keys[event.key]();
+    });
+    overview.canvas.addEventListener("pointerdown", (event) => {
+      if (!data) return;
+      const { x } = overview.locate(event);
+      show(((x - LABEL_WIDTH) / (overview.width - LABEL_WIDTH - 6)) * data.duration_s, span());
+    });
+
+    function readFinding() {
+      found = unpack(model.get("finding") ?? {});
+      view.redraw();
+    }
+    model.on("change:finding", readFinding);
+    readFinding();
+
+    // The first data were made for a width that was a guess.
+    let isSized = false;
+    const afterDraw = new MutationObserver(() => {
+      if (!data || !layout || model.isStatic) return;
+      if (!isSized || Math.abs(model.get("width_px") - columns()) > 0.25 * columns()) {
+        isSized = true;
+        show(center(), span());
+      }
+    });
+    afterDraw.observe(view.root, { attributes: true, attributeFilter: ["data-drawn"] });
+    return () => {
+      afterDraw.disconnect();
+      model.off("change:finding", readFinding);
+      view.stop();
+    };
+  },
+};
+
+function drawOverview(surface, data, colors, width) {
+  const context = surface.resize(width, OVERVIEW_HEIGHT);
+  const left = LABEL_WIDTH;
+  const x = scale(0, data.duration_s, left, width - 6);
+  const highest = Math.max(...data.overview, 1);
+  const binWidth = (width - 6 - left) / data.overview.length;
+  context.fillStyle = colors.muted;
+  context.globalAlpha = 0.6;
+  data.overview.forEach((count, bin) => {
+    const height = (count / highest) * 18;
+    context.fillRect(left + bin * binWidth, 20 - height, Math.max(binWidth - 0.3, 0.4), height);
+  });
+  context.globalAlpha = 1;
+  context.fillStyle = colors.accent;
+  const from = x(data.start_s);
+  context.fillRect(from - 1, 0, Math.max(x(data.end_s) - from, 2) + 1, 21);
+  context.font = "11px system-ui, sans-serif";
+  context.fillStyle = colors.muted;
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  context.fillText("spikes", left - 6, 11);
+  context.textAlign = "left";
+  context.fillText("0", left, 28);
+  context.textAlign = "right";
+  context.fillText(formatTime(data.duration_s, 1), width - 6, 28);
+}

@@ -1,0 +1,317 @@
+// What every view needs: typed arrays out of bytes, colors, axes, a frame with title, notes and errors.
+
+// Similar lightness, neighbors far apart in hue also without red or green; the colors of the pictures in Python.
+const UNIT_COLORS = [
+  "#4269d0", "#e8871e", "#2a9d6f", "#c8377a", "#8a5bd1", "#7a6a14", "#1f9bb5", "#d1495b",
+  "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#b39b00", "#3a3ea8", "#00806b", "#8f2d56",
+];
+
+export function unitColor(index) {
+  return UNIT_COLORS[index % UNIT_COLORS.length];
+}
+
+const ARRAYS = {
+  float64: Float64Array, float32: Float32Array, int32: Int32Array, int16: Int16Array, uint8: Uint8Array,
+};
+
+// Replaces every packed array by a typed one with a `shape`.
+export function unpack(value) {
+  if (Array.isArray(value)) return value.map(unpack);
+  if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+  if (value.dtype && value.data && value.shape) {
+    const { buffer, byteOffset, byteLength } = value.data;
+    const array = new ARRAYS[value.dtype](buffer.slice(byteOffset, byteOffset + byteLength));
+    array.shape = value.shape;
+    return array;
+  }
+  return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, unpack(entry)]));
+}
+
+export function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+export function makeSvg(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+// At most about `count` round numbers from low to high.
+export function ticks(low, high, count = 6) {
+  const span = high - low;
+  if (!(span > 0) || !Number.isFinite(span)) return [low];
+  const rough = span / Math.max(count, 1);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999) ?? 10);
+  const found = [];
+  for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index++) {
+    found.push(Number((index * step).toPrecision(12)));
+  }
+  return found;
+}
+
+export function formatNumber(value, digits = 3) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3)) return value.toExponential(1);
+  return String(Number(value.toPrecision(digits)));
+}
+
+// Seconds as they are read on a clock beside a recording of hours.
+export function formatTime(seconds, step = 0.001) {
+  const digits = Math.min(Math.max(Math.ceil(-Math.log10(step) - 1e-9), 0), 6);
+  if (seconds < 60) return seconds.toFixed(digits) + " s";
+  const minutes = Math.floor(seconds / 60);
+  const rest = (seconds - 60 * minutes).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
+  return minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
+}
+
+// A function from data to pixels, with its inverse.
+export function scale(low, high, from, to) {
+  const factor = (to - from) / (high - low || 1);
+  const position = (value) => from + (value - low) * factor;
+  position.invert = (pixel) => low + (pixel - from) / factor;
+  position.domain = [low, high];
+  position.range = [from, to];
+  return position;
+}
+
+// A canvas as sharp as the screen; `context` is scaled to CSS pixels, its size is that of the last `resize`.
+export class Surface {
+  constructor(label) {
+    this.canvas = make("canvas", { tabindex: "0", role: "img", "aria-label": label });
+    this.context = this.canvas.getContext("2d");
+    this.width = this.height = 0;
+  }
+
+  resize(width, height) {
+    const ratio = window.devicePixelRatio || 1;
+    if (width !== this.width || height !== this.height || ratio !== this.ratio) {
+      Object.assign(this, { width, height, ratio });
+      this.canvas.width = Math.round(width * ratio);
+      this.canvas.height = Math.round(height * ratio);
+      this.canvas.style.width = `${width}px`;
+      this.canvas.style.height = `${height}px`;
+    }
+    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.context.clearRect(0, 0, width, height);
+    return this.context;
+  }
+
+  // Position of an event in CSS pixels of the canvas.
+  locate(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return { x: event.clientX - box.left, y: event.clientY - box.top };
+  }
+}
+
+// Axes around a rectangle {left, top, right, bottom}: x and y are scales; labels name the quantity and its unit.
+export function drawAxes(context, box, colors, { x, y, xLabel = "", yLabel = "", formatX = formatNumber, formatY = formatNumber, grid = false }) {
+  context.save();
+  context.font = "11px system-ui, sans-serif";
+  context.lineWidth = 1;
+  context.strokeStyle = colors.line;
+  context.fillStyle = colors.muted;
+  const bottom = Math.round(box.bottom) + 0.5;
+  const left = Math.round(box.left) + 0.5;
+  if (x) {
+    const marks = ticks(...x.domain, Math.max((box.right - box.left) / 80, 2));
+    const step = marks.length > 1 ? marks[1] - marks[0] : 1;
+    context.beginPath();
+    context.moveTo(left, bottom);
+    context.lineTo(box.right, bottom);
+    context.textAlign = "center";
+    context.textBaseline = "top";
+    for (const mark of marks) {
+      const at = Math.round(x(mark)) + 0.5;
+      if (grid) gridLine(context, colors, at, box.top, at, bottom);
+      context.moveTo(at, bottom);
+      context.lineTo(at, bottom + 4);
+      context.fillText(formatX(mark, step), at, bottom + 6);
+    }
+    context.stroke();
+    context.fillText(xLabel, (box.left + box.right) / 2, bottom + 20);
+  }
+  if (y) {
+    context.beginPath();
+    context.moveTo(left, box.top);
+    context.lineTo(left, bottom);
+    context.textAlign = "right";
+    context.textBaseline = "middle";
+    for (const mark of ticks(...[...y.domain].sort((a, b) => a - b), Math.max((box.bottom - box.top) / 45, 2))) {
+      const at = Math.round(y(mark)) + 0.5;
+      if (grid) gridLine(context, colors, left, at, box.right, at);
+      context.moveTo(left - 4, at);
+      context.lineTo(left, at);
+      context.fillText(formatY(mark), left - 6, at);
+    }
+    context.stroke();
+    if (yLabel) {
+      context.translate(12, (box.top + box.bottom) / 2);
+      context.rotate(-Math.PI / 2);
+      context.textAlign = "center";
+      context.fillText(yLabel, 0, 0);
+    }
+  }
+  context.restore();
+}
+
+function gridLine(context, colors, x0, y0, x1, y1) {
+  context.save();
+  context.strokeStyle = colors.faint;
+  context.beginPath();
+  context.moveTo(x0, y0);
+  context.lineTo(x1, y1);
+  context.stroke();
+  context.restore();
+}
+
+// A short text beside the pointer, of which there is one in a page; null hides it.
+export function showTip(event, text) {
+  let tip = document.querySelector(".crsae-tip");
+  if (!text) {
+    tip?.remove();
+    return;
+  }
+  if (!tip) {
+    tip = make("div", { class: "crsae-tip", role: "tooltip" });
+    document.body.append(tip);
+  }
+  tip.textContent = text;
+  tip.style.left = `${Math.min(event.clientX + 14, window.innerWidth - tip.offsetWidth - 4)}px`;
+  tip.style.top = `${Math.min(event.clientY + 14, window.innerHeight - tip.offsetHeight - 4)}px`;
+}
+
+// Units as buttons; `pressed(unit)` tells which are on, `act(unit, event)` is called with the index of the unit.
+export function chips(unitIds, { pressed, selected, act, title }) {
+  return unitIds.map((unitId, unit) =>
+    make("button", {
+      class: selected(unit) ? "crsae-chip selected" : "crsae-chip",
+      style: `--unit-color: ${unitColor(unit)}`,
+      "aria-pressed": String(pressed(unit)),
+      "data-unit": unitId,
+      title,
+      onclick: (event) => act(unit, event),
+    }, unitId));
+}
+
+// Sends messages one at a time: while the kernel works on one, only the newest of the others waits.
+export class Requests {
+  constructor(model) {
+    this.model = model;
+    this.waiting = null;
+    this.isBusy = false;
+    const free = () => {
+      this.isBusy = false;
+      clearTimeout(this.timer);
+      if (this.waiting) this.send(this.waiting);
+    };
+    model.on("change:payload", free);
+    model.on("change:error", free);
+  }
+
+  send(message) {
+    this.waiting = null;
+    if (this.isBusy) {
+      this.waiting = message;
+      return;
+    }
+    this.isBusy = !this.model.isStatic;
+    // a kernel that finds nothing changed answers nothing
+    this.timer = setTimeout(() => { this.isBusy = false; if (this.waiting) this.send(this.waiting); }, 1000);
+    this.model.send(message);
+  }
+}
+
+// The frame of a view: title, tools, notes, errors. `draw(data, colors, width)` is called when anything has changed,
+// with the unpacked payload. A payload with `empty` shows that text instead.
+export function frame({ model, el, title, draw }) {
+  const summary = make("span", { class: "crsae-summary", role: "status" });
+  const tools = make("span", { class: "crsae-tools" });
+  const error = make("div", { class: "crsae-error crsae-hidden", role: "alert" });
+  const empty = make("div", { class: "crsae-empty crsae-hidden" });
+  const body = make("div");
+  const notes = make("div");
+  const root = make("div", { class: "crsae", role: "region", "aria-label": title },
+    make("header", {}, make("h4", {}, title), summary, tools), error, empty, body, notes);
+  el.append(root);
+  const view = { root, body, summary, tools, data: null };
+  let isPlanned = false;
+
+  function isDark() {
+    const theme = model.get("theme");
+    if (theme !== "auto") return theme === "dark";
+    const host = document.body;
+    if (host.dataset.jpThemeLight) return host.dataset.jpThemeLight === "false";
+    if (host.dataset.vscodeThemeKind) return host.dataset.vscodeThemeKind.includes("dark");
+    return window.matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+
+  function redraw() {
+    isPlanned = false;
+    root.classList.toggle("dark", isDark());
+    error.textContent = model.get("error") || "";
+    error.classList.toggle("crsae-hidden", !error.textContent);
+    const text = view.data?.empty;
+    empty.textContent = text || "";
+    empty.classList.toggle("crsae-hidden", !text);
+    body.classList.toggle("crsae-hidden", Boolean(text));
+    notes.replaceChildren(...(view.data?.notes ?? []).map((note) => make("div", { class: "crsae-note" }, note)));
+    const width = Math.floor(body.clientWidth);
+    if (text || !view.data || width <= 0) return;
+    const style = getComputedStyle(root);
+    const colors = Object.fromEntries(["text", "muted", "line", "faint", "background", "accent", "trace", "warning"]
+      .map((name) => [name, style.getPropertyValue(`--crsae-${name}`).trim()]));
+    const start = performance.now();
+    try {
+      draw(view.data, colors, width);
+    } catch (problem) {
+      error.textContent = `the view could not be drawn: ${problem.message}`;
+      error.classList.remove("crsae-hidden");
+      console.error(problem);
+    }
+    root.dataset.drawMs = (performance.now() - start).toFixed(1);
+    root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
+  }
+
+  view.redraw = () => {
+    if (isPlanned) return;
+    isPlanned = true;
+    requestAnimationFrame(redraw);
+  };
+  const update = () => {
+    const payload = model.get("payload");
+    view.data = payload && Object.keys(payload).length ? unpack(payload) : null;
+    view.redraw();
+  };
+  model.on("change:payload", update);
+  model.on("change:error", view.redraw);
+  model.on("change:theme", view.redraw);
+  const resized = new ResizeObserver(view.redraw);
+  resized.observe(root);
+  const themed = new MutationObserver(view.redraw);
+  themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-vscode-theme-kind"] });
+  const scheme = window.matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", view.redraw);
+  view.stop = () => {
+    resized.disconnect();
+    themed.disconnect();
+    scheme.removeEventListener("change", view.redraw);
+    showTip(null, null);
+    model.off("change:payload", update);
+    model.off("change:error", view.redraw);
+    model.off("change:theme", view.redraw);
+  };
+  update();
+  return view;
+}

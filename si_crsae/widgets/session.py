@@ -1,0 +1,111 @@
+"""What several views look at together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import traitlets
+from spikeinterface.core import BaseRecording, BaseSorting
+
+from si_crsae.evaluation.sorted_recording import SortedRecording, explain_like, open_run
+
+
+class Session(traitlets.HasTraits):
+    """A sorting, the truth if it is known, and what of it is being looked at.
+
+    Views that share a session move together: setting one of its traits moves all of them.
+
+    Parameters
+    ----------
+    tested : SortedRecording
+        From `open_run` or `explain_sorting`.
+    truth : SortedRecording or None, default: None
+        What `tested` is compared with: the true sorting, or that of another sorter.
+    """
+
+    selected_units = traitlets.List(help="Ids of the selected units, the first one leading.")
+    time_s = traitlets.Float(0.0, help="What time views show, from the beginning of the segment (s).")
+    segment_index = traitlets.Int(0, help="What segment views show.")
+
+    def __init__(self, tested: SortedRecording, *, truth: SortedRecording | None = None) -> None:
+        super().__init__()
+        self.tested = tested
+        self.truth = truth
+        self.selected_units = tested.unit_ids[:1]
+
+    def go_to(self, time_s: float, *, segment_index: int | None = None) -> None:
+        """Show a time, and a segment if one is given, in all views at once."""
+        with self.hold_trait_notifications():
+            if segment_index is not None:
+                self.segment_index = segment_index
+            self.time_s = time_s
+
+    def index_of(self, unit_id: int | str) -> int:
+        """Return the position of a unit in the sorting."""
+        return self.tested.unit_ids.index(unit_id)
+
+    def known_units(self, name: str, unit_ids: Sequence[int | str]) -> list[int | str]:
+        """Return ids of units, each once.
+
+        Raises
+        ------
+        TraitError
+            If one of them is none of the sorting's; the message uses the name.
+        """
+        unknown = [unit_id for unit_id in unit_ids if unit_id not in self.tested.unit_ids]
+        if unknown:
+            raise traitlets.TraitError(f"{name} has {unknown}: the units are {self.tested.unit_ids}")
+        return list(dict.fromkeys(unit_ids))
+
+    def next_spike_s(self, *, backwards: bool = False) -> float | None:
+        """Return when a selected unit fires next in the segment after the present time, or before it; None if never."""
+        spikes, frequency = self.tested.units.spikes, self.tested.sampling_frequency
+        selected = [self.index_of(unit_id) for unit_id in self.selected_units]
+        mine = (spikes["segment_index"] == self.segment_index) & np.isin(spikes["unit_index"], selected)
+        times = spikes["sample_index"][mine]
+        now = round(self.time_s * frequency)
+        later = times[times < now][::-1] if backwards else times[times > now]
+        return float(later[0] / frequency) if later.size else None
+
+    @traitlets.validate("selected_units")
+    def _check_units(self, proposal: Any) -> list[int | str]:
+        return self.known_units("selected_units", proposal["value"])
+
+    @traitlets.validate("segment_index")
+    def _check_segment(self, proposal: Any) -> int:
+        num_segments = len(self.tested.num_samples)
+        if not 0 <= proposal["value"] < num_segments:
+            raise traitlets.TraitError(f"segment_index = {proposal['value']}: there are {num_segments} segments")
+        return proposal["value"]
+
+    @traitlets.validate("time_s")
+    def _check_time(self, proposal: Any) -> float:
+        duration_s = self.tested.duration_s(self.segment_index)
+        return min(max(proposal["value"], 0.0), duration_s)
+
+
+def open_session(
+    run: "str | Path | SortedRecording",
+    *,
+    recording: BaseRecording | None = None,
+    truth: BaseSorting | None = None,
+) -> Session:
+    """Return a session on a run of crsae, or on any sorting made by `explain_sorting`.
+
+    Parameters
+    ----------
+    run : str, Path or SortedRecording
+        The folder given to ``run_sorter``.
+    recording : BaseRecording or None, default: None
+        What was sorted. None for the place that the run has noted.
+    truth : BaseSorting or None, default: None
+        Known spikes, or another sorting of the recording to compare with.
+
+    Raises
+    ------
+    ValueError
+        If the folder is not that of a crsae run, or recording or truth are of another recording.
+    """
+    tested = run if isinstance(run, SortedRecording) else open_run(run, recording=recording)
+    return Session(tested, truth=None if truth is None else explain_like(truth, tested, name="truth"))

@@ -1,0 +1,1 @@
+"""The views with matplotlib, for papers and docs."""

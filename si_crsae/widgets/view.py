@@ -1,0 +1,142 @@
+"""What all views have in common: data to the browser, messages from it, errors where they can be seen."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anywidget
+import traitlets
+
+from si_crsae.widgets.packing import pack
+from si_crsae.widgets.page import write_page
+from si_crsae.widgets.session import Session
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+JAVASCRIPT = Path(__file__).parent / "javascript"
+
+
+@cache
+def load_module(*names: str) -> str:
+    """Return files of the package's JavaScript as one module; each may import from those before it."""
+    texts = [(JAVASCRIPT / name).read_text(encoding="utf8") for name in names]
+    joined = "\n".join(re.sub(r"^import .*;\n", "", text, flags=re.MULTILINE) for text in texts)
+    return re.sub(r"^export (?!default)", "", joined, flags=re.MULTILINE)
+
+
+class View(anywidget.AnyWidget):
+    """A picture of a session that answers to clicks.
+
+    A subclass says what there is to see (`view_model`), upon which traits of the session it depends (`follows`), and
+    what it does with the messages of its JavaScript (`answers`). Whatever goes wrong is shown in the view.
+
+    Parameters
+    ----------
+    session : Session
+    theme : {"auto", "light", "dark"}, default: "auto"
+        Colors; "auto" follows the notebook.
+    """
+
+    title: ClassVar[str] = ""
+    follows: ClassVar[tuple[str, ...]] = ("selected_units", "time_s", "segment_index")
+
+    _esm: ClassVar[str]
+    _css = (JAVASCRIPT / "style.css").read_text(encoding="utf8")
+
+    payload = traitlets.Dict().tag(sync=True)
+    error = traitlets.Unicode("").tag(sync=True)
+    theme = traitlets.Enum(["auto", "light", "dark"], "auto").tag(sync=True)
+
+    def __init__(self, session: Session, **traits: Any) -> None:
+        super().__init__(**traits)
+        self.session = session
+        self._num_holds = 0
+        self.on_msg(self._receive)
+        if self.follows:
+            session.observe(lambda _: self.refresh(), names=list(self.follows))
+        self.refresh()
+
+    def view_model(self) -> Any:
+        """Return what there is to see, as plain data."""
+        raise NotImplementedError
+
+    def answers(self) -> dict[str, Callable[[dict[str, Any]], None]]:
+        """Return what to do with each kind of message from the browser."""
+        return {"select_units": self._select_units, "go_to": self._go_to}
+
+    def draw(self, figure: "Figure") -> None:
+        """Draw what the view shows with matplotlib."""
+        raise NotImplementedError
+
+    def to_matplotlib(self, *, figsize: Sequence[float] = (11, 6)) -> "Figure":
+        """Return the same picture for papers and docs.
+
+        Parameters
+        ----------
+        figsize : sequence of two floats, default: (11, 6)
+            In inches.
+        """
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(figsize[0], figsize[1]), layout="constrained")
+        self.draw(figure)
+        return figure
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write the view as it is into one file that opens in any browser, with neither kernel nor network.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        Path
+            Where it was written.
+        """
+        state = {name: getattr(self, name) for name in self.trait_names(sync=True) if not name.startswith("_")}
+        state = {name: value for name, value in state.items() if name not in ("layout", "comm", "tabbable", "tooltip")}
+        return write_page(Path(path), title=self.title, script=str(self._esm), style=str(self._css), state=state)
+
+    def refresh(self) -> None:
+        """Show the present state of the session."""
+        if not self._num_holds:
+            self._attempt(lambda: self.set_trait("payload", pack(self.view_model())))
+
+    @contextmanager
+    def one_refresh(self) -> Iterator[None]:
+        """Change several things and show them at once."""
+        self._num_holds += 1
+        try:
+            yield
+        finally:
+            self._num_holds -= 1
+        self.refresh()
+
+    def _select_units(self, content: dict[str, Any]) -> None:
+        known = {str(unit_id): unit_id for unit_id in self.session.tested.unit_ids}
+        self.session.selected_units = [known[str(unit_id)] for unit_id in content["unit_ids"]]
+
+    def _go_to(self, content: dict[str, Any]) -> None:
+        self.session.go_to(float(content["time_s"]), segment_index=content.get("segment_index"))
+
+    def _receive(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        answers = self.answers()
+        kind = content.get("kind", "")
+        if kind in answers:
+            self._attempt(lambda: answers[kind](content))
+        else:
+            self.error = f"the view was sent {kind!r}, which it does not know; it knows {', '.join(answers)}"
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Run an action of a callback, where nobody catches what it raises: the view shows it instead."""
+        try:
+            action()
+        except Exception as error:
+            self.error = f"{type(error).__name__}: {error}"
+        else:
+            self.error = ""
