@@ -139,7 +139,7 @@ def open_run(folder: str | Path, *, recording: BaseRecording | None = None) -> S
         missing.append("the run has left no templates in uV (templates.zarr): atoms are shown only")
     return SortedRecording(
         name="crsae",
-        sorting=CrsaeSorter.get_result_from_folder(folder),
+        sorting=CrsaeSorter.get_result_from_folder(folder, register_recording=False),
         units=units,
         channel_ids=channel_ids,
         locations=_locations(recording, templates, channel_ids.size),

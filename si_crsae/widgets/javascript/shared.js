@@ -27,12 +27,20 @@ export function unpack(value) {
   return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, unpack(entry)]));
 }
 
+// Jupyter takes the keys of whatever has the focus for its own (x cuts the cell) unless that element itself forbids it.
+function keepKeys(node) {
+  if (["BUTTON", "INPUT", "SELECT"].includes(node.tagName) || node.hasAttribute("tabindex")) {
+    node.setAttribute("data-lm-suppress-shortcuts", "true");
+  }
+}
+
 export function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
   }
+  keepKeys(node);
   node.append(...children);
   return node;
 }
@@ -43,6 +51,7 @@ export function makeSvg(tag, attributes = {}, ...children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value !== null && value !== undefined) node.setAttribute(name, value);
   }
+  keepKeys(node);
   node.append(...children);
   return node;
 }
@@ -116,7 +125,7 @@ export class Surface {
 }
 
 // Axes around a rectangle {left, top, right, bottom}: x and y are scales; labels name the quantity and its unit.
-export function drawAxes(context, box, colors, { x, y, xLabel = "", yLabel = "", formatX = formatNumber, formatY = formatNumber, grid = false }) {
+export function drawAxes(context, box, colors, { x, y, xLabel = "", yLabel = "", formatX = (value) => formatNumber(value), formatY = formatNumber, grid = false, spaceX = 80 }) {
   context.save();
   context.font = "11px system-ui, sans-serif";
   context.lineWidth = 1;
@@ -125,7 +134,7 @@ export function drawAxes(context, box, colors, { x, y, xLabel = "", yLabel = "",
   const bottom = Math.round(box.bottom) + 0.5;
   const left = Math.round(box.left) + 0.5;
   if (x) {
-    const marks = ticks(...x.domain, Math.max((box.right - box.left) / 80, 2));
+    const marks = ticks(...x.domain, Math.max((box.right - box.left) / spaceX, 2));
     const step = marks.length > 1 ? marks[1] - marks[0] : 1;
     context.beginPath();
     context.moveTo(left, bottom);
@@ -137,9 +146,12 @@ export function drawAxes(context, box, colors, { x, y, xLabel = "", yLabel = "",
       if (grid) gridLine(context, colors, at, box.top, at, bottom);
       context.moveTo(at, bottom);
       context.lineTo(at, bottom + 4);
+      // labels at the ends stay inside, where the next panel begins
+      context.textAlign = at > box.right - 20 ? "right" : at < left + 20 ? "left" : "center";
       context.fillText(formatX(mark, step), at, bottom + 6);
     }
     context.stroke();
+    context.textAlign = "center";
     context.fillText(xLabel, (box.left + box.right) / 2, bottom + 20);
   }
   if (y) {
@@ -169,10 +181,11 @@ export function drawAxes(context, box, colors, { x, y, xLabel = "", yLabel = "",
 function gridLine(context, colors, x0, y0, x1, y1) {
   context.save();
   context.strokeStyle = colors.faint;
-  context.beginPath();
-  context.moveTo(x0, y0);
-  context.lineTo(x1, y1);
-  context.stroke();
+  // a path of its own: the axis is being gathered in that of the context
+  const path = new Path2D();
+  path.moveTo(x0, y0);
+  path.lineTo(x1, y1);
+  context.stroke(path);
   context.restore();
 }
 

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import spikeinterface as si
+
+from si_crsae.evaluation.decomposition import decompose
+from si_crsae.evaluation.sorted_recording import explain_sorting, open_run
+from si_crsae.widgets.static_plots.decomposition import draw_decomposition
+from si_crsae.widgets.view_models.decomposition import (
+    Stretch,
+    decomposition_model,
+    default_channels,
+    explain_residual,
+)
+
+
+@pytest.fixture(scope="module")
+def opened(run_folder):
+    return open_run(run_folder)
+
+
+def stretch(start=60000, length=1500, num_columns=2000, channels=(0, 1, 2, 3), hidden=()):
+    return Stretch(
+        start=start,
+        end=start + length,
+        segment_index=0,
+        channels=np.array(channels),
+        num_columns=num_columns,
+        hidden_units=hidden,
+    )
+
+
+def test_traces_are_the_sum_of_spikes_and_residual(opened):
+    model = decomposition_model(opened, stretch())
+    assert model.samples_per_column == 1
+    total = model.explained.astype(int) + model.residual
+    assert np.abs(total - model.traces).max() <= 2  # each is rounded
+    whole = decompose(opened.whitened, opened.units, start=60000, end=61500)
+    np.testing.assert_allclose(model.residual[:, :, 0] * model.resolution, whole.residual.T, atol=model.resolution)
+    assert model.event_unit.tolist() == whole.unit_index.tolist()
+
+
+def test_columns_keep_the_extremes_of_their_samples(opened):
+    fine, coarse = decomposition_model(opened, stretch()), decomposition_model(opened, stretch(num_columns=100))
+    assert coarse.samples_per_column == 15
+    assert coarse.traces.shape == (4, 100, 2)
+    assert coarse.traces[..., 0].min() == fine.traces.min()
+    assert coarse.traces[..., 1].max() == fine.traces.max()
+    assert np.all(coarse.traces[..., 0] <= coarse.traces[..., 1])
+
+
+def test_the_last_column_may_hold_fewer_samples(opened):
+    assert decomposition_model(opened, stretch(length=1490, num_columns=100)).traces.shape == (4, 100, 2)
+
+
+def test_spikes_of_hidden_units_stay_in_the_residual(opened):
+    loud = opened.unit_ids[int(opened.units.scales.argmax())]
+    first = int(opened.sorting.get_unit_spike_train(loud)[2])
+    shown = decomposition_model(opened, stretch(start=first - 300))
+    hidden = decomposition_model(opened, stretch(start=first - 300, hidden=(loud,)))
+    assert np.abs(hidden.residual).max() > 2 * np.abs(shown.residual).max()
+    assert hidden.hidden == [opened.unit_ids.index(loud)]
+    assert np.array_equal(hidden.traces, shown.traces)
+
+
+def test_waveforms_add_up_to_what_is_explained(opened):
+    model = decomposition_model(opened, stretch())
+    total = np.zeros((4, 1500))
+    for row, onset, waveform in zip(model.waveform_row, model.waveform_onset, model.waveforms, strict=True):
+        for sample, value in enumerate(waveform, start=int(onset)):
+            if 0 <= sample < 1500:
+                total[row, sample] += value
+    # what is below half a noise deviation is not sent
+    assert np.abs(total - model.explained[:, :, 0] * model.resolution).max() < 1.5
+
+
+def test_a_long_stretch_shows_its_spikes_without_traces(opened, monkeypatch):
+    monkeypatch.setattr("si_crsae.widgets.view_models.decomposition.MAX_VALUES", 1000)
+    model = decomposition_model(opened, stretch())
+    assert model.traces is None
+    assert model.event_unit.size > 0
+    assert any("zoom in" in note for note in model.notes)
+
+
+def test_the_overview_counts_every_spike_of_the_segment(opened):
+    assert decomposition_model(opened, stretch()).overview.sum() == opened.units.spikes.size
+
+
+def test_channels_are_ordered_by_depth_and_those_near_the_unit_are_chosen(opened, monkeypatch):
+    depths = opened.locations[default_channels(opened, []), 1]
+    assert np.all(np.diff(depths) >= 0)
+    monkeypatch.setattr("si_crsae.widgets.view_models.decomposition.DEFAULT_CHANNELS", 2)
+    assert opened.units.main_channel[3] in default_channels(opened, [3])
+    assert default_channels(opened, [3]).size == 2
+
+
+def test_a_missing_spike_is_named_with_the_threshold_that_would_catch_it(opened):
+    unit = int(opened.units.scales.argmax())
+    unit_id = opened.unit_ids[unit]
+    first = int(opened.sorting.get_unit_spike_train(unit_id)[2])
+    found = explain_residual(
+        opened,
+        stretch(start=first - 300, hidden=(unit_id,)),
+        sample=first + 4,
+        channel=int(opened.units.main_channel[unit]),
+    )
+    assert found.unit_index == unit
+    assert found.time_s == pytest.approx(first / opened.sampling_frequency, abs=5e-5)
+    event = np.flatnonzero((opened.units.spikes["sample_index"] == first) & (opened.units.spikes["unit_index"] == unit))
+    assert found.amplitude == pytest.approx(float(opened.units.amplitude[event[0]]), rel=0.1)
+    assert found.similarity > 0.8
+    assert found.min_relative_amplitude == pytest.approx(0.55, abs=0.1)
+
+
+def test_small_bumps_say_what_threshold_would_have_caught_them(opened):
+    found = explain_residual(opened, stretch(start=60000), sample=60400, channel=0)
+    assert found.relative_amplitude < found.min_relative_amplitude
+    assert f"a threshold of {found.relative_amplitude:.2f} would have caught it" in found.text
+
+
+def test_no_units_leave_the_traces_as_they_are(run_folder):
+    recording = si.load(run_folder.parent / "recording")
+    empty = explain_sorting(si.NumpySorting.from_unit_dict({}, recording.sampling_frequency), recording, name="empty")
+    model = decomposition_model(empty, stretch())
+    assert np.array_equal(model.traces, model.residual)
+    assert model.event_unit.size == 0
+    assert explain_residual(empty, stretch(), sample=60400, channel=0) is None
+
+
+def test_one_channel_is_enough(run_folder):
+    recording, truth = (si.load(run_folder.parent / name) for name in ("recording", "truth"))
+    single = explain_sorting(truth, recording.select_channels(recording.channel_ids[:1]), name="truth")
+    assert decomposition_model(single, stretch(channels=(0,))).traces.shape == (1, 1500, 2)
+
+
+def test_the_twin_draws_three_panels_and_a_color_bar(opened):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    draw_decomposition(figure, decomposition_model(opened, stretch()))
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["whitened traces", "= spikes, by unit", "+ residual"]
+    assert len(figure.axes) == 4
+    assert len(figure.axes[0].lines) == 4

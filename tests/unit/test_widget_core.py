@@ -1,0 +1,147 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import spikeinterface as si
+import traitlets
+
+from si_crsae import widgets
+from si_crsae.evaluation.sorted_recording import explain_sorting, open_run
+from si_crsae.widgets import DecompositionViewer, Session, open_session
+from si_crsae.widgets.packing import pack, to_text
+
+
+def test_packed_arrays_have_types_that_browsers_know():
+    packed = pack({"a": np.arange(3), "b": np.array([True, False]), "c": np.float32([[1.5]]), "d": [np.int64(2), None]})
+    assert (packed["a"]["dtype"], packed["b"]["dtype"], packed["c"]["dtype"]) == ("int32", "uint8", "float32")
+    assert np.frombuffer(packed["a"]["data"], "int32").tolist() == [0, 1, 2]
+    assert packed["c"]["shape"] == [1, 1]
+    assert packed["d"] == [2, None]
+
+
+def test_numbers_that_json_does_not_know_become_none():
+    assert (
+        json.dumps(to_text(pack({"rate": float("nan"), "size": np.float64("inf")}))) == '{"rate": null, "size": null}'
+    )
+
+
+def test_what_cannot_be_sent_is_refused():
+    with pytest.raises(TypeError, match="type set cannot be sent to a browser"):
+        pack({"units": {1, 2}})
+
+
+@pytest.mark.parametrize("name", widgets.__all__)
+def test_the_module_of_a_view_is_complete_and_exports_once(name):
+    module = getattr(getattr(widgets, name), "_esm", None)
+    if module is None:
+        pytest.skip("no view")
+    lines = str(module).splitlines()
+    assert not [line for line in lines if line.startswith("import ")]
+    assert [line for line in lines if line.startswith("export ")] == ["export default {"]
+
+
+def test_unknown_units_and_segments_are_refused_and_times_kept_inside(run_folder):
+    session = open_session(run_folder)
+    with pytest.raises(traitlets.TraitError, match=r"selected_units has \[999\]: the units are"):
+        session.selected_units = [999]
+    with pytest.raises(traitlets.TraitError, match="segment_index = 1: there are 1 segments"):
+        session.segment_index = 1
+    session.go_to(1e9)
+    assert session.time_s == 12.0
+    session.selected_units = [1, 0, 1]
+    assert session.selected_units == [1, 0]
+
+
+def test_the_next_spike_is_of_a_selected_unit(run_folder):
+    session = open_session(run_folder)
+    session.selected_units = [2]
+    train = session.tested.sorting.get_unit_spike_train(2) / session.tested.sampling_frequency
+    session.go_to(float(train[3]))
+    assert session.next_spike_s() == pytest.approx(train[4])
+    assert session.next_spike_s(backwards=True) == pytest.approx(train[2])
+    session.go_to(12.0)
+    assert session.next_spike_s() is None
+
+
+def test_whitened_traces_are_those_that_were_sorted(run_folder):
+    opened = open_run(run_folder)
+    again = open_run(run_folder, recording=si.load(run_folder.parent / "recording"))
+    np.testing.assert_allclose(opened.get_traces(0, 1000, 4000), again.get_traces(0, 1000, 4000), atol=1e-4)
+    assert opened.get_traces(0, 0, 30000).std() == pytest.approx(1.0, abs=0.5)
+    assert opened.missing == ()
+
+
+def test_a_recording_that_is_gone_is_told_and_the_rest_is_shown(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run")
+    for path in (tmp_path / "run").rglob("*recording.json"):
+        noted = json.loads(path.read_text())
+        path.write_text(json.dumps(noted).replace(str(run_folder.parent / "recording"), str(tmp_path / "nowhere")))
+    relative = tmp_path / "run" / "spikeinterface_recording.json"
+    relative.write_text(relative.read_text().replace("../recording", "../nowhere"))
+    opened = open_run(tmp_path / "run")
+    assert opened.whitened is None
+    assert "give it as recording" in opened.missing[0]
+    assert opened.locations.shape == (4, 2)
+    model = DecompositionViewer(Session(opened)).view_model()
+    assert model.traces is None
+    assert model.explained is not None
+    assert model.notes == list(opened.missing)
+
+
+def test_another_recording_is_refused(run_folder):
+    other = si.load(run_folder.parent / "recording").frame_slice(0, 30000)
+    with pytest.raises(ValueError, match="recording has 4 channels and .30000,. samples, the sorted one had 4 and"):
+        open_run(run_folder, recording=other)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="give the folder passed to run_sorter"):
+        open_run(tmp_path)
+
+
+def test_any_sorting_can_be_explained_by_its_mean_waveforms(run_folder):
+    recording, truth = (si.load(run_folder.parent / name) for name in ("recording", "truth"))
+    explained = explain_sorting(truth, recording, name="truth")
+    assert explained.unit_ids == truth.unit_ids.tolist()
+    np.testing.assert_allclose(np.linalg.norm(explained.units.atoms, axis=(1, 2)), 1, atol=1e-5)
+    assert "the amplitudes of truth are unknown" in explained.missing[0]
+    tested = open_run(run_folder)
+    best = np.abs(explained.units.atoms.reshape(len(explained.unit_ids), -1) @ tested.units.atoms.reshape(8, -1).T)
+    assert best.max() > 0.7
+
+
+def test_a_truth_of_another_length_is_refused(run_folder):
+    late = si.NumpySorting.from_unit_dict({0: np.array([10**8])}, 30000.0)
+    with pytest.raises(ValueError, match="give a sorting of this recording"):
+        open_session(run_folder, truth=late)
+    with pytest.raises(ValueError, match="sampling_frequency = 20000.0, the recording"):
+        open_session(run_folder, truth=si.NumpySorting.from_unit_dict({0: np.array([10])}, 20000.0))
+
+
+def test_views_of_a_session_move_together(run_folder):
+    session = open_session(run_folder)
+    first, second = DecompositionViewer(session), DecompositionViewer(session, window_ms=20.0)
+    first._handle_custom_msg({"kind": "go_to", "time_s": 5.0}, [])
+    assert second.payload["start_s"] == pytest.approx(4.99, abs=1e-3)
+    first._handle_custom_msg({"kind": "select_units", "unit_ids": ["3"]}, [])
+    assert session.selected_units == [3]
+    assert second.payload["selected"] == [session.index_of(3)]
+
+
+def test_a_failing_callback_is_shown_and_the_view_goes_on(run_folder):
+    view = DecompositionViewer(open_session(run_folder))
+    view._handle_custom_msg({"kind": "select_units", "unit_ids": ["none such"]}, [])
+    assert "KeyError" in view.error
+    view._handle_custom_msg({"kind": "select_units", "unit_ids": ["1"]}, [])
+    assert view.error == ""
+    assert view.session.selected_units == [1]
+
+
+def test_a_saved_page_needs_nothing_from_elsewhere(run_folder, tmp_path):
+    path = DecompositionViewer(open_session(run_folder)).save_html(tmp_path / "view.html")
+    text = path.read_text(encoding="utf8").replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in text
+    assert "import " not in text.split('<script type="module">')[1].split("\n")[0]
+    with pytest.raises(ValueError, match="its folder does not exist"):
+        DecompositionViewer(open_session(run_folder)).save_html(tmp_path / "missing" / "view.html")
