@@ -1,5 +1,8 @@
 """What all views have in common: data to the browser, messages from it, errors where they can be seen."""
 
+import base64
+import io
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ from si_crsae.widgets.session import Session
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+STATIC_PICTURES = "SI_CRSAE_STATIC_PICTURES"
 JAVASCRIPT = Path(__file__).parent / "javascript"
 
 
@@ -36,13 +40,18 @@ class View(anywidget.AnyWidget):
 
     Parameters
     ----------
-    session : Session
+    session : Session or None, default: None
+        Views of something else than a sorting, such as one under way, have none.
     theme : {"auto", "light", "dark"}, default: "auto"
         Colors; "auto" follows the notebook.
+    is_awake : bool, default: True
+        While False, as in a tab that is not seen, nothing is computed.
     """
 
     title: ClassVar[str] = ""
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "time_s", "segment_index")
+
+    session: Session
 
     _esm: ClassVar[str]
     _css = (JAVASCRIPT / "style.css").read_text(encoding="utf8")
@@ -50,14 +59,17 @@ class View(anywidget.AnyWidget):
     payload = traitlets.Dict().tag(sync=True)
     error = traitlets.Unicode("").tag(sync=True)
     theme = traitlets.Enum(["auto", "light", "dark"], "auto").tag(sync=True)
+    is_awake = traitlets.Bool(True)
 
-    def __init__(self, session: Session, **traits: Any) -> None:
+    def __init__(self, session: Session | None = None, **traits: Any) -> None:
         super().__init__(**traits)
-        self.session = session
         self._num_holds = 0
         self.on_msg(self._receive)
-        if self.follows:
-            session.observe(lambda _: self.refresh(), names=list(self.follows))
+        if session is not None:
+            self.session = session
+            if self.follows:
+                session.observe(lambda _: self.refresh(), names=list(self.follows))
+        self.observe(lambda _: self.refresh(), names="is_awake")
         self.refresh()
 
     def view_model(self) -> Any:
@@ -102,9 +114,19 @@ class View(anywidget.AnyWidget):
         state = {name: value for name, value in state.items() if name not in ("layout", "comm", "tabbable", "tooltip")}
         return write_page(Path(path), title=self.title, script=str(self._esm), style=str(self._css), state=state)
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Return what a notebook displays; for those read without a kernel, such as the docs, the picture as well."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if not os.environ.get(STATIC_PICTURES):
+            return bundle
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
+        picture = io.BytesIO()
+        self.to_matplotlib().savefig(picture, format="png", dpi=80)
+        return data | {"image/png": base64.b64encode(picture.getvalue()).decode("ascii")}, metadata
+
     def refresh(self) -> None:
         """Show the present state of the session."""
-        if not self._num_holds:
+        if self.is_awake and not self._num_holds:
             self._attempt(lambda: self.set_trait("payload", pack(self.view_model())))
 
     @contextmanager

@@ -1,6 +1,5 @@
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -104,11 +103,3 @@ def show(browser, tmp_path):
     for live in opened:
         live.page.close()
     assert not [problem for live in opened for problem in live.problems]
-
-
-@pytest.fixture(scope="session")
-def screenshots():
-    """Folder in which the pictures of the docs are made, see `docs/images/widgets`."""
-    folder = Path(__file__).parents[2] / "build" / "widgets"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -1,3 +1,4 @@
+import base64
 import json
 import shutil
 
@@ -8,7 +9,7 @@ import traitlets
 
 from si_crsae import widgets
 from si_crsae.evaluation.sorted_recording import explain_sorting, open_run
-from si_crsae.widgets import DecompositionViewer, Session, open_session
+from si_crsae.widgets import VIEWS, Dashboard, DecompositionViewer, Session, open_session
 from si_crsae.widgets.packing import pack, to_text
 
 
@@ -145,3 +146,22 @@ def test_a_saved_page_needs_nothing_from_elsewhere(run_folder, tmp_path):
     assert "import " not in text.split('<script type="module">')[1].split("\n")[0]
     with pytest.raises(ValueError, match="its folder does not exist"):
         DecompositionViewer(open_session(run_folder)).save_html(tmp_path / "missing" / "view.html")
+
+
+def test_tabs_that_are_not_seen_do_not_compute(run_folder):
+    session = open_session(run_folder)
+    dashboard = Dashboard(session)
+    assert [view.is_awake for view in dashboard.children] == [True] + [False] * (len(VIEWS) - 1)
+    assert dashboard.children[1].payload == {}
+    session.selected_units = session.tested.unit_ids[1:3]
+    dashboard.selected_index = 1
+    assert dashboard.children[1].payload["selected"] == [1, 2]
+    session.selected_units = session.tested.unit_ids[:1]
+    assert dashboard.children[1].payload["selected"] == [0]
+
+
+def test_a_picture_for_readers_without_a_kernel_is_made_when_asked_for(run_folder, monkeypatch):
+    view = DecompositionViewer(open_session(run_folder))
+    assert "image/png" not in view._repr_mimebundle_()[0]
+    monkeypatch.setenv("SI_CRSAE_STATIC_PICTURES", "1")
+    assert base64.b64decode(view._repr_mimebundle_()[0]["image/png"]).startswith(b"\x89PNG")

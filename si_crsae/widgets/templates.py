@@ -1,0 +1,97 @@
+"""The template inspector: units at their contacts, with their neighbors, firing and amplitudes."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets
+
+from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.widgets.session import Session
+from si_crsae.widgets.static_plots.templates import draw_templates
+from si_crsae.widgets.view import View, load_module
+from si_crsae.widgets.view_models.templates import TemplatesModel, templates_model
+from si_crsae.widgets.view_models.unit_figures import UnitOverview, describe_units
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class TemplateInspector(View):
+    """Templates of the selected units at their contacts, with neighbors, correlograms, amplitudes and quality figures.
+
+    Click a row of the list to select a unit, with Ctrl or Shift to add it or take it away; click a column's head to
+    sort. In the list the arrows up and down select the unit above or below (with Shift: add it, with Ctrl: only go
+    there), Enter or Space adds or removes it. Click a contact to select the unit that is largest there, again for the
+    next one; click a neighbor to add it, the head of a unit's column to make it the leading one, an amplitude to go to
+    its time in all views. Beside the list, t changes between atoms and templates, w between the neighborhood and the
+    whole probe, + and - change the size of the waveforms, n and p go to the next and the previous spike.
+
+    Parameters
+    ----------
+    session : Session
+    quantity : {"atoms", "templates"}, default: "atoms"
+        Whitened atoms at their typical size, or mean waveforms in uV.
+    whole_probe : bool, default: False
+        Show all contacts instead of those around the selected units.
+    correlogram_ms : float, default: 50
+        Largest lag of the correlograms (ms).
+    theme : {"auto", "light", "dark"}, default: "auto"
+
+    Examples
+    --------
+    >>> from si_crsae.widgets import TemplateInspector, open_session  # doctest: +SKIP
+    >>> TemplateInspector(open_session("run"))  # doctest: +SKIP
+    """
+
+    title: ClassVar[str] = "Templates"
+    # A new time moves the cursor only.
+    follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
+
+    _esm = load_module("shared.js", "template_panels.js", "templates.js")
+
+    quantity = traitlets.Enum(["atoms", "templates"], "atoms").tag(sync=True)
+    whole_probe = traitlets.Bool(False).tag(sync=True)
+    correlogram_ms = traitlets.Float(50.0, min=5.0, max=100.0).tag(sync=True)
+    cursor_s = traitlets.Float(0.0).tag(sync=True)
+
+    def __init__(self, session: Session, **traits: Any) -> None:
+        self._described: tuple[SortedRecording, UnitOverview] | None = None
+        super().__init__(session, **traits)
+        self.cursor_s = session.time_s
+        session.observe(lambda change: self.set_trait("cursor_s", change["new"]), names=["time_s"])
+        self.observe(lambda _: self.refresh(), names=["correlogram_ms"])
+
+    def overview(self) -> UnitOverview:
+        """Return what is known of all units, computed once for a sorting."""
+        tested = self.session.tested
+        if self._described is None or self._described[0] is not tested:
+            self._described = tested, describe_units(tested)
+        return self._described[1]
+
+    def view_model(self) -> TemplatesModel:
+        """Return what there is to see of the selected units."""
+        return templates_model(
+            self.session.tested,
+            self.overview(),
+            selected=[self.session.index_of(unit_id) for unit_id in self.session.selected_units],
+            segment_index=self.session.segment_index,
+            correlogram_ms=self.correlogram_ms,
+        )
+
+    def answers(self) -> dict[str, Any]:
+        """Return what to do with each kind of message from the browser."""
+        return super().answers() | {"next_spike": self._next_spike}
+
+    def draw(self, figure: "Figure") -> None:
+        """Draw the selected units with matplotlib."""
+        draw_templates(
+            figure,
+            self.view_model(),
+            quantity=self.quantity,
+            whole_probe=self.whole_probe,
+            cursor_s=self.cursor_s,
+        )
+
+    def _next_spike(self, content: dict[str, Any]) -> None:
+        time_s = self.session.next_spike_s(backwards=content["backwards"])
+        if time_s is not None:
+            self.session.go_to(time_s)

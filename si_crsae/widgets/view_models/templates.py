@@ -1,0 +1,240 @@
+"""Units as they look: waveforms at their contacts, neighbors, firing and amplitudes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from si_crsae.evaluation.plots import MIN_DRAWN
+from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.results import REFRACTORY_PERIOD_MS
+from si_crsae.widgets.view_models.unit_activity import (
+    Amplitudes,
+    Correlogram,
+    correlogram,
+    thinned_amplitudes,
+)
+from si_crsae.widgets.view_models.unit_figures import UnitOverview
+
+# Of more, none could be told from the others.
+MAX_DRAWN_UNITS = 12
+NUM_NEIGHBORS = 6
+MAX_LAG_MS = 0.5
+# A contact belongs to the neighborhood of a unit where its waveform has this share of its height.
+NEIGHBORHOOD_SHARE = 0.15
+NO_UNITS = (
+    "The sorting has no units. Look at the recording and the sorter's log, sort again with a lower detect_threshold, "
+    "or open another run."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waveforms:
+    """Waveforms of some units, one for each contact where there is something to see."""
+
+    unit: Int[np.ndarray, " waveform"]
+    channel: Int[np.ndarray, " waveform"]
+    num_before: Int[np.ndarray, " waveform"]
+    """Samples before the unit's peak, at which units are aligned."""
+    values: Float[np.ndarray, "waveform sample"]
+    unit_of_measurement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplatesModel:
+    """What the template inspector shows of the selected units."""
+
+    overview: UnitOverview
+    selected: list[int]
+    """Indices of the selected units, the leading one first."""
+    drawn: list[int]
+    """Those of them that are drawn."""
+    sampling_frequency: float
+    neighborhood: list[float]
+    """Least and largest x, least and largest y of the contacts on which the drawn units are seen (um)."""
+    atoms: Waveforms
+    templates: Waveforms | None
+    """None where the sorting has no mean waveforms."""
+    neighbors: list[int]
+    """Units like the leading one, the most similar first."""
+    similarity: list[float]
+    """Of the neighbors, see `nearest_units`."""
+    correlograms: list[Correlogram]
+    """Of the leading unit with itself, then with the second one."""
+    refractory_ms: float
+    amplitudes: Amplitudes
+    segment_index: int
+    num_segments: int
+    duration_s: float
+    notes: list[str]
+    empty: str
+
+
+def templates_model(
+    sorted_recording: SortedRecording,
+    overview: UnitOverview,
+    *,
+    selected: Sequence[int] = (),
+    segment_index: int = 0,
+    correlogram_ms: float = 50.0,
+) -> TemplatesModel:
+    """Return what the template inspector shows.
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    overview : UnitOverview
+        Of the same sorting, from `describe_units`; it stays the same while the selection changes.
+    selected : sequence of int, default: ()
+        Indices of the selected units, the leading one first.
+    segment_index : int, default: 0
+        Whose amplitudes are shown.
+    correlogram_ms : float, default: 50
+        Largest lag of the correlograms (ms).
+    """
+    drawn = list(selected[:MAX_DRAWN_UNITS])
+    atoms = atom_waveforms(sorted_recording, drawn)
+    neighbors, similarity = nearest_units(sorted_recording, drawn[0]) if drawn else ([], [])
+    pairs = [(drawn[0], other) for other in drawn[:2]]
+    correlograms = [correlogram(sorted_recording, *pair, window_ms=correlogram_ms) for pair in pairs]
+    return TemplatesModel(
+        overview=overview,
+        selected=list(selected),
+        drawn=drawn,
+        sampling_frequency=sorted_recording.sampling_frequency,
+        neighborhood=_neighborhood(sorted_recording, atoms),
+        atoms=atoms,
+        templates=template_waveforms(sorted_recording, drawn),
+        neighbors=neighbors,
+        similarity=similarity,
+        correlograms=correlograms,
+        refractory_ms=REFRACTORY_PERIOD_MS,
+        amplitudes=thinned_amplitudes(sorted_recording, drawn, segment_index=segment_index),
+        segment_index=segment_index,
+        num_segments=len(sorted_recording.num_samples),
+        duration_s=sorted_recording.duration_s(segment_index),
+        notes=_notes(sorted_recording, selected, drawn, correlograms),
+        empty="" if sorted_recording.units.num_units else NO_UNITS,
+    )
+
+
+def atom_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) -> Waveforms:
+    """Return whitened atoms times their typical amplitude, where they exceed half a noise standard deviation.
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    units : sequence of int
+        Indices of the units.
+    """
+    inventory = sorted_recording.units
+    waveforms = inventory.atoms[list(units)] * inventory.scales[list(units), None, None]
+    position, channel = np.nonzero(np.abs(waveforms).max(axis=2) >= MIN_DRAWN)
+    unit = np.asarray(units, "int64")[position]
+    return Waveforms(
+        unit=unit,
+        channel=channel,
+        num_before=inventory.num_before[unit],
+        values=waveforms[position, channel].astype("float32"),
+        unit_of_measurement="noise sd",
+    )
+
+
+def template_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) -> Waveforms | None:
+    """Return mean waveforms on the channels that the templates say are theirs; None where there are no templates.
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    units : sequence of int
+        Indices of the units; those without a template are left out.
+    """
+    templates = sorted_recording.templates
+    if templates is None:
+        return None
+    places = {unit_id: place for place, unit_id in enumerate(templates.unit_ids.tolist())}
+    channels = {channel_id: place for place, channel_id in enumerate(sorted_recording.channel_ids.tolist())}
+    of_channel = np.array([channels.get(channel_id, -1) for channel_id in templates.channel_ids.tolist()], "int64")
+    unit_ids = sorted_recording.unit_ids
+    known = [unit for unit in units if unit_ids[unit] in places]
+    parts = []
+    for unit in known:
+        waveforms = templates.get_one_template_dense(places[unit_ids[unit]]).T
+        there = np.flatnonzero(waveforms.any(axis=1) & (of_channel >= 0))
+        parts.append((np.full(there.size, unit), of_channel[there], waveforms[there].astype("float32")))
+    nothing = (np.zeros(0, "int64"), np.zeros(0, "int64"), np.zeros((0, templates.num_samples), "float32"))
+    unit, channel, values = (np.concatenate(arrays) for arrays in zip(nothing, *parts, strict=True))
+    return Waveforms(
+        unit=unit,
+        channel=channel,
+        num_before=np.full(unit.size, templates.nbefore),
+        values=values,
+        unit_of_measurement="uV" if templates.is_in_uV else "units of the recording",
+    )
+
+
+def nearest_units(
+    sorted_recording: SortedRecording, unit: int, *, num_neighbors: int = NUM_NEIGHBORS
+) -> tuple[list[int], list[float]]:
+    """Return the units whose atoms look most like that of a unit, and how much they do.
+
+    The similarity of two atoms is their cosine, in whitened units, at the lag within half a millisecond of their peaks
+    that makes it largest. One unit is compared with all others, on the channels that it occupies.
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    unit : int
+        Index of the unit.
+    num_neighbors : int, default: 6
+        Fewer are returned where fewer have anything in common with the unit.
+
+    Returns
+    -------
+    neighbors : list of int
+        The most similar first.
+    similarity : list of float
+    """
+    inventory = sorted_recording.units
+    atoms, width = inventory.atoms, inventory.atoms.shape[2]
+    used = np.flatnonzero(atoms[unit].any(axis=1))
+    reach = min(round(MAX_LAG_MS * sorted_recording.sampling_frequency / 1000), width)
+    apart = inventory.num_before - inventory.num_before[unit]
+    lags = np.arange(int(apart.min()) - reach, int(apart.max()) + reach + 1)
+    margin = int(np.abs(lags).max())
+    padded = np.pad(atoms[unit, used], ((0, 0), (margin, margin)))
+    shifted = np.stack([padded[:, margin - lag : margin - lag + width] for lag in lags.tolist()])
+    cosines = atoms[:, used].reshape(len(atoms), -1) @ shifted.reshape(lags.size, -1).T
+    cosines[np.abs(lags - apart[:, None]) > reach] = 0
+    similarity = cosines.max(axis=1)
+    similarity[unit] = 0
+    order = np.argsort(-similarity, kind="stable")[:num_neighbors]
+    order = order[similarity[order] > 0]
+    return order.tolist(), similarity[order].tolist()
+
+
+def _neighborhood(sorted_recording: SortedRecording, waveforms: Waveforms) -> list[float]:
+    """Return the bounds of the contacts at which some unit has much of its height; of all where there is no unit."""
+    heights = np.abs(waveforms.values).max(axis=1, initial=0)
+    tallest = np.zeros(sorted_recording.units.num_units)
+    np.maximum.at(tallest, waveforms.unit, heights)
+    near = waveforms.channel[heights >= NEIGHBORHOOD_SHARE * tallest[waveforms.unit]]
+    places = sorted_recording.locations[near] if near.size else sorted_recording.locations
+    (left, bottom), (right, top) = places.min(axis=0).tolist(), places.max(axis=0).tolist()
+    return [left, right, bottom, top]
+
+
+def _notes(
+    sorted_recording: SortedRecording, selected: Sequence[int], drawn: list[int], correlograms: list[Correlogram]
+) -> list[str]:
+    notes = list(sorted_recording.missing)
+    if len(selected) > len(drawn):
+        notes.append(f"the first {len(drawn)} of the {len(selected)} selected units are drawn")
+    mute = [unit for unit in drawn if not sorted_recording.units.atoms[unit].any()]
+    if mute:
+        names = ", ".join(str(sorted_recording.unit_ids[unit]) for unit in mute)
+        notes.append(f"unit {names} has no waveform: give the recording to `open_session`")
+    if any(one.is_sampled for one in correlograms):
+        notes.append("the correlograms are of a part of the spikes, in stretches spread over the recording")
+    return notes

@@ -1,0 +1,95 @@
+"""Notebooks in a real JupyterLab or Notebook 7, for tests and for the benchmark of the widgets."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_notebook(path, *sources):
+    """Write a notebook of code cells for the running Python."""
+    cells = [
+        {
+            "cell_type": "code",
+            "id": f"cell{at}",
+            "metadata": {},
+            "source": source,
+            "outputs": [],
+            "execution_count": None,
+        }
+        for at, source in enumerate(sources)
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    Path(path).write_text(json.dumps(content), encoding="utf8")
+
+
+@contextmanager
+def serve(folder, application):
+    """Run JupyterLab ("lab") or Notebook 7 ("notebook") on a folder; gives a function from a file to its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--IdentityProvider.token=",
+        "--ServerApp.ip=127.0.0.1",
+    ]
+    environment = os.environ | {name: str(folder / "jupyter") for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyter", application, *options, f"--port={port}", f"--ServerApp.root_dir={folder}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(f"{address}/api/status", server)
+        yield lambda name: f"{address}/{'lab/tree' if application == 'lab' else 'notebooks'}/{name}"
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _wait_for(address, server, timeout=60):
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except OSError:
+            assert server.poll() is None, "the server has ended"
+            time.sleep(0.3)
+    raise TimeoutError(address)
+
+
+def run_cell(page, index):
+    """Run a cell: a page that is still loading takes no notice of keys, so ask until the cell has a number."""
+    cell = page.locator(".jp-CodeCell").nth(index)
+    cell.wait_for(timeout=60_000)
+    prompt = cell.locator(".jp-InputPrompt")
+    for _ in range(20):
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Control+Enter")
+        page.wait_for_timeout(1500)
+        if re.search(r"[*\d]", prompt.inner_text()):
+            return
+    raise TimeoutError("the cell was never run")
+
+
+def wait_until_run(page, index, timeout_s=120):
+    """Wait until a cell has its number."""
+    prompt = page.locator(".jp-CodeCell").nth(index).locator(".jp-InputPrompt")
+    end = time.monotonic() + timeout_s
+    while not re.search(r"\d", prompt.inner_text()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"cell {index} is still running")
+        page.wait_for_timeout(200)

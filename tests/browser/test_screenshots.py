@@ -1,0 +1,40 @@
+"""Pictures of every view, for the docs: SI_CRSAE_SCREENSHOTS=docs/images/widgets makes those anew."""
+
+import os
+from pathlib import Path
+
+import pytest
+import spikeinterface as si
+
+from si_crsae import widgets
+from si_crsae.evaluation import generate_case
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """30 s of 32 channels, sorted, with the truth."""
+    import spikeinterface.sorters as ss
+
+    folder = tmp_path_factory.mktemp("screenshots")
+    recording, truth = generate_case("probe32", duration_s=30.0)
+    recording.save(folder=folder / "recording", progress_bar=False)
+    ss.run_sorter("crsae", si.load(folder / "recording"), folder=folder / "run", spike_probabilities=True)
+    session = widgets.open_session(folder / "run", truth=truth)
+    session.selected_units = session.tested.unit_ids[5:7]
+    session.go_to(9.0)
+    session.go_to(session.next_spike_s())
+    return session
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("view_class", widgets.VIEWS, ids=lambda view_class: view_class.__name__)
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+def test_a_picture_of_the_view(show, session, view_class, color_scheme):
+    view = view_class(session)
+    live = show(view, width=1180, height=1000, color_scheme=color_scheme)
+    assert view.error == ""
+    assert int(live.locator(".crsae").get_attribute("data-drawn")) >= 1
+    folder = Path(os.environ.get("SI_CRSAE_SCREENSHOTS", Path(__file__).parents[2] / "build" / "widgets"))
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix = "" if color_scheme == "light" else "_dark"
+    live.screenshot(folder / f"{view_class.__name__}{suffix}.png")
