@@ -242,7 +242,8 @@ def _table_by_unit(
     overlaps = overlapping_spikes(truth, overlap_ms=overlap_ms)
     found = found_spikes(tested, truth, matches, delta_ms=delta_ms)
     num_units = truth.get_num_units()
-    table["matched_unit"] = matches
+    # pandas would turn integers beside None into floats, None into NaN
+    table["matched_unit"] = pd.Series(matches, index=table.index, dtype=object)
     table["num_spikes"] = np.bincount(unit_indices, minlength=num_units)
     table["num_overlapping"] = np.bincount(unit_indices[overlaps], minlength=num_units)
     table["num_overlapping_found"] = np.bincount(unit_indices[overlaps & found], minlength=num_units)

@@ -17,6 +17,7 @@ from si_crsae.models.linked_views import View
 from si_crsae.models.ordinal import block_purity, class_blocks, strongest_block
 from si_crsae.models.spike_counts import CountModel, DenoisedCounts, denoise_counts
 from si_crsae.models.training import (
+    EpochReport,
     RangeTest,
     Trainer,
     TrainingHistory,
@@ -47,6 +48,7 @@ __all__ = [
     "Crsae",
     "DenoisedCounts",
     "Denoiser",
+    "EpochReport",
     "EventMaximization",
     "ExpectationMaximization",
     "ExponentialAutoencoder",

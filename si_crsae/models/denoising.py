@@ -23,7 +23,7 @@ from si_crsae.models.exponential import (
     with_tensors,
 )
 from si_crsae.models.saving import dataclasses_of, describe, load_saved, revive
-from si_crsae.models.training import Trainer, TrainingHistory, hold_out, train
+from si_crsae.models.training import OnEpoch, Trainer, TrainingHistory, hold_out, train
 
 _DEFAULT_LEVEL = 2.0
 _VALIDATION_SHARE = 0.1
@@ -118,6 +118,7 @@ class Denoiser:
         baseline: ArrayLike | Tensor | None = None,
         initial_atoms: ArrayLike | Tensor | None = None,
         fitting: Fitting | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> "Denoiser":
         """Learn atoms, and with targets also the prior's parameters.
 
@@ -132,6 +133,8 @@ class Denoiser:
             Where learning starts; if None, from white noise.
         fitting : Fitting, default: None
             If None, the default one.
+        on_epoch : callable, default: None
+            Called with an `EpochReport` before the first epoch and after each, in place of a bar.
 
         Returns
         -------
@@ -159,7 +162,7 @@ class Denoiser:
             num_epochs=fitting.num_epochs,
             batch_size=fitting.batch_size,
             seed=fitting.seed,
-            progress=fitting.progress,
+            progress=on_epoch or fitting.progress,
         )
         self.model = model
         return self

@@ -15,7 +15,7 @@ from si_crsae.models.arrays import Array, as_tensor, choose_device, like
 from si_crsae.models.linked import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout, Views
 from si_crsae.models.linked_views import View, check_views, describe_view, draw_pieces
 from si_crsae.models.saving import load_saved
-from si_crsae.models.training import TrainingHistory, hold_out, train
+from si_crsae.models.training import OnEpoch, TrainingHistory, hold_out, train
 
 Observed = Mapping[str, ArrayLike | Tensor]
 
@@ -111,6 +111,7 @@ class LinkedDictionaries:
         initial_atoms: Observed | None = None,
         augment: Callable[[Views, torch.Generator], Views] | None = None,
         fitting: LinkedFitting | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> "LinkedDictionaries":
         """Learn the dictionaries of all views.
 
@@ -127,6 +128,8 @@ class LinkedDictionaries:
             returns others that belong together as well. Windows of one position have their entries as channels.
         fitting : LinkedFitting, default: None
             If None, the default one.
+        on_epoch : callable, default: None
+            Called with an `EpochReport` before the first epoch and after each, in place of a bar.
 
         Returns
         -------
@@ -169,7 +172,7 @@ class LinkedDictionaries:
             num_epochs=fitting.num_epochs,
             batch_size=fitting.batch_size,
             seed=fitting.seed,
-            progress=fitting.progress,
+            progress=on_epoch or fitting.progress,
         )
         self.model, self.shapes = model, shapes
         return self

@@ -57,6 +57,32 @@ class TrainingHistory:
     best_epoch: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochReport:
+    """How far training is.
+
+    Parameters
+    ----------
+    epoch, num_epochs : int
+        Epochs that are over, 0 before the first, and how many there will be.
+    training_loss : float or None
+        Mean loss of the epoch's mini-batches, each before its step; None before the first epoch.
+    validation_loss : float
+        Loss of the validation windows after the epoch.
+    parameters : dict
+        The model's parameters after the epoch, by name; copies.
+    """
+
+    epoch: int
+    num_epochs: int
+    training_loss: float | None
+    validation_loss: float
+    parameters: dict[str, Tensor]
+
+
+OnEpoch = Callable[[EpochReport], None]
+
+
 def train(
     trainer: Trainer,
     windows: Float[Tensor, "batch channel *sample"],
@@ -66,7 +92,7 @@ def train(
     batch_size: int,
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool | OnEpoch = False,
 ) -> TrainingHistory:
     """Train a model and leave it with the parameters of the epoch of least validation loss.
 
@@ -86,8 +112,8 @@ def train(
         Turns a mini-batch into another that the model should explain as well; see `flip_and_rotate`.
     seed : int, default: 0
         Of the order of the windows and of the augmentation.
-    progress : bool, default: False
-        If True, show a bar of epochs.
+    progress : bool or callable, default: False
+        If True, show a bar of epochs. A function is called with an `EpochReport` before the first epoch and after each.
 
     Returns
     -------
@@ -104,7 +130,8 @@ def train(
     training_loss: list[float] = []
     validation_loss = [trainer.loss(validation)]
     parameters = [_snapshot(model)]
-    for _ in tqdm(range(num_epochs), desc="train", disable=not progress):
+    _report(progress, num_epochs, training_loss, validation_loss, parameters)
+    for _ in tqdm(range(num_epochs), desc="train", disable=callable(progress) or not progress):
         order = torch.randperm(len(windows), generator=generator)
         losses = []
         for chosen in order.split(batch_size):
@@ -113,6 +140,7 @@ def train(
         training_loss.append(math.fsum(losses) / len(losses))
         validation_loss.append(trainer.loss(validation))
         parameters.append(_snapshot(model))
+        _report(progress, num_epochs, training_loss, validation_loss, parameters)
     best_epoch = min(range(len(validation_loss)), key=validation_loss.__getitem__)
     model.load_state_dict(parameters[best_epoch])
     return TrainingHistory(
@@ -267,6 +295,24 @@ def flip_and_rotate(windows: Tensor, generator: torch.Generator) -> Tensor:
     source = ((torch.arange(num_samples) - delay) % num_samples).to(windows.device)
     index = source.view(len(windows), *[1] * (windows.ndim - 2), num_samples).expand_as(windows)
     return sign.to(windows.device) * windows.gather(-1, index)
+
+
+def _report(
+    progress: bool | OnEpoch,
+    num_epochs: int,
+    training_loss: list[float],
+    validation_loss: list[float],
+    parameters: list[dict[str, Tensor]],
+) -> None:
+    if callable(progress):
+        report = EpochReport(
+            epoch=len(training_loss),
+            num_epochs=num_epochs,
+            training_loss=training_loss[-1] if training_loss else None,
+            validation_loss=validation_loss[-1],
+            parameters=parameters[-1],
+        )
+        progress(report)
 
 
 def _snapshot(model: torch.nn.Module) -> dict[str, Tensor]:

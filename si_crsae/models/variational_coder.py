@@ -21,7 +21,7 @@ from si_crsae.models.code_statistics import CodeStatistics, describe_codes
 from si_crsae.models.inference_networks import PerceptronEncoder, UnrolledEncoder
 from si_crsae.models.linked_views import draw_pieces
 from si_crsae.models.saving import dataclasses_of, describe, load_saved, plain, revive
-from si_crsae.models.training import TrainingHistory, hold_out, train
+from si_crsae.models.training import OnEpoch, TrainingHistory, hold_out, train
 from si_crsae.models.variational import Objective, VariationalFitting, VariationalModel, VariationalTraining
 
 _VALIDATION_SHARE = 0.1
@@ -131,6 +131,7 @@ class VariationalSparseCoder:
         *,
         initial_atoms: ArrayLike | Tensor | None = None,
         fitting: VariationalFitting | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> "VariationalSparseCoder":
         """Learn the network and the atoms.
 
@@ -141,6 +142,8 @@ class VariationalSparseCoder:
             Where learning starts, in the unit of the data; if None, white noise, for signals pieces with much energy.
         fitting : VariationalFitting, default: None
             If None, the default one.
+        on_epoch : callable, default: None
+            Called with an `EpochReport` before the first epoch and after each, in place of a bar.
 
         Returns
         -------
@@ -180,7 +183,7 @@ class VariationalSparseCoder:
                 num_epochs=fitting.num_epochs,
                 batch_size=fitting.batch_size,
                 seed=fitting.seed,
-                progress=fitting.progress,
+                progress=on_epoch or fitting.progress,
             )
             statistics = describe_codes(model, scaled[:_WINDOWS_PER_STATISTIC])
         _warn_of_failure(statistics, trainer.num_skipped, num_steps)

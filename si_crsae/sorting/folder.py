@@ -107,4 +107,9 @@ def load_learning_curves(folder: str | Path) -> dict[int, LearningCurve]:
     names = [field.name for field in fields(LearningCurve)]
     with np.load(path) as saved:
         groups = sorted({int(key.split("_")[1]) for key in saved})
-        return {group: LearningCurve(**{name: saved[f"group_{group}_{name}"] for name in names}) for group in groups}
+        return {
+            group: LearningCurve(
+                **{name: saved[f"group_{group}_{name}"] for name in names if f"group_{group}_{name}" in saved}
+            )
+            for group in groups
+        }

@@ -1,12 +1,12 @@
 """Learning: rounds of expectation, maximization and of the dictionary's structure."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from spikeinterface.core import BaseRecording
 from tqdm.auto import tqdm
 
@@ -14,12 +14,14 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.encoder import Encoder
 from si_crsae.core.filtering import component_lags
 from si_crsae.core.sparsity import centered_prior, update_regularization
+from si_crsae.core.types import Dictionary
 from si_crsae.sorting.births import find_missed_templates
 from si_crsae.sorting.collisions import find_collisions
 from si_crsae.sorting.convert import TemplateWindow, local_channels
 from si_crsae.sorting.expectation import Model, Observations, make_encoder, observe
 from si_crsae.sorting.gradient import improve_by_gradient
 from si_crsae.sorting.initialization import temporal_basis
+from si_crsae.sorting.listeners import LearningRound, announce
 from si_crsae.sorting.noise import noise_of_atoms, sample_noise
 from si_crsae.sorting.structure import (
     MIN_NORM_TO_NOISE,
@@ -50,12 +52,54 @@ class LearningCurve:
         Size of the dictionary that was used, and of the code.
     mean_regularization : ndarray of float64, shape (round,)
         Mean lambda over atoms.
+    waveforms : ndarray of float16, shape (version, channel, component)
+        Atoms times their typical amplitudes, on the basis: those that the first round used, those of the second, ...,
+        last those that the last round led to. Half precision: for pictures. Empty in runs of earlier versions.
+    basis : ndarray of float32, shape (component, width)
+        Temporal components.
+    channel_ids : ndarray, shape (channel,)
+        Channels of the waveforms.
     """
 
     objective: Float[np.ndarray, " round"]
     num_atoms: Int[np.ndarray, " round"]
     num_events: Int[np.ndarray, " round"]
     mean_regularization: Float[np.ndarray, " round"]
+    waveforms: Float[np.ndarray, "version channel component"] = field(
+        default_factory=lambda: np.zeros((0, 0, 1), "float16")
+    )
+    basis: Float[np.ndarray, "component width"] = field(default_factory=lambda: np.ones((1, 1), "float32"))
+    channel_ids: Shaped[np.ndarray, " channel"] = field(default_factory=lambda: np.zeros(0, "int64"))
+
+    @classmethod
+    def of(cls, rounds: list[LearningRound]) -> "LearningCurve":
+        """Return what is kept of the rounds."""
+        curve = cls(
+            objective=np.array([done.objective for done in rounds], "float64"),
+            num_atoms=np.array([done.used.num_atoms for done in rounds], "int64"),
+            num_events=np.array([done.num_events for done in rounds], "int64"),
+            mean_regularization=np.array([done.mean_regularization for done in rounds], "float64"),
+        )
+        if not rounds:
+            return curve
+        versions = [done.used for done in rounds] + ([rounds[-1].learned] if rounds[-1].learned else [])
+        return replace(
+            curve,
+            waveforms=np.concatenate([waveforms_of_atoms(version) for version in versions]).astype("float16"),
+            basis=rounds[0].used.basis.numpy(),
+            channel_ids=rounds[0].channel_ids,
+        )
+
+    def versions(self) -> list[Float[np.ndarray, "atom channel component"]]:
+        """Return the waveforms round by round, one entry more than there are rounds; nothing where they are unknown."""
+        if len(self.waveforms) == 0:
+            return []
+        return np.split(self.waveforms.astype("float32"), np.cumsum(self.num_atoms))
+
+
+def waveforms_of_atoms(dictionary: Dictionary) -> Float[np.ndarray, "atom channel component"]:
+    """Return the atoms times their typical amplitudes, on their basis (noise standard deviations)."""
+    return (dictionary.weights * dictionary.scales[:, None, None]).numpy()
 
 
 class Learner:
@@ -83,35 +127,39 @@ class Learner:
         self.noise_features = sample_noise(recording, self.basis)
         self.units = self._admit([], (waveforms @ self.basis.T).numpy())
 
-    def learn(self, *, progress: bool) -> tuple[Model | None, LearningCurve]:
-        """Return the learned model, None if no unit is left, and the learning curve."""
-        reports = []
+    def learn(self, *, progress: bool, group_index: int = 0) -> tuple[Model | None, LearningCurve]:
+        """Return the learned model, None if no unit is left, and the learning curve; tell listeners of every round."""
+        rounds: list[LearningRound] = []
         model = self._model_of(self.units)
         for round_index in tqdm(range(self.config.num_rounds), desc="learn", disable=not progress):
             if model is None:
                 break
             is_last = round_index == self.config.num_rounds - 1
             observations = self._observe(model)
-            num_events = observations.sample_index.size
-            reports.append(
-                (observations.objective, model.dictionary.num_atoms, num_events, model.regularization.mean())
-            )
+            used, mean_regularization = model.dictionary, float(model.regularization.mean())
             model = self._maximize(model, observations, is_first=round_index == 0, is_last=is_last)
+            rounds.append(
+                LearningRound(
+                    group_index=group_index,
+                    channel_ids=self.recording.channel_ids,
+                    round_index=round_index,
+                    num_rounds=self.config.num_rounds,
+                    objective=float(observations.objective),
+                    num_events=observations.sample_index.size,
+                    mean_regularization=mean_regularization,
+                    used=used,
+                    learned=None if model is None else model.dictionary,
+                )
+            )
             logger.info(
                 "round %d: %d events of %d atoms, %d atoms kept",
                 round_index + 1,
-                num_events,
-                reports[-1][1],
+                rounds[-1].num_events,
+                used.num_atoms,
                 0 if model is None else model.dictionary.num_atoms,
             )
-        columns = np.array(reports, "float64").reshape(-1, 4).T
-        curve = LearningCurve(
-            objective=columns[0],
-            num_atoms=columns[1].astype("int64"),
-            num_events=columns[2].astype("int64"),
-            mean_regularization=columns[3],
-        )
-        return model, curve
+            announce(rounds[-1])
+        return model, LearningCurve.of(rounds)
 
     def _observe(self, model: Model) -> Observations:
         encoder = self._encoder_of(model)

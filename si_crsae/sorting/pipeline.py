@@ -121,7 +121,11 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
         sortable = cast(BaseRecording, recording.select_segments(segments.tolist()))
         results = [
             sort_group(
-                with_one_probe(group), folder=folder / "stages" / f"group_{index}", config=config, resources=resources
+                with_one_probe(group),
+                folder=folder / "stages" / f"group_{index}",
+                config=config,
+                resources=resources,
+                group_index=index,
             )
             for index, group in enumerate(split_groups(sortable))
         ]
@@ -137,7 +141,9 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
         logger.info("%d units, %d spikes", sorting.get_num_units(), sorting.count_total_num_spikes())
 
 
-def sort_group(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, resources: Resources) -> GroupResult:
+def sort_group(
+    recording: BaseRecording, *, folder: Path, config: CrsaeConfig, resources: Resources, group_index: int = 0
+) -> GroupResult:
     """Return the model and the spikes of one group of channels."""
     bad_channels = find_bad_channels(recording, seed=config.seed)
     usable = bad_channels.usable_mask(recording)
@@ -146,7 +152,7 @@ def sort_group(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, r
     recording = recording.select_channels(recording.channel_ids[usable])
     signals = functools.cache(functools.partial(_signals, recording, folder, config, resources))
     learned = load_or_compute(
-        folder / "learn.npz", LearnedModel, lambda: _learn(signals().training, folder, config, resources)
+        folder / "learn.npz", LearnedModel, lambda: _learn(signals().training, folder, config, resources, group_index)
     )
     if learned.scales.size == 0:
         code, posterior = None, None
@@ -178,7 +184,9 @@ def _signals(recording: BaseRecording, folder: Path, config: CrsaeConfig, resour
     return _Signals(training=cached, complete=cached if training is whitened else whitened)
 
 
-def _learn(training: BaseRecording, folder: Path, config: CrsaeConfig, resources: Resources) -> LearnedModel:
+def _learn(
+    training: BaseRecording, folder: Path, config: CrsaeConfig, resources: Resources, group_index: int
+) -> LearnedModel:
     initial = load_or_compute(
         folder / "initialize.npz",
         InitialTemplates,
@@ -189,7 +197,7 @@ def _learn(training: BaseRecording, folder: Path, config: CrsaeConfig, resources
     learner = Learner(
         training, initial.templates, config, num_threads=resources.num_threads, job_kwargs=resources.job_kwargs
     )
-    model, curve = learner.learn(progress=resources.verbose)
+    model, curve = learner.learn(progress=resources.verbose, group_index=group_index)
     if model is None:
         return LearnedModel.without_atoms(num_channels=training.get_num_channels())
     return LearnedModel.of(model, curve)

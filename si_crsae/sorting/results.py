@@ -23,7 +23,7 @@ from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.preprocessing import bandpass, estimate_noise_levels
 from si_crsae.sorting.recording import channel_groups, with_one_probe
-from si_crsae.sorting.stages import SpikePosterior
+from si_crsae.sorting.stages import LearnedModel, SpikePosterior
 
 REFRACTORY_PERIOD_MS = 1.5
 MAX_TEMPLATE_SPIKES = 200
@@ -205,13 +205,19 @@ def _save_arrays(units: Inventory, groups: list[GroupResult], noise_levels: np.n
         unit_index=units.spikes["unit_index"],
         amplitude=units.amplitude,
     )
-    curves = {
-        f"group_{index}_{name}": getattr(group.learned, name)
+    curves: dict[str, Any] = {
+        f"group_{index}_{name}": values
         for index, group in enumerate(groups)
         if group.learned is not None
-        for name in ("objective", "num_atoms", "num_events", "mean_regularization")
+        for name, values in _learning_curve(group.learned, group.recording.channel_ids).items()
     }
-    np.savez(folder / "learning_curve.npz", **curves)
+    np.savez_compressed(folder / "learning_curve.npz", **curves)
+
+
+def _learning_curve(learned: LearnedModel, channel_ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the fields of `LearningCurve` by name."""
+    names = ("objective", "num_atoms", "num_events", "mean_regularization", "waveforms", "basis")
+    return {name: getattr(learned, name) for name in names} | {"channel_ids": np.array(channel_ids.tolist())}
 
 
 def _save_posterior(posterior: SpikePosterior, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +36,10 @@ class LearnedModel:
     num_atoms: Int[np.ndarray, " round"]
     num_events: Int[np.ndarray, " round"]
     mean_regularization: Float[np.ndarray, " round"]
+    waveforms: Float[np.ndarray, "version channel component"] = field(
+        default_factory=lambda: np.zeros((0, 0, 1), "float16")
+    )
+    """Of the learning curve; runs of earlier versions have none."""
 
     @classmethod
     def of(cls, model: Model, curve: LearningCurve) -> "LearnedModel":
@@ -52,6 +56,7 @@ class LearnedModel:
             num_atoms=curve.num_atoms,
             num_events=curve.num_events,
             mean_regularization=curve.mean_regularization,
+            waveforms=curve.waveforms,
         )
 
     @classmethod

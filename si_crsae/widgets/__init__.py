@@ -1,8 +1,25 @@
 """Widgets that show what the sorter saw, for notebooks; every view has a twin for papers and saves itself as a file."""
 
+from si_crsae.widgets.comparison import ComparisonView
+from si_crsae.widgets.curation import CurationView
 from si_crsae.widgets.dashboard import VIEWS, Dashboard
 from si_crsae.widgets.decomposition import DecompositionViewer
+from si_crsae.widgets.learning import LearningMonitor
+from si_crsae.widgets.raster import CodeRaster
 from si_crsae.widgets.session import Session, open_session
 from si_crsae.widgets.templates import TemplateInspector
+from si_crsae.widgets.thresholds import ThresholdExplorer
 
-__all__ = ["VIEWS", "Dashboard", "DecompositionViewer", "Session", "TemplateInspector", "open_session"]
+__all__ = [
+    "VIEWS",
+    "CodeRaster",
+    "ComparisonView",
+    "CurationView",
+    "Dashboard",
+    "DecompositionViewer",
+    "LearningMonitor",
+    "Session",
+    "TemplateInspector",
+    "ThresholdExplorer",
+    "open_session",
+]

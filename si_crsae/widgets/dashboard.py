@@ -5,12 +5,25 @@ from typing import Any
 
 import ipywidgets
 
+from si_crsae.widgets.comparison import ComparisonView
+from si_crsae.widgets.curation import CurationView
 from si_crsae.widgets.decomposition import DecompositionViewer
+from si_crsae.widgets.learning import LearningMonitor
+from si_crsae.widgets.raster import CodeRaster
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.templates import TemplateInspector
+from si_crsae.widgets.thresholds import ThresholdExplorer
 from si_crsae.widgets.view import View
 
-VIEWS: tuple[type[View], ...] = (TemplateInspector, DecompositionViewer)
+VIEWS: tuple[type[View], ...] = (
+    TemplateInspector,
+    DecompositionViewer,
+    CodeRaster,
+    ComparisonView,
+    ThresholdExplorer,
+    CurationView,
+    LearningMonitor,
+)
 """In the order in which they are shown."""
 
 

@@ -231,10 +231,8 @@ def test_a_saved_page_toggles_and_says_what_it_cannot(browser, view, tmp_path):
     page.close()
 
 
-def test_pictures_for_the_docs(show, view, session, screenshots):
+def test_the_picture_of_some_units_has_five_panels(view, session):
     session.selected_units = session.tested.unit_ids[:3]
-    live = show(view, width=1200)
-    live.screenshot(screenshots / "templates.png")
     figure = view.to_matplotlib()
     assert len(figure.axes) == 5
 

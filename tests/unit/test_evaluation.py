@@ -56,6 +56,11 @@ def test_extra_merged_and_repeated_units_are_counted(truth):
     assert score_sorting(make_sorting(np.sort(np.append(first, second))), truth).num_overmerged == 1
 
 
+def test_matched_units_keep_their_ids_beside_units_without_a_match(truth):
+    tested = NumpySorting.from_unit_dict([{7: truth.get_unit_spike_train("0")}], FREQUENCY)
+    assert score_sorting(tested, truth).per_unit["matched_unit"].tolist() == [7, None]
+
+
 @pytest.mark.parametrize("saved", [False, True])
 def test_sorting_without_units_scores_zero(truth, tmp_path, saved):
     tested = NumpySorting.from_unit_dict([{}], FREQUENCY)

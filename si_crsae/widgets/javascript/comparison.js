@@ -1,0 +1,203 @@
+import { Requests, Surface, agreementOf, drawLags, drawMatrix, drawSnippet, drawTemplatePair, formatNumber, formatTime, frame, make, matrixLayout, percent, showTip, unitColor, unpack } from "./shared.js";
+
+const LIST_TITLES = {
+  missed: "Spikes of the true unit that the tested one lacks",
+  false: "Spikes of the tested unit that are none of the true one",
+  matched: "Spikes of both",
+};
+const WIDE = 760;
+const NO_KERNEL = "This needs the running notebook";
+
+export default {
+  render({ model, el }) {
+    const requests = new Requests(model);
+    const matrixSurface = new Surface("Agreement matrix; arrow keys choose a pair of units, Page Up and Page Down follow the diagonal");
+    const templateSurface = new Surface("Templates of both units at the contacts");
+    const lagSurface = new Surface("Histogram of the lags of the matched spikes");
+    const snippetSurface = new Surface("Traces and residual around the spike");
+    const figures = make("table", { "aria-label": "What the two units share" });
+    const pairTitle = make("div", { class: "crsae-pair", role: "status" });
+    const details = make("div");
+    const pictures = make("div", { style: "display: flex; flex-wrap: wrap; gap: 8px; margin-top: 6px" }, templateSurface.canvas, lagSurface.canvas);
+    const spikeText = make("div", { role: "status", "data-part": "spike" });
+    const snippetNote = make("div", { class: "crsae-note" });
+    const summary = make("div", { class: "crsae-note", "data-part": "summary" });
+    const counter = make("span", { "aria-live": "polite", "data-part": "counter", style: "min-width: 76px; text-align: center" });
+    const top = make("div", { style: "display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: flex-start" }, matrixSurface.canvas, details);
+    let matrix = null;
+    let data = null;
+    let layout = null;
+    let chosen = null;
+    let wanted = null;
+
+    const view = frame({ model, el, title: "Comparison, unit by unit", draw });
+    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
+    const tabs = Object.entries(LIST_TITLES).map(([listed, title]) =>
+      make("button", { role: "tab", title, "data-listed": listed, onclick: () => model.send({ kind: "browse", listed }) }, listed));
+    const previous = button("⇤", "Previous spike of the list (p)", () => step(-1));
+    const next = button("⇥", "Next spike of the list (n)", () => step(1));
+    details.append(pairTitle, figures, pictures);
+    view.body.append(top,
+      make("div", { style: "display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin-top: 8px" },
+        make("span", { role: "tablist", "aria-label": "Which spikes", style: "display: flex; gap: 4px; margin-right: 12px" }, ...tabs),
+        previous, counter, next),
+      summary, spikeText, snippetSurface.canvas, snippetNote);
+
+    const isOther = () => chosen && data && (matrix.rows[chosen.row] !== data.truth_unit || matrix.columns[chosen.column] !== data.tested_unit);
+
+    function choose(row, column) {
+      chosen = { row: Math.min(Math.max(row, 0), layout.rows - 1), column: Math.min(Math.max(column, 0), layout.columns - 1) };
+      view.redraw();
+      requests.send({ kind: "choose", truth_unit: matrix.rows[chosen.row], tested_unit: matrix.columns[chosen.column] });
+    }
+
+    // The next or the previous match: the diagonal.
+    function follow(direction) {
+      const last = Math.max(matrix.num_matched - 1, 0);
+      const isOn = chosen.row === chosen.column && chosen.row <= last;
+      const at = Math.min(Math.max((isOn ? chosen.row : chosen.row - Math.max(direction, 0)) + direction, 0), last);
+      choose(at, at);
+    }
+
+    // From the spike that was asked for last, which may not be there yet.
+    function step(change) {
+      const number = data.num_listed[data.listed];
+      const present = wanted ?? data.position;
+      const position = Math.min(Math.max(present + change, 0), number - 1);
+      if (!number || position === present) return;
+      wanted = position;
+      requests.send({ kind: "browse", listed: data.listed, position });
+    }
+
+    function draw(payload, colors, width) {
+      if (!matrix) return;
+      if (data !== payload && !requests.isBusy) {
+        wanted = null;
+        chosen = { row: matrix.rows.indexOf(payload.truth_unit), column: matrix.columns.indexOf(payload.tested_unit) };
+      }
+      data = payload;
+      const isWide = width >= WIDE;
+      const matrixWidth = isWide ? Math.min(Math.floor(0.46 * width), 560) : width;
+      layout = matrixLayout(matrix, matrixWidth, isWide ? 520 : Math.max(width, 260));
+      const usedWidth = isWide ? Math.min(matrixWidth, Math.ceil(Math.max(layout.box.right + 66, 300))) : width;
+      drawMatrix(matrixSurface, matrix, layout, chosen, colors, view.root.classList.contains("dark"), usedWidth);
+      const detailWidth = isWide ? width - usedWidth - 18 : width;
+      details.style.width = `${detailWidth}px`;
+      describePair();
+      if (!isOther()) {
+        const height = Math.max(Math.min(layout.height - 90, 380), 230);
+        const isRow = detailWidth >= 480;
+        drawTemplatePair(templateSurface, data, colors, isRow ? Math.floor(0.56 * detailWidth) : detailWidth, height);
+        drawLags(lagSurface, data, colors, isRow ? Math.floor(0.44 * detailWidth) - 8 : detailWidth, isRow ? height : 190);
+        describeSpike(colors, width);
+      }
+      view.summary.textContent = `units: ${matrix.rows.length} of ${matrix.truth_name}, ${matrix.columns.length} of ` +
+        `${matrix.tested_name}; the same spike within ${formatNumber(matrix.delta_ms)} ms`;
+    }
+
+    // The figures of a pair that is still on its way are in the matrix already.
+    function describePair() {
+      const { row, column } = chosen;
+      const common = matrix.counts[row * layout.columns + column];
+      const [numTruth, numTested] = [matrix.num_truth[row], matrix.num_tested[column]];
+      const unit = matrix.columns[column];
+      const mark = make("span", { style: `display: inline-block; width: 9px; height: 9px; border-radius: 2px; background: ${unitColor(unit)}` });
+      pairTitle.replaceChildren(
+        make("strong", {}, `${matrix.truth_name} ${matrix.truth_ids[matrix.rows[row]]}`), " (dashed) and ", mark, " ",
+        make("strong", {}, `${matrix.tested_name} ${matrix.tested_ids[unit]}`),
+        isOther() && model.isStatic ? ": its templates and spikes need the running notebook" : "");
+      const values = {
+        matched: common, missed: numTruth - common, false: numTested - common,
+        accuracy: percent(agreementOf(matrix, row, column)), recall: percent(common / numTruth), precision: percent(common / numTested),
+      };
+      const titles = Object.keys(values).map((name) => make("th", { scope: "col" }, name));
+      figures.replaceChildren(make("tr", {}, ...titles), make("tr", {}, ...Object.values(values).map((value) => make("td", {}, String(value)))));
+      pictures.style.visibility = isOther() && model.isStatic ? "hidden" : "visible";
+    }
+
+    function describeSpike(colors, width) {
+      const number = data.num_listed[data.listed];
+      for (const tab of tabs) {
+        const isChosen = tab.dataset.listed === data.listed;
+        tab.textContent = `${tab.dataset.listed} (${data.num_listed[tab.dataset.listed]})`;
+        tab.setAttribute("aria-selected", String(isChosen));
+        tab.style.borderColor = isChosen ? colors.accent : "";
+        tab.style.fontWeight = isChosen ? "600" : "";
+        tab.disabled = Boolean(model.isStatic) && !isChosen;
+        tab.title = tab.disabled ? NO_KERNEL : LIST_TITLES[tab.dataset.listed];
+      }
+      counter.textContent = number ? `${data.position + 1} of ${number}` : "none";
+      previous.disabled = model.isStatic || data.position <= 0;
+      next.disabled = model.isStatic || data.position >= number - 1;
+      summary.textContent = data.summary;
+      const spike = data.spike;
+      snippetSurface.canvas.classList.toggle("crsae-hidden", !spike);
+      snippetNote.classList.toggle("crsae-hidden", !spike);
+      if (!spike) {
+        spikeText.textContent = `These units have no ${data.listed} spikes.`;
+        return;
+      }
+      const segment = spike.segment_index ? `, segment ${spike.segment_index}` : "";
+      spikeText.replaceChildren(make("strong", {}, `At ${formatTime(spike.time_s, 0.0001)}${segment}: `), spike.text.join(" "));
+      const spacing = drawSnippet(snippetSurface, data, matrix, colors, width);
+      snippetNote.textContent = spike.snippet
+        ? `Channels where the two units are largest, rows ${formatNumber(spacing, 2)} noise sd apart. Lines: true units dashed, their ids below; tested units in their color, their ids above.`
+        : "There are no traces to show. Lines: true units dashed, their ids below; tested units in their color, their ids above.";
+    }
+
+    function cellAt(event) {
+      if (!layout || !matrix) return null;
+      const { x, y } = matrixSurface.locate(event);
+      const column = Math.floor((x - layout.box.left) / layout.cell);
+      const row = Math.floor((y - layout.box.top) / layout.cell);
+      return row < 0 || column < 0 || row >= layout.rows || column >= layout.columns ? null : { row, column };
+    }
+
+    matrixSurface.canvas.addEventListener("pointermove", (event) => {
+      const at = cellAt(event);
+      matrixSurface.canvas.style.cursor = at ? "pointer" : "default";
+      if (!at) return showTip(event, null);
+      const common = matrix.counts[at.row * layout.columns + at.column];
+      showTip(event, [
+        `${matrix.truth_name} ${matrix.truth_ids[matrix.rows[at.row]]}: ${matrix.num_truth[at.row]} spikes`,
+        `${matrix.tested_name} ${matrix.tested_ids[matrix.columns[at.column]]}: ${matrix.num_tested[at.column]} spikes`,
+        `in common ${common}, agreement ${formatNumber(agreementOf(matrix, at.row, at.column))}`,
+      ].join("\n"));
+    });
+    matrixSurface.canvas.addEventListener("pointerleave", (event) => showTip(event, null));
+    matrixSurface.canvas.addEventListener("click", (event) => {
+      const at = cellAt(event);
+      if (at) choose(at.row, at.column);
+    });
+    matrixSurface.canvas.addEventListener("keydown", (event) => {
+      const keys = {
+        ArrowLeft: () => choose(chosen.row, chosen.column - 1), ArrowRight: () => choose(chosen.row, chosen.column + 1),
+        ArrowUp: () => choose(chosen.row - 1, chosen.column), ArrowDown: () => choose(chosen.row + 1, chosen.column),
+        PageUp: () => follow(-1), PageDown: () => follow(1),
+      };
+      if (!data || !keys[event.key] || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      event.stopPropagation();
+      keys[event.key]();
+    });
+    view.root.addEventListener("keydown", (event) => {
+      const change = { n: 1, p: -1 }[event.key];
+      if (!change || !data || model.isStatic || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      event.stopPropagation();
+      step(change);
+    });
+
+    function readMatrix() {
+      const packed = model.get("matrix");
+      matrix = packed?.rows ? unpack(packed) : null;
+      view.redraw();
+    }
+    model.on("change:matrix", readMatrix);
+    readMatrix();
+    return () => {
+      model.off("change:matrix", readMatrix);
+      view.stop();
+    };
+  },
+};

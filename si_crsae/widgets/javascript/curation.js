@@ -1,0 +1,386 @@
+import { Requests, Surface, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
+import { drawAmplitudes, drawCorrelograms, drawWaveforms, templateLayout } from "./template_panels.js";
+
+const LIST_HEIGHT = 590;
+const WAVEFORM_HEIGHT = 210;
+const CORRELOGRAM_HEIGHT = 150;
+const AMPLITUDE_HEIGHT = 180;
+const HEIGHTS_WIDTH = 130;
+const COLUMN_GAP = 12;
+const WIDE = 820;
+const CORRELOGRAM_WIDTH = 220;
+const GRAB = 6;
+const MAX_APART = 8;
+const LISTED = { snr: "SNR", num_spikes: "spikes", firing_rate: "rate", expected_false_positive_rate: "false" };
+const BARS_WIDTH = 54;
+const LABEL_KEYS = { good: "g", mua: "u", noise: "b" };
+const IN_A_FILE = "This is a saved page: open the view in a notebook to decide something.";
+
+function figureText(figure, unit) {
+  const value = figure.values[unit];
+  if (!Number.isFinite(value)) return "–";
+  if (figure.name === "num_spikes") return String(value);
+  return figure.unit === "Hz" || figure.unit === "%" ? value.toFixed(value < 10 ? 2 : 1) : formatNumber(value);
+}
+
+// The units as rows: what they are, what becomes of them.
+function decisionTable(data, { sort, prefix, choose, resort }) {
+  const { overview } = data.detail.pictures;
+  const figures = Object.keys(LISTED).map((name) => overview.figures.find((figure) => figure.name === name)).filter(Boolean);
+  const rows = overview.unit_ids.map((_, unit) => unit);
+  const values = figures.find((figure) => figure.name === sort.name)?.values;
+  if (values) {
+    const rank = (unit) => (Number.isNaN(values[unit]) ? Infinity : values[unit] * (sort.isDown ? -1 : 1));
+    rows.sort((one, other) => (rank(one) === rank(other) ? one - other : rank(one) - rank(other)));
+  } else if (sort.name === "decided") {
+    const said = (unit) => [data.decided[unit], ...data.labels[unit]].join(" ") || "\uffff";
+    rows.sort((one, other) => said(one).localeCompare(said(other)) || one - other);
+  }
+  if (!values && sort.isDown) rows.reverse();
+  const head = (name, text, hint) => make("th", {
+    class: name === "decided" ? "crsae-decided" : null, scope: "col", "aria-sort": sort.name === name ? (sort.isDown ? "descending" : "ascending") : "none",
+  }, make("button", { title: `Sort by ${hint}`, tabindex: "-1", "data-sort": name, onclick: () => resort(name) },
+    text + (sort.name === name ? (sort.isDown ? " ▼" : " ▲") : "")));
+  const selected = new Set(data.selected);
+  const body = rows.map((unit) => make("tr", {
+    id: `${prefix}${unit}`, role: "row", "aria-selected": String(selected.has(unit)), "data-unit": overview.unit_ids[unit],
+    class: data.is_removed[unit] ? "removed" : null, onclick: (event) => choose(unit, event),
+  },
+  make("td", { class: "crsae-unit-name" }, make("span", { class: "crsae-dot", style: `--unit-color: ${unitColor(unit)}` }), overview.unit_ids[unit]),
+  make("td", { class: "crsae-decided" }, ...data.labels[unit].flatMap((value) => [make("span", { class: "crsae-label" }, value), " "]), data.decided[unit]),
+  ...figures.map((figure) => make("td", {}, figureText(figure, unit)))));
+  const heads = figures.map((figure) => head(figure.name, figure.unit ? `${LISTED[figure.name]} (${figure.unit})` : LISTED[figure.name], figure.hint));
+  const table = make("table", { role: "presentation" },
+    make("thead", {}, make("tr", {}, head("id", "unit", "unit"), head("decided", "decided", "what was decided"), ...heads)),
+    make("tbody", {}, ...body));
+  return { table, rows };
+}
+
+export default {
+  render({ model, el }) {
+    const requests = new Requests(model);
+    const waveforms = new Surface("Waveforms of the selected units at their contacts");
+    const correlogram = new Surface("Correlograms of the selected units");
+    const amplitudes = new Surface("Amplitudes over time; arrow up and down move the line at which a split divides them; click to go to a time");
+    const heights = new Surface("How many spikes have which amplitude; click to put the line there");
+    const list = make("div", {
+      class: "crsae-unit-list", tabindex: "0", role: "grid", "aria-multiselectable": "true",
+      "aria-label": "Units: arrows up and down, Shift or Enter adds",
+    });
+    const promptText = make("span", { class: "crsae-prompt-text", role: "status" });
+    const actions = make("div", { class: "crsae-actions", role: "group", "aria-label": "What to do with the selected units" });
+    const hint = make("div", { class: "crsae-note" });
+    const steps = make("ol", { class: "crsae-steps", "aria-label": "Done so far; click one to undo it" });
+    const prefix = `crsae-curation-${Math.random().toString(36).slice(2)}-`;
+    let data = null;
+    let built = null;
+    let rows = [];
+    let sort = { name: "id", isDown: false };
+    let cursor = -1;
+    let line = null;
+    let isDragged = false;
+    let scales = null;
+
+    const view = frame({ model, el, title: "Curation", draw });
+    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
+    const decide = (kind, content = {}) => { if (!model.isStatic) model.send({ kind, ...content }); };
+    const tools = {
+      undo: button("↶ undo", "Undo the last change (ctrl-z)", () => decide("undo")),
+      redo: button("↷ redo", "Do again what was undone (ctrl-y)", () => decide("redo")),
+      save: button("save", "Save", () => decide("save")),
+    };
+    const prompts = {
+      next: button("look (n)", "Select the units of this suggestion, or of the next one (n)", () => decide("next")),
+      accept: button("accept (a)", "Do what is suggested (a)", () => decide("accept")),
+      skip: button("skip (x)", "Do not suggest this again (x)", () => decide("skip")),
+    };
+    const prompt = make("div", { class: "crsae-prompt" }, promptText, make("span", { class: "crsae-actions" }, ...Object.values(prompts)));
+    view.tools.append(...Object.values(tools));
+    const amplitudeRow = make("div", { class: "crsae-amplitudes" }, amplitudes.canvas, heights.canvas);
+    const pictures = make("div", {}, waveforms.canvas, correlogram.canvas, amplitudeRow);
+    const right = make("div", {}, actions, hint, pictures);
+    const done = make("div", {}, make("div", { class: "crsae-summary" }, "Done so far; click a step to undo it alone:"), steps);
+    view.body.append(prompt, make("div", { class: "crsae-row" }, list, right), done);
+
+    const nameOf = (unit) => data.detail.pictures.overview.unit_ids[unit];
+    function select(units) {
+      if (model.isStatic) hint.textContent = `${IN_A_FILE} It shows unit ${data.selected.map(nameOf).join(", ") || "none"} only.`;
+      // of what is selected already the kernel would say nothing
+      else if (requests.isBusy || units.join() !== data.selected.join()) requests.send({ kind: "select_units", unit_ids: units.map(nameOf) });
+    }
+    const toggle = (unit) => select(data.selected.includes(unit) ? data.selected.filter((other) => other !== unit) : [...data.selected, unit]);
+    const add = (unit) => select(data.selected.includes(unit) ? data.selected : [...data.selected, unit]);
+    function choose(unit, event) {
+      moveCursor(unit);
+      list.focus({ preventScroll: true });
+      if (event.ctrlKey || event.metaKey) toggle(unit);
+      else if (event.shiftKey) add(unit);
+      else select([unit]);
+    }
+    function resort(name) {
+      sort = { name, isDown: sort.name === name ? !sort.isDown : name !== "id" && name !== "decided" };
+      built = null;
+      view.redraw();
+    }
+
+    function draw(newData, colors, width) {
+      if (data !== newData) line = newData.threshold;
+      data = newData;
+      // while a selection is on its way, the cursor is ahead of the data
+      if (!requests.isBusy && !data.selected.includes(cursor)) cursor = data.selected[0] ?? cursor;
+      const isWide = width >= WIDE;
+      const listWidth = isWide ? Math.min(Math.max(Math.floor(0.42 * width), 360), 520) : width;
+      const rightWidth = isWide ? width - listWidth - COLUMN_GAP : width;
+      Object.assign(list.style, { width: `${listWidth}px`, height: isWide ? "auto" : "220px", maxHeight: `${LIST_HEIGHT}px` });
+      right.style.width = `${rightWidth}px`;
+      build();
+      const shown = data.detail.pictures;
+      pictures.classList.toggle("crsae-hidden", !shown.drawn.length);
+      if (!shown.drawn.length) return;
+      const layout = templateLayout(shown, { width: rightWidth, height: WAVEFORM_HEIGHT, isWhole: false, gain: 1, waveforms: shown.atoms });
+      drawWaveforms(waveforms.resize(rightWidth, WAVEFORM_HEIGHT), layout, shown, shown.atoms, colors);
+      // where there is no room for three, that of both units matters most, then that of the leading one
+      const room = Math.floor(rightWidth / CORRELOGRAM_WIDTH);
+      const kept = shown.correlograms.filter((one, place) => room > 2 || (room > 1 && place === 0) || one.unit !== one.other);
+      const roomy = { ...shown, correlograms: kept.length ? kept : shown.correlograms };
+      drawCorrelograms(correlogram, roomy, colors, rightWidth, CORRELOGRAM_HEIGHT);
+      const hasLine = data.detail.split_range !== null;
+      heights.canvas.classList.toggle("crsae-hidden", !hasLine);
+      const amplitudeWidth = hasLine ? rightWidth - HEIGHTS_WIDTH : rightWidth;
+      scales = drawAmplitudes(amplitudes, shown, colors, { width: amplitudeWidth, height: AMPLITUDE_HEIGHT, cursor: model.get("cursor_s") });
+      if (hasLine) drawSplit(colors);
+    }
+
+    // Spikes below and above the line, all segments together.
+    function sides() {
+      const { edges, counts } = data.detail.split_range;
+      let [below, total] = [0, 0];
+      counts.forEach((count, bin) => {
+        total += count;
+        if (edges[bin] < line - 1e-12) below += count;
+      });
+      return [below, total - below];
+    }
+
+    function drawSplit(colors) {
+      const { edges, counts } = data.detail.split_range;
+      const { box, y } = scales;
+      const context = heights.resize(HEIGHTS_WIDTH, AMPLITUDE_HEIGHT);
+      const x = scale(0, Math.max(...counts), 4, BARS_WIDTH);
+      context.fillStyle = unitColor(data.selected[0]);
+      counts.forEach((count, bin) => {
+        context.globalAlpha = edges[bin] < line - 1e-12 ? 0.4 : 1;
+        const top = y(edges[bin + 1]);
+        context.fillRect(4, top, x(count) - 4, Math.max(y(edges[bin]) - top, 1));
+      });
+      context.globalAlpha = 1;
+      context.font = "11px system-ui, sans-serif";
+      context.fillStyle = colors.text;
+      context.textAlign = "right";
+      const [below, above] = sides();
+      const at = y(line);
+      context.fillText(`${above} above`, HEIGHTS_WIDTH - 4, Math.max(at - 6, 12));
+      context.fillText(`${below} below`, HEIGHTS_WIDTH - 4, Math.min(at + 15, AMPLITUDE_HEIGHT - 30));
+      context.fillStyle = colors.muted;
+      context.textAlign = "left";
+      context.fillText("spikes by amplitude", 4, AMPLITUDE_HEIGHT - 10);
+      for (const [surface, from, to] of [[amplitudes.context, box.left, box.right + 12], [context, 0, HEIGHTS_WIDTH - 4]]) {
+        surface.strokeStyle = colors.text;
+        surface.lineWidth = 1.6;
+        surface.setLineDash([6, 4]);
+        surface.beginPath();
+        surface.moveTo(from, at);
+        surface.lineTo(to, at);
+        surface.stroke();
+        surface.setLineDash([]);
+      }
+    }
+
+    // The parts made of elements: anew only with new data, a new order, or a kernel gone or come.
+    function build() {
+      const state = `${model.isStatic}`;
+      if (built?.data === data && built.state === state) return;
+      built = { data, state };
+      const scroll = list.scrollTop;
+      const made = decisionTable(data, { sort, prefix, choose, resort });
+      rows = made.rows;
+      list.replaceChildren(made.table);
+      list.scrollTop = scroll;
+      moveCursor(cursor);
+      const isOff = Boolean(model.isStatic);
+      hint.textContent = isOff ? IN_A_FILE : "";
+      buildActions(isOff);
+      buildPrompt(isOff);
+      steps.replaceChildren(...data.steps.map((text, index) => make("li", {}, make("button", {
+        "aria-label": `Undo: ${text}`, title: isOff ? IN_A_FILE : "Undo this step alone", disabled: isOff && "", onclick: () => decide("drop", { index }),
+      }, `${text} ×`))));
+      done.classList.toggle("crsae-hidden", !data.steps.length);
+      tools.undo.disabled = isOff || !data.can_undo;
+      tools.redo.disabled = isOff || !data.can_redo;
+      tools.save.disabled = isOff || !data.path || data.is_saved;
+      const noPath = "No path to save to: make the view with path=..., or call view.save(path)";
+      tools.save.title = isOff ? IN_A_FILE : data.path ? `Save to ${data.path}` : noPath;
+      tools.save.setAttribute("aria-label", tools.save.title);
+      tools.save.textContent = data.is_saved && data.path ? "saved" : "save";
+      const isPending = data.steps.length && !data.is_saved;
+      view.summary.textContent = data.summary + (isPending ? (data.path || isOff ? "; not saved" : "; not saved, no path") : "");
+    }
+
+    function buildActions(isOff) {
+      const count = data.selected.length;
+      const kind = (test) => count > 0 && data.selected.every(test);
+      const isRemoved = kind((unit) => data.is_removed[unit]);
+      const action = (text, key, title, isPossible, act, isPressed = null, name = text) => make("button", {
+        title: isOff ? IN_A_FILE : `${title} (${key})`, "aria-label": `${title} (${key})`, disabled: (isOff || !isPossible) && "",
+        "aria-pressed": isPressed === null ? null : String(isPressed), "data-act": name, onclick: act,
+      }, text, make("kbd", {}, key.split(" ")[0]));
+      const made = [
+        action("merge", "m", "Merge the selected units", count > 1, () => decide("merge")),
+        action("split", "s", "Split the selected unit at the line", data.detail.split_range !== null, split),
+        action(isRemoved ? "keep" : "remove", "r", isRemoved ? "Keep the selected units after all" : "Remove the selected units", count > 0, () => decide("remove")),
+        action("restore", "o", "Take back merge, split and removal of the selected units",
+          data.selected.some((unit) => data.decided[unit]), () => decide("restore")),
+      ];
+      let digit = 0;
+      for (const { name, options } of data.definitions) {
+        made.push(make("span", { class: "crsae-summary" }, `${name}:`));
+        for (const value of options) {
+          digit += 1;
+          const keys = LABEL_KEYS[value.toLowerCase()] ? `${LABEL_KEYS[value.toLowerCase()]} or ${digit}` : String(digit);
+          const isPressed = kind((unit) => data.labels[unit].includes(value));
+          made.push(action(value, keys, `Label the selected units ${value}, or take the label off`, count > 0,
+            () => decide("label", { category: name, value }), isPressed, `${name}: ${value}`));
+        }
+      }
+      actions.replaceChildren(...made);
+    }
+
+    function buildPrompt(isOff) {
+      const found = data.prompt;
+      promptText.textContent = found ? `Suggestion ${found.index + 1} of ${found.number}: ${found.text}` : "No suggestion: nothing stands out, or all has been decided.";
+      for (const [name, node] of Object.entries(prompts)) {
+        node.disabled = isOff || !found || (name === "accept" && !found.can_accept);
+        node.classList.toggle("crsae-hidden", !found);
+      }
+    }
+
+    function moveCursor(unit) {
+      cursor = unit;
+      list.querySelector(".cursor")?.classList.remove("cursor");
+      const row = unit < 0 ? null : list.querySelector(`#${prefix}${unit}`);
+      if (!row) return list.removeAttribute("aria-activedescendant");
+      row.classList.add("cursor");
+      list.setAttribute("aria-activedescendant", row.id);
+      const headHeight = list.querySelector("thead").offsetHeight;
+      const bottom = row.offsetTop + row.offsetHeight;
+      if (row.offsetTop - headHeight < list.scrollTop) list.scrollTop = row.offsetTop - headHeight;
+      else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
+    }
+
+    // The line stands at an edge of the histogram, so that the numbers beside it are exact; both sides keep a spike.
+    function moveLine(amplitude, isFinal) {
+      const { edges } = data.detail.split_range;
+      const last = edges.length - 1;
+      const bin = Math.round(((amplitude - edges[0]) / (edges[last] - edges[0])) * last);
+      line = edges[Math.min(Math.max(bin, 1), last - 1)];
+      if (isFinal && !model.isStatic && line !== data.threshold) requests.send({ kind: "threshold", value: line });
+      view.redraw();
+    }
+    function nudge(bins) {
+      const { edges } = data.detail.split_range;
+      moveLine(line + bins * (edges[1] - edges[0]), true);
+    }
+    const split = () => { if (data.detail.split_range) decide("split", { threshold: line }); };
+
+    function nearestSpike(at) {
+      const { time_s: times, amplitude } = data.detail.pictures.amplitudes;
+      let [best, distance] = [-1, MAX_APART ** 2];
+      for (let spike = 0; spike < times.length; spike++) {
+        const apart = (scales.x(times[spike]) - at.x) ** 2 + (scales.y(amplitude[spike]) - at.y) ** 2;
+        if (apart < distance) [best, distance] = [spike, apart];
+      }
+      return best;
+    }
+    const isOnLine = (at) => data?.detail.split_range && Math.abs(scales.y(line) - at.y) <= GRAB;
+
+    for (const surface of [amplitudes, heights]) {
+      surface.canvas.addEventListener("pointerdown", (event) => {
+        const at = surface.locate(event);
+        if (!data || !scales || (surface === amplitudes && !isOnLine(at))) return;
+        isDragged = true;
+        surface.canvas.setPointerCapture(event.pointerId);
+        moveLine(scales.y.invert(at.y), false);
+      });
+      surface.canvas.addEventListener("pointermove", (event) => {
+        if (!data || !scales) return;
+        const at = surface.locate(event);
+        if (isDragged) return moveLine(scales.y.invert(at.y), false);
+        surface.canvas.style.cursor = surface === heights || isOnLine(at) ? "ns-resize" : "";
+        if (surface === heights) return showTip(event, "drag the line: a split divides the spikes there");
+        const spike = nearestSpike(at);
+        const { time_s: times, amplitude, unit } = data.detail.pictures.amplitudes;
+        const where = spike < 0 ? null : `unit ${nameOf(unit[spike])} at ${formatTime(times[spike], 0.0001)}\n${formatNumber(amplitude[spike])} of its usual size`;
+        showTip(event, isOnLine(at) ? `${sides()[0]} spikes below ${formatNumber(line)}, ${sides()[1]} above\ndrag, then split (s)` : where);
+      });
+      surface.canvas.addEventListener("pointerup", (event) => {
+        if (!data || !scales) return;
+        const at = surface.locate(event);
+        if (isDragged) moveLine(scales.y.invert(at.y), true);
+        else if (surface === amplitudes) goTo(at);
+        isDragged = false;
+      });
+      surface.canvas.addEventListener("pointerleave", (event) => showTip(event, null));
+    }
+
+    function goTo(at) {
+      const spike = nearestSpike(at);
+      const shown = data.detail.pictures;
+      const time_s = Math.min(Math.max(spike >= 0 ? shown.amplitudes.time_s[spike] : scales.x.invert(at.x), 0), shown.duration_s);
+      if (model.isStatic) model.set("cursor_s", time_s);
+      else model.send({ kind: "go_to", time_s });
+    }
+
+    function step(by, event) {
+      const place = rows.indexOf(cursor);
+      const unit = rows[place < 0 ? 0 : Math.min(Math.max(place + by, 0), rows.length - 1)];
+      moveCursor(unit);
+      if (event.shiftKey) add(unit);
+      else if (!event.ctrlKey && !event.metaKey) select([unit]);
+    }
+    const listKeys = {
+      ArrowUp: (event) => step(-1, event), ArrowDown: (event) => step(1, event), PageUp: (event) => step(-10, event),
+      PageDown: (event) => step(10, event), Home: (event) => step(-rows.length, event), End: (event) => step(rows.length, event),
+      Enter: () => toggle(cursor), " ": () => toggle(cursor),
+    };
+    const lineKeys = { ArrowUp: (event) => nudge(event.shiftKey ? 5 : 1), ArrowDown: (event) => nudge(event.shiftKey ? -5 : -1) };
+    const press = (name) => actions.querySelector(`[data-act="${CSS.escape(name)}"]`)?.click();
+    const keys = {
+      m: () => press("merge"), s: split, r: () => decide("remove"), o: () => press("restore"), n: () => prompts.next.click(),
+      a: () => prompts.accept.click(), x: () => prompts.skip.click(),
+    };
+    const changeKeys = { z: () => tools.undo.click(), y: () => tools.redo.click(), Z: () => tools.redo.click() };
+
+    function actFor(event) {
+      const labels = data.definitions.flatMap(({ name, options }) => options.map((value) => ({ value, name: `${name}: ${value}` })));
+      if (event.ctrlKey || event.metaKey) return changeKeys[event.key] ?? (event.target === list ? listKeys[event.key] : null);
+      if (event.altKey) return null;
+      if (event.target === list && listKeys[event.key]) return listKeys[event.key];
+      if ([amplitudes.canvas, heights.canvas].includes(event.target) && data.detail.split_range && lineKeys[event.key]) return lineKeys[event.key];
+      const label = labels.find(({ value }) => LABEL_KEYS[value.toLowerCase()] === event.key) ?? labels[Number(event.key) - 1];
+      return keys[event.key] ?? (label ? () => press(label.name) : null);
+    }
+    view.root.addEventListener("keydown", (event) => {
+      const act = data && !data.empty && !event.target.closest("input, select") ? actFor(event) : null;
+      if (!act) return;
+      event.preventDefault();
+      event.stopPropagation();
+      act(event);
+    });
+
+    model.on("change:cursor_s", view.redraw);
+    return () => {
+      model.off("change:cursor_s", view.redraw);
+      view.stop();
+    };
+  },
+};

@@ -1,0 +1,109 @@
+"""The code raster: every event of the sparse code as a mark, time against units."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets
+
+from si_crsae.widgets.session import Session
+from si_crsae.widgets.static_plots.raster import draw_raster
+from si_crsae.widgets.view import View, load_module
+from si_crsae.widgets.view_models.raster import RasterModel, RasterWindow, raster_model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MIN_WINDOW_S = 0.005
+
+
+class CodeRaster(View):
+    """The sparse code as a raster: a mark for every event, as long as its amplitude; counts where there are too many.
+
+    Drag or use the arrow keys left and right to move in time, turn the wheel or press + and - to zoom; a shows the
+    whole segment, c goes to the cursor, Home and End to the ends. Click a mark or a row to select its unit and to go
+    there (with shift: select it too); the arrow keys up and down select the next row, n and p go to the next and the
+    previous spike of the selected units, o changes the order of the units.
+
+    Parameters
+    ----------
+    session : Session
+    window_s : float, default: 2
+        Length of the window (s).
+    order : {"depth", "id"}, default: "depth"
+        Of the units, see `si_crsae.widgets.view_models.raster.raster_model`.
+    theme : {"auto", "light", "dark"}, default: "auto"
+
+    Examples
+    --------
+    >>> from si_crsae.widgets.raster import CodeRaster  # doctest: +SKIP
+    >>> CodeRaster(open_session("run"), window_s=10)  # doctest: +SKIP
+    """
+
+    title: ClassVar[str] = "Code: time x unit"
+    _esm = load_module("shared.js", "raster.js")
+
+    window_s = traitlets.Float(2.0, min=MIN_WINDOW_S).tag(sync=True)
+    width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)
+    order = traitlets.Enum(["depth", "id"], "depth").tag(sync=True)
+
+    def __init__(self, session: Session, **traits: Any) -> None:
+        self._start_s = 0.0
+        # no cursor was seen yet: the first one is in the middle
+        self._seen = (-1, 0.0)
+        super().__init__(session, **traits)
+        self.observe(self._keep_center, names=["window_s"])
+        self.observe(lambda _: self.refresh(), names=["window_s", "width_px", "order"])
+
+    def view_model(self) -> RasterModel:
+        """Return the visible window."""
+        session = self.session
+        return raster_model(
+            session.tested,
+            self.window(),
+            order=self.order,
+            selected=[session.index_of(unit_id) for unit_id in session.selected_units],
+            cursor_s=session.time_s,
+        )
+
+    def window(self) -> RasterWindow:
+        """Return what is looked at; it jumps only if the time of the session has left it."""
+        session = self.session
+        segment_index, time_s = session.segment_index, session.time_s
+        duration_s = session.tested.duration_s(segment_index)
+        length_s = min(self.window_s, duration_s)
+        if (segment_index, time_s) != self._seen:
+            is_inside = segment_index == self._seen[0] and self._start_s <= time_s <= self._start_s + length_s
+            if not is_inside:
+                self._start_s = time_s - length_s / 2
+            self._seen = (segment_index, time_s)
+        self._start_s = min(max(self._start_s, 0.0), duration_s - length_s)
+        return RasterWindow(
+            start_s=self._start_s,
+            end_s=self._start_s + length_s,
+            segment_index=segment_index,
+            num_columns=self.width_px,
+        )
+
+    def answers(self) -> dict[str, Any]:
+        """Return what to do with each kind of message from the browser."""
+        return super().answers() | {"show": self._show, "order": self._order, "next_spike": self._next_spike}
+
+    def draw(self, figure: "Figure") -> None:
+        """Draw the visible window with matplotlib."""
+        draw_raster(figure, self.view_model())
+
+    def _keep_center(self, change: Any) -> None:
+        self._start_s += (change["old"] - change["new"]) / 2
+
+    def _show(self, content: dict[str, Any]) -> None:
+        with self.one_refresh():
+            self.window_s = float(content["window_s"])
+            self.width_px = int(content["width_px"])
+            self._start_s = float(content["start_s"])
+
+    def _order(self, content: dict[str, Any]) -> None:
+        self.order = content["by"]
+
+    def _next_spike(self, content: dict[str, Any]) -> None:
+        time_s = self.session.next_spike_s(backwards=content["backwards"])
+        if time_s is not None:
+            self.session.go_to(time_s)

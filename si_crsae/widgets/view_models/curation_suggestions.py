@@ -1,0 +1,172 @@
+"""Pairs of units that may be one and units that deserve a label, each with its reason in words."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int
+
+from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.results import REFRACTORY_PERIOD_MS
+from si_crsae.widgets.view_models.curation_state import CurationState, LabelDefinition
+from si_crsae.widgets.view_models.templates import nearest_units
+
+MIN_SIMILARITY = 0.75
+# From here on units are alike enough to be one without a gap in their cross-correlogram.
+MIN_SIMILARITY_ALONE = 0.9
+MAX_SIZE_RATIO = 1.5
+# Lags, in ms, that tell how often two spikes would be close together by chance.
+CHANCE_FROM_MS, CHANCE_TO_MS = 5.0, 25.0
+MIN_EXPECTED = 5.0
+MAX_GAP, MIN_CHANCE = 0.5, 0.8
+MAX_FALSE_RATE = 0.2
+MAX_VIOLATIONS = 0.01
+MIN_VIOLATIONS = 5
+MIN_SPIKES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """Something worth a look, with what might be done."""
+
+    kind: Literal["merge", "label"]
+    unit_ids: tuple[int | str, ...]
+    reason: str
+    score: float
+    """Of two of a kind, that with the larger one comes first."""
+    value: str = ""
+    """The label that is proposed."""
+
+
+def suggest(sorted_recording: SortedRecording) -> list[Suggestion]:
+    """Return what is worth a look: merges first, the most urgent of a kind first.
+
+    Two units may be one if their atoms look alike at some lag and their spikes avoid each other as those of one neuron
+    do, or if they look very much alike, are of similar size and nothing speaks against it. A unit deserves a label if
+    many of its spikes are expected to be false, if its spikes come too close together, or if there are few.
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    """
+    times = _times_by_unit(sorted_recording)
+    merges = sorted(_merges(sorted_recording, times), key=lambda found: -found.score)
+    labels = sorted(_labels(sorted_recording, times), key=lambda found: -found.score)
+    return merges + labels
+
+
+def is_open(suggestion: Suggestion, state: CurationState) -> bool:
+    """Return whether a suggestion can still be followed, nothing of the kind having been decided."""
+    unit_ids = suggestion.unit_ids
+    if any(unit_id in state.removed for unit_id in unit_ids):
+        return False
+    if suggestion.kind == "label":
+        return not state.labels_of(unit_ids[0])
+    groups = [state.merge_of(unit_id) for unit_id in unit_ids]
+    is_merged = groups[0] is not None and groups.count(groups[0]) == len(groups)
+    return not is_merged and not any(state.split_of(unit_id) for unit_id in unit_ids)
+
+
+def label_called(definitions: Sequence[LabelDefinition], value: str) -> tuple[str, str] | None:
+    """Return category and label of a name, in whatever case; None where there is no such label."""
+    found = (
+        (definition.name, option)
+        for definition in definitions
+        for option in definition.options
+        if option.casefold() == value.casefold()
+    )
+    return next(found, None)
+
+
+def _times_by_unit(sorted_recording: SortedRecording) -> list[Int[np.ndarray, " spike"]]:
+    """Return when each unit fires (samples), segments far apart."""
+    spikes = sorted_recording.units.spikes
+    apart = max(sorted_recording.num_samples, default=0) + round(sorted_recording.sampling_frequency)
+    times = spikes["sample_index"] + spikes["segment_index"] * apart
+    order = np.argsort(spikes["unit_index"], kind="stable")
+    last = np.cumsum(np.bincount(spikes["unit_index"], minlength=sorted_recording.units.num_units))
+    return [np.sort(part) for part in np.split(times[order], last[:-1])] if last.size else []
+
+
+def _merges(sorted_recording: SortedRecording, times: list[Int[np.ndarray, " spike"]]) -> Iterator[Suggestion]:
+    for pair, similarity in _similar_pairs(sorted_recording):
+        found = _merge(sorted_recording, times, pair, similarity)
+        if found is not None:
+            yield found
+
+
+def _similar_pairs(sorted_recording: SortedRecording) -> Iterator[tuple[tuple[int, int], float]]:
+    """Return the pairs of units whose atoms are similar at their best lag, and how much."""
+    inventory = sorted_recording.units
+    norms = np.linalg.norm(inventory.atoms, axis=2)
+    # by Cauchy and Schwarz, channel by channel, no lag makes them more similar than this
+    possible = np.triu(norms @ norms.T, 1) >= MIN_SIMILARITY
+    for unit in np.flatnonzero(possible.any(axis=1)).tolist():
+        group = [unit, *np.flatnonzero(possible[unit]).tolist()]
+        few = replace(inventory, atoms=inventory.atoms[group], num_before=inventory.num_before[group])
+        others, similarities = nearest_units(replace(sorted_recording, units=few), 0, num_neighbors=len(group))
+        for other, similarity in zip(others, similarities, strict=True):
+            if similarity >= MIN_SIMILARITY:
+                yield (unit, group[other]), similarity
+
+
+def _merge(
+    sorted_recording: SortedRecording,
+    times: list[Int[np.ndarray, " spike"]],
+    pair: tuple[int, int],
+    similarity: float,
+) -> Suggestion | None:
+    """Return why two similar units might be one; None if nothing speaks for it, or their spikes against it."""
+    samples_per_ms = sorted_recording.sampling_frequency / 1000
+    first, second = (times[unit] for unit in pair)
+    close = _num_close(first, second, REFRACTORY_PERIOD_MS * samples_per_ms)
+    around = [_num_close(first, second, lag * samples_per_ms) for lag in (CHANCE_FROM_MS, CHANCE_TO_MS)]
+    expected = (around[1] - around[0]) * REFRACTORY_PERIOD_MS / (CHANCE_TO_MS - CHANCE_FROM_MS)
+    sizes = sorted_recording.units.scales[list(pair)].tolist()
+    ratio = close / expected if expected >= MIN_EXPECTED else None
+    has_gap = ratio is not None and ratio < MAX_GAP
+    is_alike = similarity >= MIN_SIMILARITY_ALONE and max(sizes) <= MAX_SIZE_RATIO * min(sizes)
+    if not has_gap and (not is_alike or (ratio is not None and ratio > MIN_CHANCE)):
+        return None
+    reason = f"their atoms are alike (cosine {similarity:.2f})"
+    if ratio is not None:
+        reason += f", {close} pairs of spikes lie within {REFRACTORY_PERIOD_MS:g} ms where chance makes {expected:.0f}"
+    if not has_gap:
+        reason += f", and so are their sizes ({sizes[0]:.1f} and {sizes[1]:.1f} noise sd)"
+    return Suggestion(
+        kind="merge",
+        unit_ids=tuple(sorted_recording.unit_ids[unit] for unit in pair),
+        reason=reason,
+        score=similarity + (1 - ratio if ratio is not None else 0.0),
+    )
+
+
+def _num_close(first: Int[np.ndarray, " spike"], second: Int[np.ndarray, " other"], lag: float) -> int:
+    """Return how many pairs of spikes lie within a lag."""
+    return int(np.sum(np.searchsorted(second, first + lag, "right") - np.searchsorted(second, first - lag, "left")))
+
+
+def _labels(sorted_recording: SortedRecording, times: list[Int[np.ndarray, " spike"]]) -> Iterator[Suggestion]:
+    sorting, limit = sorted_recording.sorting, REFRACTORY_PERIOD_MS * sorted_recording.sampling_frequency / 1000
+    known = sorting.get_property("expected_false_positive_rate")
+    false = np.zeros(len(times)) if known is None else np.nan_to_num(np.asarray(known, "float64"))
+    for unit, mine in enumerate(times):
+        intervals = np.diff(mine)
+        num_short = int(np.sum(intervals < limit))
+        share = num_short / max(intervals.size, 1)
+        reasons = []
+        if false[unit] > MAX_FALSE_RATE:
+            reasons.append(f"{false[unit]:.0%} of its spikes are expected to be of something else")
+        if share > MAX_VIOLATIONS and num_short >= MIN_VIOLATIONS:
+            reasons.append(f"{share:.1%} of its intervals are shorter than {REFRACTORY_PERIOD_MS:g} ms")
+        if mine.size < MIN_SPIKES:
+            reasons.append(f"it has {mine.size} spikes, too few to judge it by")
+        if reasons:
+            yield Suggestion(
+                kind="label",
+                unit_ids=(sorted_recording.unit_ids[unit],),
+                reason="; ".join(reasons),
+                score=float(false[unit]) + share + float(mine.size < MIN_SPIKES),
+                value="noise" if mine.size < MIN_SPIKES else "MUA",
+            )
