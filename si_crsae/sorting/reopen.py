@@ -143,5 +143,5 @@ def _join(recording: BaseRecording, groups: list[BaseRecording]) -> BaseRecordin
     if len(groups) == 1:
         return groups[0]
     joined = aggregate_channels(groups)
-    order = np.argsort(recording.ids_to_indices(joined.channel_ids), kind="stable")
+    order = np.argsort(np.asarray(recording.ids_to_indices(joined.channel_ids)), kind="stable")
     return cast(BaseRecording, joined.select_channels(joined.channel_ids[order]))

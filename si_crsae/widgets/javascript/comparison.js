@@ -1,4 +1,5 @@
-import { Requests, Surface, agreementOf, drawLags, drawMatrix, drawSnippet, drawTemplatePair, formatNumber, formatTime, frame, make, matrixLayout, percent, showTip, unitColor, unpack } from "./shared.js";
+import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
+import { agreementOf, drawLags, drawMatrix, drawSnippet, drawTemplatePair, matrixLayout, percent } from "./comparison_pictures.js";
 
 const LIST_TITLES = {
   missed: "Spikes of the true unit that the tested one lacks",

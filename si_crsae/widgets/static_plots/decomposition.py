@@ -26,11 +26,14 @@ def draw_decomposition(figure: "Figure", model: DecompositionModel) -> None:
         Empty.
     model : DecompositionModel
     """
+    from matplotlib.ticker import MaxNLocator
+
     panels: Any = figure.subplots(1, 3, sharex=True, sharey=True)
     titles = ("whitened traces", "= spikes, by unit", "+ residual")
     for axes, values, title in zip(panels, (model.traces, None, model.residual), titles, strict=True):
         axes.set_title(title, fontsize="small")
         axes.set_xlabel("time (s)")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         if values is not None:
             _draw_rows(axes, values, model)
         elif title != titles[1]:
