@@ -1,6 +1,8 @@
 import importlib.metadata
 import inspect
+import json
 import os
+from pathlib import Path
 
 import torch
 from sphinx.util.docutils import SphinxDirective
@@ -54,8 +56,11 @@ myst_substitutions = {
         *(evidence, expectation, fragments, given, posterior, spike_features, spike_model, structure, units),
     )
 }
-# Notebooks are run by the tests; SI_CRSAE_DOCS_EXECUTE=cache shows their outputs too.
+# The tests run the notebooks and leave them with their outputs in build/notebooks, from where the pages take them.
+EXECUTED_NOTEBOOKS = Path(__file__).parents[1] / "build" / "notebooks"
 nb_execution_mode = os.environ.get("SI_CRSAE_DOCS_EXECUTE", "off")
+# Widgets need a kernel: the pages show the picture that goes with each.
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 
@@ -149,6 +154,22 @@ def allowed_values(schema):
     return ", ".join([schema["type"], *bounds])
 
 
+def show_outputs(app, docname, source):
+    """Put the outputs of the last run into a notebook that has not changed since."""
+    executed = EXECUTED_NOTEBOOKS / f"{Path(docname).name}.ipynb"
+    if not docname.startswith("tutorials/") or not executed.is_file():
+        return
+    content = executed.read_text(encoding="utf8")
+    if code_of(content) == code_of(source[0]):
+        source[0] = content
+
+
+def code_of(notebook):
+    """Return the cells of a notebook without their outputs."""
+    return ["".join(cell["source"]) for cell in json.loads(notebook)["cells"]]
+
+
 def setup(app):
+    app.connect("source-read", show_outputs)
     app.add_directive("crsae-parameters", ParameterTable)
     app.add_directive("prior-table", PriorTable)
