@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import spikeinterface as si
+from PIL import Image
 
 from si_crsae import widgets
 from si_crsae.evaluation import generate_case
@@ -12,15 +13,16 @@ from si_crsae.evaluation import generate_case
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    """30 s of 32 channels, sorted, with the truth."""
+    """40 s of 32 channels with faint units, sorted, with the truth."""
     import spikeinterface.sorters as ss
 
     folder = tmp_path_factory.mktemp("screenshots")
-    recording, truth = generate_case("probe32", duration_s=30.0)
+    recording, truth = generate_case("lowsnr32", duration_s=40.0)
     recording.save(folder=folder / "recording", progress_bar=False)
     ss.run_sorter("crsae", si.load(folder / "recording"), folder=folder / "run", spike_probabilities=True)
     session = widgets.open_session(folder / "run", truth=truth)
-    session.selected_units = session.tested.unit_ids[5:7]
+    doubtful = session.tested.sorting.get_property("expected_false_positive_rate").argsort()[::-1]
+    session.selected_units = [session.tested.unit_ids[unit] for unit in doubtful[[0, -1]]]
     session.go_to(9.0)
     session.go_to(session.next_spike_s())
     return session
@@ -37,4 +39,6 @@ def test_a_picture_of_the_view(show, session, view_class, color_scheme):
     folder = Path(os.environ.get("SI_CRSAE_SCREENSHOTS", Path(__file__).parents[2] / "build" / "widgets"))
     folder.mkdir(parents=True, exist_ok=True)
     suffix = "" if color_scheme == "light" else "_dark"
-    live.screenshot(folder / f"{view_class.__name__}{suffix}.png")
+    path = folder / f"{view_class.__name__}{suffix}.png"
+    live.screenshot(path)
+    Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)

@@ -7,7 +7,12 @@ import pytest
 import spikeinterface as si
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "how_to").glob("*.md"))
-NEEDS = {"neo": ["neo", "nixio"], "after_sorting": ["matplotlib"], "slurm_and_dask": ["joblib"]}
+NEEDS = {
+    "neo": ["neo", "nixio"],
+    "after_sorting": ["matplotlib"],
+    "look": ["anywidget", "matplotlib"],
+    "slurm_and_dask": ["joblib"],
+}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ const LABEL_WIDTH = 44;
 const GAP = 14;
 const MIN_ROW = 9;
 const MAX_ROW = 44;
-const TITLES = ["whitened traces", "= spikes, by unit", "+ residual"];
+const TITLES = ["whitened traces", "= spikes, by unit", "+ residual (shaded: above the noise)"];
 const NOISE_LEVEL = 0.9;
 const HIGHEST_LEVEL = 3;
 

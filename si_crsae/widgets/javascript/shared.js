@@ -6,8 +6,17 @@ const UNIT_COLORS = [
   "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#b39b00", "#3a3ea8", "#00806b", "#8f2d56",
 ];
 
+// On a dark ground the same hues, a third of the way to white.
+const DARK_UNIT_COLORS = UNIT_COLORS.map((color) => "#" + [1, 3, 5]
+  .map((at) => parseInt(color.slice(at, at + 2), 16))
+  .map((value) => Math.round(value + 0.35 * (255 - value)).toString(16).padStart(2, "0"))
+  .join(""));
+
+// Set by `frame` before it draws.
+let unitColors = UNIT_COLORS;
+
 export function unitColor(index) {
-  return UNIT_COLORS[index % UNIT_COLORS.length];
+  return unitColors[index % unitColors.length];
 }
 
 const ARRAYS = {
@@ -273,6 +282,7 @@ export function frame({ model, el, title, draw }) {
   function redraw() {
     isPlanned = false;
     root.classList.toggle("dark", isDark());
+    unitColors = isDark() ? DARK_UNIT_COLORS : UNIT_COLORS;
     error.textContent = model.get("error") || "";
     error.classList.toggle("crsae-hidden", !error.textContent);
     const text = view.data?.empty;
