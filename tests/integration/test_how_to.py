@@ -12,6 +12,7 @@ NEEDS = {
     "after_sorting": ["matplotlib"],
     "look": ["anywidget", "matplotlib"],
     "slurm_and_dask": ["joblib"],
+    "nwb": ["pynwb", "neuroconv"],
 }
 
 
