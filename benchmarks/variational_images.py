@@ -6,6 +6,8 @@ is learned by the same rule from exact codes. Dictionaries of all methods are pe
 """
 
 import argparse
+import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -82,9 +84,12 @@ def run(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
     add([Row(case=case, method="all-zero code", figure="loss", value=baseline, unit="")])
     chosen = arguments.methods.split(";") if arguments.methods else None
     methods = [method for method in list_methods(num_pixels) if chosen is None or method.name in chosen]
+    if arguments.warmup_steps:
+        methods = [with_published_warmup(method, arguments.steps) for method in methods]
     if arguments.quick:
         methods = [method for method in methods if method.num_samples == 1]
-    lines = [f"All-zero code: {baseline:.1f}", "", "| method | " + " | ".join(FIGURES) + " |"]
+    lines = [f"All-zero code: {baseline:.1f}", "", draws_of_priors(baseline, num_pixels, case, add)]
+    lines += ["", "| method | " + " | ".join(FIGURES) + " |"]
     lines.append("|---" * (1 + len(FIGURES)) + "|")
     pictures: dict[str, Tensor] = {}
     last: dict[str, Learned] = {}
@@ -139,6 +144,43 @@ def list_methods(num_pixels: int) -> list[Method]:
                 )
             )
     return methods
+
+
+def with_published_warmup(method: Method, num_steps: int) -> Method:
+    """Return a published method that warms up from step 1,500 to step 6,000; others as they are."""
+    if method.fitting != PUBLISHED_FITTING:
+        return method
+    fitting = dataclasses.replace(method.fitting, warmup=(1500 / num_steps, 6000 / num_steps))
+    return dataclasses.replace(method, fitting=fitting)
+
+
+def sizes_of_priors(num_draws: int = 200_000) -> dict[str, float]:
+    """Return the mean size of one coefficient that every published method draws where the posterior is the prior."""
+    torch.manual_seed(0)
+    found = {}
+    for name, distribution in PUBLISHED.items():
+        base, threshold = distribution.base, distribution.threshold
+        values = {"shift": 0.0}
+        if isinstance(base, SpikeAndSlab):
+            values["gate_logit"] = math.log(base.probability / (1 - base.probability))
+            base = base.slab
+        values["log_scale"] = math.log(base.scale if isinstance(base, LaplacianBase) else math.sqrt(base.variance))
+        if threshold is not None and threshold.learned:
+            values["log_concentration"] = math.log(threshold.concentration)
+            values["log_rate"] = math.log(threshold.concentration / threshold.level)
+        heads = {head: torch.full((num_draws, 1, 1), value) for head, value in values.items()}
+        found[name] = float(distribution.codes(heads, distribution.noise(heads, 1)).abs().mean())
+    return found
+
+
+def draws_of_priors(baseline: float, num_atoms: int, case: str, add: Callable[[list[Row]], None]) -> str:
+    """Return what the published methods score if they learn nothing: codes drawn from the prior, atoms of zero."""
+    lines = ["| draws of the prior, atoms of zero | loss |", "|---|---|"]
+    for name, size in sizes_of_priors().items():
+        loss = baseline + SHRINKAGE * num_atoms * size
+        add([Row(case=case, method=name, figure="loss of draws of the prior", value=loss, unit="")])
+        lines.append(f"| {name} | {loss:.1f} |")
+    return "\n".join(lines)
 
 
 def load_patches(size: int) -> tuple[Tensor, Tensor]:
@@ -227,6 +269,8 @@ def batches(patches: Tensor, num_steps: int) -> list[Tensor]:
 def figures_of(learned: Learned, validation: Tensor) -> tuple[float, ...]:
     """Return the values of `FIGURES`."""
     first, second, divergence = learned.encode(validation)
+    if not bool(first.isfinite().all()):
+        return (math.nan,) * len(FIGURES)
     error = float((validation[:, :, 0] - first[:, :, 0] @ learned.atoms[:, :, 0]).square().sum(dim=1).mean()) / 2
     found: CodeStatistics = statistics_of(first, second, divergence=divergence, squared_error=error)
     return (
@@ -254,7 +298,7 @@ def spread(values: tuple[float, ...]) -> str:
 
 def recover_dictionary(patches: Tensor, codes: Tensor) -> Tensor:
     """Return the dictionary that explains patches from given codes: a ridge regression."""
-    code = codes[:, :, 0].double()
+    code = codes[:, :, 0].double().nan_to_num(0.0, 0.0, 0.0)  # of a network that diverged
     gram = code.T @ code
     ridge = 1e-3 * gram.diagonal().mean().clamp_min(1e-12) * torch.eye(len(gram), dtype=gram.dtype)
     return torch.linalg.solve(gram + ridge, code.T @ patches[:, :, 0].double())
