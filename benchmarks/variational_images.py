@@ -51,6 +51,9 @@ PUBLISHED_FITTING = VariationalFitting(
     optimizer="sgd", learning_rate=0.01, dictionary="fixed_code", initial_norm=1.0, first_kl=1.0
 )
 OUR_FITTING = VariationalFitting(learning_rate=2e-3, dictionary="fixed_code", initial_norm=10.0, first_kl=0.1)
+# A perceptron starts with gates half open and scales 200 times the prior's: whatever the divergence counts at first, it
+# shuts all gates for good.
+OUR_FITTING_OF_PERCEPTRONS = dataclasses.replace(OUR_FITTING, first_kl=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +144,7 @@ def list_methods(num_pixels: int) -> list[Method]:
                     distribution=sparse_prior(noise_variance, shrinkage=SHRINKAGE),
                     noise_variance=noise_variance,
                     is_unrolled=is_unrolled,
+                    fitting=OUR_FITTING if is_unrolled else OUR_FITTING_OF_PERCEPTRONS,
                 )
             )
     return methods
