@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
         lines.append(f"| {method.name} | " + " | ".join(spread(values) for values in zip(*found, strict=True)) + " |")
         print(lines[-1], flush=True)
     if arguments.plot is not None:
-        plot_dictionaries(pictures, arguments.size).savefig(arguments.plot, dpi=120)
+        plot_dictionaries(pictures, arguments.size).savefig(arguments.plot, dpi=90)
     return "\n".join([*lines, "", time_encoding(last, validation, case, add)])
 
 
@@ -308,7 +308,7 @@ def recover_dictionary(patches: Tensor, codes: Tensor) -> Tensor:
     return torch.linalg.solve(gram + ridge, code.T @ patches[:, :, 0].double())
 
 
-def plot_dictionaries(dictionaries: dict[str, Tensor], size: int, *, num_atoms: int = 24) -> plt.Figure:
+def plot_dictionaries(dictionaries: dict[str, Tensor], size: int, *, num_atoms: int = 20) -> plt.Figure:
     """Draw the largest atoms of every dictionary, a row for each."""
     figure, axes = plt.subplots(len(dictionaries), 1, figsize=(num_atoms * 0.45, 0.75 * len(dictionaries)))
     for axis, (name, atoms) in zip(np.atleast_1d(axes), dictionaries.items(), strict=True):
