@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from simulated_units import RATE_HZ, draw_times, encoder_of, make_recording, make_template, make_unit
 
+from si_crsae.core.encoder import EVENT_PRICE
+from si_crsae.core.explanations import log_evidence_of_one
 from si_crsae.sorting import evidence, recording
 from si_crsae.sorting.evidence import encode_and_weigh, window_of
 from si_crsae.sorting.expectation import encode_recording
@@ -45,6 +47,18 @@ def test_clear_spikes_are_likelier_than_anything_else(encoder, traces):
     assert np.mean(code.own_weight > against + 5) > 0.98
     assert code.misfit.mean() == pytest.approx(1.0, abs=0.1)
     assert np.all(code.information[code.overlap == 0] == 1)
+
+
+def test_a_spike_is_weighed_by_what_the_traces_without_it_and_itself_hold(encoder, traces):
+    code = encode_and_weigh(traces, encoder, num_threads=1)
+    settings, scales = encoder.settings, encoder.dictionary.scales.numpy()
+    alone = np.flatnonzero(code.overlap == 0)
+    expected = [
+        log_evidence_of_one(amplitude, scales[atom], settings.noise, settings.amplitude_spread) - EVENT_PRICE
+        for amplitude, atom in zip(code.amplitude[alone], code.atom_index[alone], strict=True)
+    ]
+    # Between samples an amplitude is a little larger than on them.
+    assert np.median(code.own_weight[alone] / expected) == pytest.approx(1.0, abs=0.15)
 
 
 def test_less_is_known_of_overlapping_spikes(encoder):
