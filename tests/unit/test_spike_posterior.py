@@ -288,6 +288,13 @@ def test_every_spike_has_the_probability_of_its_own_unit():
     assert posterior.false_positive_rate[1] > posterior.false_positive_rate[0]
 
 
+def test_a_clear_spike_of_a_unit_like_those_of_the_fit_is_most_probably_right():
+    spikes, units = (
+        np.array([[SPIKE_PROBABILITY[name][0] for name in names]]) for names in (SPIKE_FEATURES, UNIT_FEATURES)
+    )
+    assert 0.98 < spike_probability(spikes, units)[0] < 0.995
+
+
 def test_a_unit_like_those_of_the_fit_misses_one_or_two_in_a_hundred():
     usual = np.array([[MISSED_RATE[name][0] for name in UNIT_FEATURES]])
     assert 0.01 < missed_rate(usual)[0] < 0.02
