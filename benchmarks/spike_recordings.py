@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from probeinterface import Probe, generate_multi_columns_probe, generate_tetrode
+from probeinterface import generate_tetrode
 from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting
 from spikeinterface.core.base import minimum_spike_dtype
 from spikeinterface.sorters import run_sorter
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation.calibration import label_spikes
+from si_crsae.evaluation.recordings import columns_probe
 from si_crsae.evaluation.simulation import CaseSpec, simulate, spike_amplitudes
 from si_crsae.sorting.expectation import Model
 from si_crsae.sorting.inventory import peaks_of_atoms
@@ -23,17 +24,11 @@ from si_crsae.sorting.stages import LearnedModel, WeighedCode
 JOB = {"n_jobs": 1, "progress_bar": False}
 
 
-def _columns(num_columns: int, num_rows: int, pitch: float = 22.0) -> Probe:
-    return generate_multi_columns_probe(
-        num_columns=num_columns, num_contact_per_column=num_rows, xpitch=pitch, ypitch=pitch
-    )
-
-
 # None of them is a case of the other benchmarks, in which hardly a spike is wrong.
 HARD_KINDS: dict[str, CaseSpec] = {
     "mono": CaseSpec(
         description="1 channel, 6 units",
-        make_probe=lambda: _columns(1, 1),
+        make_probe=lambda: columns_probe(1, 1),
         num_units=6,
         snr_range=(2.5, 10.0),
         rate_range_hz=(3.0, 15.0),
@@ -48,14 +43,14 @@ HARD_KINDS: dict[str, CaseSpec] = {
     ),
     "faint": CaseSpec(
         description="16 channels, 16 units, most of them lost in the noise",
-        make_probe=lambda: _columns(2, 8),
+        make_probe=lambda: columns_probe(2, 8),
         num_units=16,
         snr_range=(1.2, 4.5),
         rate_range_hz=(3.0, 15.0),
     ),
     "crowded": CaseSpec(
         description="16 channels, 30 fast units close to each other",
-        make_probe=lambda: _columns(2, 8),
+        make_probe=lambda: columns_probe(2, 8),
         num_units=30,
         snr_range=(2.0, 9.0),
         rate_range_hz=(8.0, 25.0),
@@ -64,7 +59,7 @@ HARD_KINDS: dict[str, CaseSpec] = {
     ),
     "bursts": CaseSpec(
         description="16 channels, 14 units firing bursts of falling amplitude",
-        make_probe=lambda: _columns(2, 8),
+        make_probe=lambda: columns_probe(2, 8),
         num_units=14,
         snr_range=(2.5, 9.0),
         rate_range_hz=(1.0, 5.0),
@@ -72,7 +67,7 @@ HARD_KINDS: dict[str, CaseSpec] = {
     ),
     "varied": CaseSpec(
         description="16 channels, 16 units whose spikes vary in size by a fifth",
-        make_probe=lambda: _columns(2, 8),
+        make_probe=lambda: columns_probe(2, 8),
         num_units=16,
         snr_range=(2.0, 8.0),
         rate_range_hz=(2.0, 15.0),
@@ -80,7 +75,7 @@ HARD_KINDS: dict[str, CaseSpec] = {
     ),
     "drift": CaseSpec(
         description="16 channels, 12 units, rigid zigzag drift of 15 um",
-        make_probe=lambda: _columns(2, 8),
+        make_probe=lambda: columns_probe(2, 8),
         num_units=12,
         snr_range=(3.0, 12.0),
         rate_range_hz=(2.0, 12.0),
@@ -88,7 +83,7 @@ HARD_KINDS: dict[str, CaseSpec] = {
     ),
     "wander": CaseSpec(
         description="16 channels, 12 units, rigid zigzag drift of 30 um, which leaves several atoms of one neuron",
-        make_probe=lambda: _columns(2, 8),
+        make_probe=lambda: columns_probe(2, 8),
         num_units=12,
         snr_range=(4.0, 14.0),
         rate_range_hz=(2.0, 15.0),
@@ -96,7 +91,7 @@ HARD_KINDS: dict[str, CaseSpec] = {
     ),
     "coarse": CaseSpec(
         description="16 channels 50 um apart, 24 units",
-        make_probe=lambda: _columns(1, 16, 50.0),
+        make_probe=lambda: columns_probe(1, 16, pitch_um=50.0),
         num_units=24,
         snr_range=(1.8, 8.0),
         rate_range_hz=(2.0, 15.0),

@@ -34,6 +34,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=5000, help="of learning from patches; default: 5000, quick 300")
     parser.add_argument("--seeds", type=int, default=2, help="how many, of learning; default: 2, quick 1")
     parser.add_argument("--seed", type=int, default=0, help="the first; default: 0")
+    parser.add_argument(
+        "--warmup-steps", action="store_true", help="of published methods 1,500 to 6,000, not shares of the steps"
+    )
     parser.add_argument("--methods", help="names of methods of images, separated by semicolons; default: all")
     parser.add_argument("--plot", type=Path, help="picture of the dictionaries recovered from the codes")
     arguments = parse(parser, PARTS)

@@ -6,6 +6,8 @@ is learned by the same rule from exact codes. Dictionaries of all methods are pe
 """
 
 import argparse
+import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -49,6 +51,9 @@ PUBLISHED_FITTING = VariationalFitting(
     optimizer="sgd", learning_rate=0.01, dictionary="fixed_code", initial_norm=1.0, first_kl=1.0
 )
 OUR_FITTING = VariationalFitting(learning_rate=2e-3, dictionary="fixed_code", initial_norm=10.0, first_kl=0.1)
+# A perceptron starts with gates half open and scales 200 times the prior's: whatever the divergence counts at first, it
+# shuts all gates for good.
+OUR_FITTING_OF_PERCEPTRONS = dataclasses.replace(OUR_FITTING, first_kl=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +87,12 @@ def run(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
     add([Row(case=case, method="all-zero code", figure="loss", value=baseline, unit="")])
     chosen = arguments.methods.split(";") if arguments.methods else None
     methods = [method for method in list_methods(num_pixels) if chosen is None or method.name in chosen]
+    if arguments.warmup_steps:
+        methods = [with_published_warmup(method, arguments.steps) for method in methods]
     if arguments.quick:
         methods = [method for method in methods if method.num_samples == 1]
-    lines = [f"All-zero code: {baseline:.1f}", "", "| method | " + " | ".join(FIGURES) + " |"]
+    lines = [f"All-zero code: {baseline:.1f}", "", draws_of_priors(baseline, num_pixels, case, add)]
+    lines += ["", "| method | " + " | ".join(FIGURES) + " |"]
     lines.append("|---" * (1 + len(FIGURES)) + "|")
     pictures: dict[str, Tensor] = {}
     last: dict[str, Learned] = {}
@@ -101,7 +109,7 @@ def run(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
         lines.append(f"| {method.name} | " + " | ".join(spread(values) for values in zip(*found, strict=True)) + " |")
         print(lines[-1], flush=True)
     if arguments.plot is not None:
-        plot_dictionaries(pictures, arguments.size).savefig(arguments.plot, dpi=120)
+        plot_dictionaries(pictures, arguments.size).savefig(arguments.plot, dpi=90)
     return "\n".join([*lines, "", time_encoding(last, validation, case, add)])
 
 
@@ -136,9 +144,47 @@ def list_methods(num_pixels: int) -> list[Method]:
                     distribution=sparse_prior(noise_variance, shrinkage=SHRINKAGE),
                     noise_variance=noise_variance,
                     is_unrolled=is_unrolled,
+                    fitting=OUR_FITTING if is_unrolled else OUR_FITTING_OF_PERCEPTRONS,
                 )
             )
     return methods
+
+
+def with_published_warmup(method: Method, num_steps: int) -> Method:
+    """Return a published method that warms up from step 1,500 to step 6,000; others as they are."""
+    if method.fitting != PUBLISHED_FITTING:
+        return method
+    fitting = dataclasses.replace(method.fitting, warmup=(1500 / num_steps, 6000 / num_steps))
+    return dataclasses.replace(method, fitting=fitting)
+
+
+def sizes_of_priors(num_draws: int = 200_000) -> dict[str, float]:
+    """Return the mean size of one coefficient that every published method draws where the posterior is the prior."""
+    torch.manual_seed(0)
+    found = {}
+    for name, distribution in PUBLISHED.items():
+        base, threshold = distribution.base, distribution.threshold
+        values = {"shift": 0.0}
+        if isinstance(base, SpikeAndSlab):
+            values["gate_logit"] = math.log(base.probability / (1 - base.probability))
+            base = base.slab
+        values["log_scale"] = math.log(base.scale if isinstance(base, LaplacianBase) else math.sqrt(base.variance))
+        if threshold is not None and threshold.learned:
+            values["log_concentration"] = math.log(threshold.concentration)
+            values["log_rate"] = math.log(threshold.concentration / threshold.level)
+        heads = {head: torch.full((num_draws, 1, 1), value) for head, value in values.items()}
+        found[name] = float(distribution.codes(heads, distribution.noise(heads, 1)).abs().mean())
+    return found
+
+
+def draws_of_priors(baseline: float, num_atoms: int, case: str, add: Callable[[list[Row]], None]) -> str:
+    """Return what the published methods score if they learn nothing: codes drawn from the prior, atoms of zero."""
+    lines = ["| draws of the prior, atoms of zero | loss |", "|---|---|"]
+    for name, size in sizes_of_priors().items():
+        loss = baseline + SHRINKAGE * num_atoms * size
+        add([Row(case=case, method=name, figure="loss of draws of the prior", value=loss, unit="")])
+        lines.append(f"| {name} | {loss:.1f} |")
+    return "\n".join(lines)
 
 
 def load_patches(size: int) -> tuple[Tensor, Tensor]:
@@ -227,6 +273,8 @@ def batches(patches: Tensor, num_steps: int) -> list[Tensor]:
 def figures_of(learned: Learned, validation: Tensor) -> tuple[float, ...]:
     """Return the values of `FIGURES`."""
     first, second, divergence = learned.encode(validation)
+    if not bool(first.isfinite().all()):
+        return (math.nan,) * len(FIGURES)
     error = float((validation[:, :, 0] - first[:, :, 0] @ learned.atoms[:, :, 0]).square().sum(dim=1).mean()) / 2
     found: CodeStatistics = statistics_of(first, second, divergence=divergence, squared_error=error)
     return (
@@ -254,13 +302,13 @@ def spread(values: tuple[float, ...]) -> str:
 
 def recover_dictionary(patches: Tensor, codes: Tensor) -> Tensor:
     """Return the dictionary that explains patches from given codes: a ridge regression."""
-    code = codes[:, :, 0].double()
+    code = codes[:, :, 0].double().nan_to_num(0.0, 0.0, 0.0)  # of a network that diverged
     gram = code.T @ code
     ridge = 1e-3 * gram.diagonal().mean().clamp_min(1e-12) * torch.eye(len(gram), dtype=gram.dtype)
     return torch.linalg.solve(gram + ridge, code.T @ patches[:, :, 0].double())
 
 
-def plot_dictionaries(dictionaries: dict[str, Tensor], size: int, *, num_atoms: int = 24) -> plt.Figure:
+def plot_dictionaries(dictionaries: dict[str, Tensor], size: int, *, num_atoms: int = 20) -> plt.Figure:
     """Draw the largest atoms of every dictionary, a row for each."""
     figure, axes = plt.subplots(len(dictionaries), 1, figsize=(num_atoms * 0.45, 0.75 * len(dictionaries)))
     for axis, (name, atoms) in zip(np.atleast_1d(axes), dictionaries.items(), strict=True):

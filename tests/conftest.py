@@ -17,6 +17,14 @@ def device(request):
     return torch.device(request.param)
 
 
+@pytest.fixture
+def seeded():
+    """Torch's global generator as a fresh one, and as it was afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_folder():
     default = Path(__file__).parents[2] / "shared" / "data"

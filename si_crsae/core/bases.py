@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Bernoulli, Laplace, Normal, kl_divergence
 
+from si_crsae.core.checks import check_positive
+
 Heads = dict[str, Tensor]
 # exp of a head beyond these is of no use and overflows a few steps later.
 _LOG_RANGE = (-14.0, 7.0)
@@ -80,8 +82,30 @@ class Base(Protocol):
         ...
 
 
+class _ScaledNoise:
+    """What the bases without a gate share: a shift, and noise times a scale."""
+
+    __slots__ = ()
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The shift and the logarithm of the scale: for a Gaussian, of the standard deviation."""
+        return ("shift", "log_scale")
+
+    def deviation(self, heads: Heads, noise: Tensor, annealing: Annealing) -> Float[Tensor, "sample batch atom shift"]:
+        """Return the noise in units of the coefficient."""
+        return annealing.noise * scale_of(heads) * noise[0]
+
+    def gate(self, heads: Heads, noise: Tensor, annealing: Annealing) -> None:
+        """Return None: no coefficient is out."""
+
+    def probability_in(self, heads: Heads) -> Float[Tensor, "batch atom shift"]:
+        """Return ones."""
+        return torch.ones_like(heads["shift"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GaussianBase:
+class GaussianBase(_ScaledNoise):
     """Gaussian around the shift, with prior ``N(0, variance)``: the variational auto-encoder of [1]_.
 
     Parameters
@@ -98,12 +122,7 @@ class GaussianBase:
 
     def __post_init__(self) -> None:
         """Refuse a prior that is none."""
-        _check_positive("variance", self.variance)
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """The shift and the logarithm of the standard deviation."""
-        return ("shift", "log_scale")
+        check_positive("variance", self.variance)
 
     @property
     def starts(self) -> dict[str, tuple[float, float]]:
@@ -119,17 +138,6 @@ class GaussianBase:
         """Return standard normal noise."""
         return torch.randn(1, num_samples, *heads["shift"].shape).to(heads["shift"])
 
-    def deviation(self, heads: Heads, noise: Tensor, annealing: Annealing) -> Float[Tensor, "sample batch atom shift"]:
-        """Return the noise in units of the coefficient."""
-        return annealing.noise * scale_of(heads) * noise[0]
-
-    def gate(self, heads: Heads, noise: Tensor, annealing: Annealing) -> None:
-        """Return None: no coefficient is out."""
-
-    def probability_in(self, heads: Heads) -> Float[Tensor, "batch atom shift"]:
-        """Return ones."""
-        return torch.ones_like(heads["shift"])
-
     def exceedance(self, heads: Heads, level: float) -> Float[Tensor, "batch atom shift"]:
         """Return ``2 Phi(-level / sd)``."""
         return 2 * torch.special.ndtr(-level / scale_of(heads))
@@ -140,7 +148,7 @@ class GaussianBase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaplacianBase:
+class LaplacianBase(_ScaledNoise):
     """Laplacian around the shift, with prior ``Laplace(0, scale)``: [1]_.
 
     Parameters
@@ -157,12 +165,7 @@ class LaplacianBase:
 
     def __post_init__(self) -> None:
         """Refuse a prior that is none."""
-        _check_positive("scale", self.scale)
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """The shift and the logarithm of the scale."""
-        return ("shift", "log_scale")
+        check_positive("scale", self.scale)
 
     @property
     def starts(self) -> dict[str, tuple[float, float]]:
@@ -179,17 +182,6 @@ class LaplacianBase:
         shape = (1, num_samples, *heads["shift"].shape)
         size = torch.empty(shape).exponential_()
         return torch.where(torch.rand(shape) < 0.5, size, -size).to(heads["shift"])
-
-    def deviation(self, heads: Heads, noise: Tensor, annealing: Annealing) -> Float[Tensor, "sample batch atom shift"]:
-        """Return the noise in units of the coefficient."""
-        return annealing.noise * scale_of(heads) * noise[0]
-
-    def gate(self, heads: Heads, noise: Tensor, annealing: Annealing) -> None:
-        """Return None: no coefficient is out."""
-
-    def probability_in(self, heads: Heads) -> Float[Tensor, "batch atom shift"]:
-        """Return ones."""
-        return torch.ones_like(heads["shift"])
 
     def exceedance(self, heads: Heads, level: float) -> Float[Tensor, "batch atom shift"]:
         """Return ``exp(-level / scale)``."""
@@ -279,8 +271,3 @@ def scale_of(heads: Heads) -> Float[Tensor, "batch atom shift"]:
 
 def _from_silent_to_active(scale: float) -> tuple[float, float]:
     return math.log(scale), math.log(scale / 10)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name} = {value}: it must be positive")

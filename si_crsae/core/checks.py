@@ -1,4 +1,4 @@
-"""What likelihoods ask of numbers and observations."""
+"""What parameters and observations must be."""
 
 import math
 
@@ -9,6 +9,20 @@ def check_positive(name: str, value: float) -> None:
     """Raise ValueError for a number that is not positive and finite."""
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"{name} = {value}: it must be positive and finite")
+
+
+def check_at_least_one(**named: float | int) -> None:
+    """Raise ValueError for a number, given by the name of its argument, that is below 1."""
+    for name, value in named.items():
+        if value < 1:
+            raise ValueError(f"{name} = {value}: it must be at least 1")
+
+
+def check_at_least_zero(**named: float | int) -> None:
+    """Raise ValueError for a number, given by the name of its argument, that is negative or not finite."""
+    for name, value in named.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} = {value}: it must be at least 0 and finite")
 
 
 def check_finite(observed: Tensor) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Gamma, kl_divergence
 
 from si_crsae.core.bases import Annealing, Base, Heads, LaplacianBase, SpikeAndSlab
+from si_crsae.core.checks import check_at_least_zero, check_positive
 
 _PARAMETER_RANGE = (1e-6, 1e6)
 _NUM_NODES = 48
@@ -53,11 +54,9 @@ class ShiftedThreshold:
 
     def __post_init__(self) -> None:
         """Refuse numbers that are no threshold."""
-        for name, value in (("level", self.level), ("concentration", self.concentration)):
-            if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name} = {value}: it must be positive")
-        if not self.kl_weight >= 0:
-            raise ValueError(f"kl_weight = {self.kl_weight}: it must be at least 0")
+        check_positive("level", self.level)
+        check_positive("concentration", self.concentration)
+        check_at_least_zero(kl_weight=self.kl_weight)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -233,9 +232,8 @@ def sparse_prior(
     probability : float, default: 0.05
         Prior probability of a coefficient that is not zero.
     """
-    for name, value in (("noise_variance", noise_variance), ("shrinkage", shrinkage)):
-        if not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{name} = {value}: it must be positive")
+    check_positive("noise_variance", noise_variance)
+    check_positive("shrinkage", shrinkage)
     return CodeDistribution(
         base=SpikeAndSlab(slab=LaplacianBase(scale=noise_variance / shrinkage), probability=probability)
     )

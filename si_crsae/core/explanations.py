@@ -6,6 +6,7 @@ import numpy as np
 
 from si_crsae.core.compiled import compile_loops
 from si_crsae.core.interpolation import NUM_TAPS, WEIGHTS, split_offset, value_between
+from si_crsae.core.overlaps import worth_of_one, worth_of_two
 
 # Of the explanations by two atoms: the best place of so many atoms is tried with that of every other.
 MAX_PAIRED = 6
@@ -37,7 +38,7 @@ def log_evidence_of_one(value, scale, noise, spread):
     float
     """
     pull = (noise / (spread * scale)) ** 2
-    gain = ((value + pull * scale) ** 2 / (1 + pull) - pull * scale**2) / (2 * noise**2)
+    gain = worth_of_one(value, scale, (noise, spread, np.float32(0.0))) / noise**2
     return gain + np.log(pull / (1 + pull)) / 2
 
 
@@ -59,16 +60,12 @@ def log_evidence_of_two(values, scales, between, noise, spread):
     -------
     float
     """
-    pull_one, pull_two = (noise / (spread * scales[0])) ** 2, (noise / (spread * scales[1])) ** 2
-    one, two = values[0] + pull_one * scales[0], values[1] + pull_two * scales[1]
-    determinant = (1 + pull_one) * (1 + pull_two) - between**2
-    first = (one * (1 + pull_two) - two * between) / determinant
-    second = (two * (1 + pull_one) - one * between) / determinant
+    worth, first, second = worth_of_two(values, scales, between, (noise, spread, np.float32(0.0)))
     if first <= 0 or second <= 0:
         return -np.inf
-    prior = pull_one * scales[0] ** 2 + pull_two * scales[1] ** 2
-    gain = (one * first + two * second - prior) / (2 * noise**2)
-    return gain + np.log(pull_one * pull_two / determinant) / 2
+    pull_one, pull_two = (noise / (spread * scales[0])) ** 2, (noise / (spread * scales[1])) ** 2
+    determinant = (1 + pull_one) * (1 + pull_two) - between**2
+    return worth / noise**2 + np.log(pull_one * pull_two / determinant) / 2
 
 
 @compile_loops()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.convolution import correlate, synthesize
 from si_crsae.core.fista import FistaState, fista_iterate, safe_step_size
 from si_crsae.core.likelihoods import Likelihood
@@ -37,8 +38,7 @@ class Placement:
 
     def __post_init__(self) -> None:
         """Refuse a stride that is none."""
-        if self.stride < 1:
-            raise ValueError(f"stride = {self.stride}: it must be at least 1")
+        check_at_least_one(stride=self.stride)
 
     def correlate(
         self, traces: Float[Tensor, "batch channel *sample"], atoms: Float[Tensor, "atom channel *width"]

@@ -4,6 +4,8 @@ import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
+from si_crsae.core.checks import check_at_least_one
+
 # Measuring the distance costs as much as a step; every tenth step it costs a tenth of the time.
 _STEPS_PER_CHECK = 10
 
@@ -46,8 +48,7 @@ def iterate(
     RuntimeWarning
         If a tolerance was given and `num_iterations` did not suffice.
     """
-    if num_iterations < 1:
-        raise ValueError(f"num_iterations = {num_iterations}: it must be at least 1")
+    check_at_least_one(num_iterations=num_iterations)
     for iteration in range(1, num_iterations + 1):
         state = step(state)
         is_last = iteration == num_iterations

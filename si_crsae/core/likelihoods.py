@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from si_crsae.core.checks import check_counts, check_finite, check_positive
+from si_crsae.core.checks import check_at_least_one, check_counts, check_finite, check_positive
 
 # The Poisson likelihood is exact up to this many times the largest count of its window.
 _HEADROOM = 2.0
@@ -167,8 +167,7 @@ class Binomial:
 
     def __post_init__(self) -> None:
         """Refuse a number of trials that is none."""
-        if self.num_trials < 1:
-            raise ValueError(f"num_trials = {self.num_trials}: it must be at least 1")
+        check_at_least_one(num_trials=self.num_trials)
 
     def mean(self, natural: Tensor) -> Tensor:
         """Return ``M sigmoid(eta)``."""

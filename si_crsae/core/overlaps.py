@@ -54,7 +54,7 @@ def _put(residual, event, events, pairs, sign):
 
 @compile_loops()
 @no_type_check
-def _worth_of_one(value, scale, odds):
+def worth_of_one(value, scale, odds):
     """Return by how much one event lowers the objective, less its price, at its most probable amplitude."""
     noise, spread, price = odds
     pull = (noise / (spread * scale)) ** 2
@@ -63,7 +63,7 @@ def _worth_of_one(value, scale, odds):
 
 @compile_loops()
 @no_type_check
-def _worth_of_two(values, scales, between, odds):
+def worth_of_two(values, scales, between, odds):
     """Return by how much two events with that correlation lower the objective, less their price, and their amplitudes.
 
     The amplitudes are the most probable ones; a pair of which one had to be negative is worth nothing.
@@ -111,7 +111,7 @@ def _best_explanation(found, count, scales, pairs, odds, refractory):
     amplitude_one, amplitude_two = np.float32(0.0), np.float32(0.0)
     for first in range(count):
         scale = scales[atoms[first]]
-        worth = _worth_of_one(values[first], scale, odds)
+        worth = worth_of_one(values[first], scale, odds)
         if worth > best:
             pull = (odds[0] / (odds[1] * scale)) ** 2
             best, one, two = worth, first, -1
@@ -123,7 +123,7 @@ def _best_explanation(found, count, scales, pairs, odds, refractory):
                 continue
             between = gram[pair, reach + lag] if pair >= 0 and abs(lag) <= reach else np.float32(0.0)
             both = (values[first], values[second])
-            worth, x_first, x_second = _worth_of_two(both, (scale, scales[atoms[second]]), between, odds)
+            worth, x_first, x_second = worth_of_two(both, (scale, scales[atoms[second]]), between, odds)
             if worth > best:
                 best, one, two, amplitude_one, amplitude_two = worth, first, second, x_first, x_second
     return best, one, two, (amplitude_one, amplitude_two)
@@ -155,10 +155,10 @@ def _worth_now(residual, event, partner, between, events, odds):
     scale = scales[atom_index[event]]
     own = sign * (value_between(residual[atom_index[event]], shift[event], offset[event]) + amplitude[event])
     if partner == event:
-        return _worth_of_one(own, scale, odds[1:])
+        return worth_of_one(own, scale, odds[1:])
     other = sign * (value_between(residual[atom_index[partner]], shift[partner], offset[partner]) + amplitude[partner])
     values = (own + between * sign * amplitude[partner], other + between * sign * amplitude[event])
-    return _worth_of_two(values, (scale, scales[atom_index[partner]]), between, odds[1:])[0]
+    return worth_of_two(values, (scale, scales[atom_index[partner]]), between, odds[1:])[0]
 
 
 @compile_loops()

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one
+
 StepSize = float | Float[Tensor, " batch"]
 
 
@@ -252,8 +254,7 @@ class GroupSparse:
     def __post_init__(self) -> None:
         """Refuse a penalty that rewards, and groups of nothing."""
         _check_nonnegative("regularization", self.regularization)
-        if self.group_size < 1:
-            raise ValueError(f"group_size = {self.group_size}: it must be at least 1")
+        check_at_least_one(group_size=self.group_size)
 
     def penalty(self, code: Float[Tensor, "batch atom *shift"]) -> Float[Tensor, " batch"]:
         """Return the weighted sum of the norms of the groups, infinite for a coefficient that is ruled out."""

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.convolution import atom_correlations, correlate, synthesize
 from si_crsae.core.dynamics import MAX_ITERATIONS, solve_whole_map
 from si_crsae.core.proximal import Prior, Sparse
@@ -47,8 +48,7 @@ class LinkedView:
         """Refuse a weight or a stride that is none."""
         if not self.weight > 0:
             raise ValueError(f"weight = {self.weight}: it must be positive; leave a view out that should not count")
-        if self.stride < 1:
-            raise ValueError(f"stride = {self.stride}: it must be at least 1")
+        check_at_least_one(stride=self.stride)
 
     def correlate(self, traces: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch atom shift"]:
         """Return how the traces drive the code."""

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one
+
 
 def update_regularization(
     code_l1: Float[Tensor, " atom"],
@@ -168,8 +170,7 @@ def centered_prior(
     >>> update_regularization(torch.tensor([0.0]), 100, prior_shape=shape, prior_rate=rate)
     tensor([5.5000])
     """
-    if num_coefficients < 1:
-        raise ValueError(f"num_coefficients = {num_coefficients}: it must be at least 1")
+    check_at_least_one(num_coefficients=num_coefficients)
     if not strength > 0:
         raise ValueError(
             f"strength = {strength}: it must be positive; 10 keeps the estimate within 10 % above its start"

@@ -15,16 +15,17 @@ from si_crsae.evaluation.comparison import estimate_lag
 from si_crsae.evaluation.simulation import CaseSpec, simulate
 
 
-def _columns(num_columns: int, num_rows: int) -> Probe:
+def columns_probe(num_columns: int, num_rows: int, *, pitch_um: float = 22.0) -> Probe:
+    """Return a probe of contacts on a square grid."""
     return generate_multi_columns_probe(
-        num_columns=num_columns, num_contact_per_column=num_rows, xpitch=22.0, ypitch=22.0
+        num_columns=num_columns, num_contact_per_column=num_rows, xpitch=pitch_um, ypitch=pitch_um
     )
 
 
 CASES: dict[str, CaseSpec] = {
     "mono": CaseSpec(
         description="1 channel, 3 units",
-        make_probe=lambda: _columns(1, 1),
+        make_probe=lambda: columns_probe(1, 1),
         num_units=3,
         snr_range=(6.0, 16.0),
         rate_range_hz=(3.0, 10.0),
@@ -41,7 +42,7 @@ CASES: dict[str, CaseSpec] = {
     ),
     "collisions16": CaseSpec(
         description="16 channels, 12 fast units, about 60 % of the spikes overlap another",
-        make_probe=lambda: _columns(2, 8),
+        make_probe=lambda: columns_probe(2, 8),
         num_units=12,
         snr_range=(5.0, 20.0),
         rate_range_hz=(18.0, 32.0),
@@ -49,35 +50,35 @@ CASES: dict[str, CaseSpec] = {
     ),
     "lowsnr32": CaseSpec(
         description="32 channels, 24 units close to the noise",
-        make_probe=lambda: _columns(2, 16),
+        make_probe=lambda: columns_probe(2, 16),
         num_units=24,
         snr_range=(2.5, 8.0),
         rate_range_hz=(2.0, 12.0),
     ),
     "faint32": CaseSpec(
         description="32 channels, 24 units, the faintest lost in the noise",
-        make_probe=lambda: _columns(2, 16),
+        make_probe=lambda: columns_probe(2, 16),
         num_units=24,
         snr_range=(1.8, 5.8),
         rate_range_hz=(2.0, 12.0),
     ),
     "probe32": CaseSpec(
         description="32 channels, 24 units",
-        make_probe=lambda: _columns(2, 16),
+        make_probe=lambda: columns_probe(2, 16),
         num_units=24,
         snr_range=(5.0, 20.0),
         rate_range_hz=(2.0, 15.0),
     ),
     "dense64": CaseSpec(
         description="64 channels, 50 units",
-        make_probe=lambda: _columns(4, 16),
+        make_probe=lambda: columns_probe(4, 16),
         num_units=50,
         snr_range=(4.0, 20.0),
         rate_range_hz=(2.0, 12.0),
     ),
     "drift32": CaseSpec(
         description="32 channels, 20 units, rigid zigzag drift of 20 um",
-        make_probe=lambda: _columns(2, 16),
+        make_probe=lambda: columns_probe(2, 16),
         num_units=20,
         snr_range=(6.0, 20.0),
         rate_range_hz=(2.0, 12.0),
@@ -85,7 +86,7 @@ CASES: dict[str, CaseSpec] = {
     ),
     "bursts": CaseSpec(
         description="16 channels, 8 units firing bursts of falling amplitude",
-        make_probe=lambda: _columns(2, 8),
+        make_probe=lambda: columns_probe(2, 8),
         num_units=8,
         snr_range=(6.0, 18.0),
         rate_range_hz=(1.0, 4.0),
@@ -167,7 +168,7 @@ def _load_mat(path: Path) -> tuple[BaseRecording, BaseSorting]:
     traces = np.round((data - np.median(data, axis=0)) / gain).astype("int16")
     num_channels = traces.shape[1]
     recording = NumpyRecording([traces], sampling_frequency)
-    probe = generate_tetrode() if num_channels == 4 else _columns(1, num_channels)
+    probe = generate_tetrode() if num_channels == 4 else columns_probe(1, num_channels)
     probe.set_device_channel_indices(np.arange(num_channels))
     recording.set_probe(probe)
     recording.set_channel_gains(np.full(num_channels, gain))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.models.count_images import CountImageDenoiser, CountImageNetwork
 
 _MAX_GRADIENT_NORM = 0.05
@@ -49,9 +50,7 @@ class CountImageLearning:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
-        for name in ("num_steps", "batch_size", "patch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be at least 1")
+        check_at_least_one(num_steps=self.num_steps, batch_size=self.batch_size, patch_size=self.patch_size)
         if len(self.peaks) == 0 or any(not peak > 0 for peak in self.peaks):
             raise ValueError(f"peaks = {self.peaks}: there must be at least one, all positive")
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.generalized import GeneralizedModel, Placement, noise_gain
 from si_crsae.core.likelihoods import Poisson
 from si_crsae.core.proximal import Sparse
@@ -58,9 +59,13 @@ class CountImageNetwork:
 
     def __post_init__(self) -> None:
         """Refuse sizes that are none."""
-        for name in ("num_atoms", "width", "stride", "num_iterations", "num_levels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be at least 1")
+        check_at_least_one(
+            num_atoms=self.num_atoms,
+            width=self.width,
+            stride=self.stride,
+            num_iterations=self.num_iterations,
+            num_levels=self.num_levels,
+        )
 
     @property
     def min_size(self) -> int:

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.compiled import HAS_NUMBA
 from si_crsae.core.convolution import atom_correlations, correlate, synthesize
 from si_crsae.core.fista import fista_solve, safe_step_size
@@ -131,7 +132,6 @@ def _check(atoms: Tensor, rate: Tensor, noise_sd: float, num_iterations: int, st
         )
     if not noise_sd > 0:
         raise ValueError(f"noise_sd = {noise_sd}: it must be positive; estimate it from the traces")
-    if num_iterations < 1:
-        raise ValueError(f"num_iterations = {num_iterations}: it must be at least 1")
+    check_at_least_one(num_iterations=num_iterations)
     if step_size is not None and not step_size > 0:
         raise ValueError(f"step_size = {step_size}: it must be positive; pass None to derive it from the atoms")

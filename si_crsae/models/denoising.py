@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from si_crsae.core import likelihoods, proximal
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.generalized import Placement, infer_baseline
 from si_crsae.core.likelihoods import Likelihood
 from si_crsae.core.proximal import Prior, Sparse
@@ -103,8 +104,7 @@ class Denoiser:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
-        if self.num_atoms < 1:
-            raise ValueError(f"num_atoms = {self.num_atoms}: it must be at least 1")
+        check_at_least_one(num_atoms=self.num_atoms)
         if not 1 <= len(self._widths) <= 2 or any(width < 1 for width in self._widths):
             raise ValueError(f"width = {self.width}: it must be one or two numbers of at least 1")
         if self.device not in ("auto", "cpu", "cuda"):

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.generalized import GeneralizedModel, Placement, infer_baseline, noise_gain
 from si_crsae.core.likelihoods import Likelihood
 from si_crsae.core.proximal import OnSupport, Prior
@@ -52,8 +53,7 @@ class Unrolling:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be encoded."""
-        if self.num_iterations < 1:
-            raise ValueError(f"num_iterations = {self.num_iterations}: it must be at least 1")
+        check_at_least_one(num_iterations=self.num_iterations)
         if self.step_size is not None and not self.step_size > 0:
             raise ValueError(f"step_size = {self.step_size}: it must be positive; pass None for a safe one")
 

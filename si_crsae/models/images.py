@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.sparsity import regularization_loss, update_regularization
 from si_crsae.models.crsae import Crsae, reconstruction_loss
 from si_crsae.models.crsae_training import RatePrior, atom_step
@@ -74,9 +75,7 @@ class ImageLearning:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
-        for name in ("num_atoms", "width", "num_patches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be at least 1")
+        check_at_least_one(num_atoms=self.num_atoms, width=self.width, num_patches=self.num_patches)
         for name in ("first_rate", "prior_mean", "prior_strength"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: it must be positive")

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.bases import Heads
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.code_distribution import CodeDistribution
 from si_crsae.core.convolution import correlate, count_shifts, lipschitz_bound, synthesize
 from si_crsae.core.fista import FistaState, fista_step
@@ -80,8 +81,7 @@ class UnrolledEncoder(torch.nn.Module):
         self, atoms: Float[Tensor, "atom channel width"], distribution: CodeDistribution, *, num_iterations: int = 8
     ) -> None:
         super().__init__()
-        if num_iterations < 1:
-            raise ValueError(f"num_iterations = {num_iterations}: it must be at least 1")
+        check_at_least_one(num_iterations=num_iterations)
         num_atoms = len(atoms)
         unit = _with_norms(atoms.detach())[0]
         self.names = distribution.heads

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.proximal import Counted, Sparse
 from si_crsae.core.quadratic import LinkedView, Quadratic
 
@@ -223,9 +224,7 @@ class LinkedFitting:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
-        for name in ("num_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be at least 1")
+        check_at_least_one(num_epochs=self.num_epochs, batch_size=self.batch_size)
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate = {self.learning_rate}: it must be positive")
         if not 0 <= self.contrast <= 1:

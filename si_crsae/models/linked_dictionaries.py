@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.quadratic import LinkedView
 from si_crsae.models.arrays import Array, as_tensor, choose_device, like
 from si_crsae.models.linked import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout, Views
@@ -87,8 +88,7 @@ class LinkedDictionaries:
     def __post_init__(self) -> None:
         """Refuse what cannot be learned."""
         check_views(self.views)
-        if self.num_atoms < 1:
-            raise ValueError(f"num_atoms = {self.num_atoms}: it must be at least 1")
+        check_at_least_one(num_atoms=self.num_atoms)
         if not 0 < self.regularization < math.inf:
             raise ValueError(f"regularization = {self.regularization}: it must be positive")
         self.num_atoms, self.regularization = int(self.num_atoms), float(self.regularization)

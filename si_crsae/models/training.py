@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.models.checks import check_windows
 
 # The range in which the paper looks for the learning rate of the atoms.
@@ -196,8 +197,7 @@ def choose_batch_size(
     >>> choose_batch_size(9000, spikes_per_window=12.0)
     834
     """
-    if num_windows < 1:
-        raise ValueError(f"num_windows = {num_windows}: it must be at least 1")
+    check_at_least_one(num_windows=num_windows)
     if not spikes_per_window > 0:
         raise ValueError(f"spikes_per_window = {spikes_per_window}: it must be positive; use a rough firing rate")
     enough = math.ceil(min_spikes / spikes_per_window)
@@ -321,6 +321,4 @@ def _snapshot(model: torch.nn.Module) -> dict[str, Tensor]:
 
 def _check(windows: Tensor, validation: Tensor, num_epochs: int, batch_size: int) -> None:
     check_windows(windows=windows, validation=validation)
-    for name, number in (("num_epochs", num_epochs), ("batch_size", batch_size)):
-        if number < 1:
-            raise ValueError(f"{name} = {number}: it must be at least 1")
+    check_at_least_one(num_epochs=num_epochs, batch_size=batch_size)

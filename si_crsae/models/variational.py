@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.bases import Annealing, Heads
+from si_crsae.core.checks import check_at_least_one, check_at_least_zero, check_positive
 from si_crsae.core.code_distribution import CodeDistribution
 from si_crsae.core.convolution import synthesize
 
@@ -48,14 +49,11 @@ class Objective:
 
     def __post_init__(self) -> None:
         """Refuse what is no objective."""
-        if not (self.noise_variance > 0 and math.isfinite(self.noise_variance)):
-            raise ValueError(f"noise_variance = {self.noise_variance}: it must be positive")
-        if self.num_samples < 1:
-            raise ValueError(f"num_samples = {self.num_samples}: it must be at least 1")
+        check_positive("noise_variance", self.noise_variance)
+        check_at_least_one(num_samples=self.num_samples)
         if self.combine not in _COMBINATIONS:
             raise ValueError(f"combine = {self.combine!r}: it must be one of {', '.join(_COMBINATIONS)}")
-        if not self.atom_penalty >= 0:
-            raise ValueError(f"atom_penalty = {self.atom_penalty}: it must be at least 0")
+        check_at_least_zero(atom_penalty=self.atom_penalty)
 
     def weights(self, costs: Float[Tensor, "sample batch"]) -> Float[Tensor, "sample batch"]:
         """Return what each draw counts, given its cost in nats; no gradient passes."""
@@ -122,11 +120,12 @@ class VariationalFitting:
         How the atoms learn: by the optimizer of the network and the gradient of all of the loss; by that of the squared
         error, codes held fixed, as in [1]_; or not at all.
     dictionary_rate : float, default: 0.5
-        First step size of the atoms with a fixed code, which falls to a twentieth.
+        First step size of the atoms with a fixed code, which falls to a twentieth; no step goes beyond the minimum of
+        the mini-batch's squared error.
     initial_norm : float, default: 1.0
         Of random first atoms.
     warmup : tuple of float, default: (0.05, 0.25)
-        Share of the steps at which annealing starts, and at which it ends.
+        Share of the steps at which annealing starts, and at which it ends. Beyond 1 it does not come to its end.
     first_noise : float, default: 0.1
         Of the deviations of draws, until annealing starts.
     first_kl : float, default: 0.1
@@ -155,16 +154,13 @@ class VariationalFitting:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
-        for name in ("num_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be at least 1")
+        check_at_least_one(num_epochs=self.num_epochs, batch_size=self.batch_size)
         for name, choices in (("optimizer", _OPTIMIZERS), ("dictionary", _DICTIONARIES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: it must be one of {', '.join(choices)}")
         for name in ("learning_rate", "dictionary_rate", "initial_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be positive")
-        if not 0 <= self.warmup[0] <= self.warmup[1] <= 1:
+            check_positive(name, getattr(self, name))
+        if not 0 <= self.warmup[0] <= self.warmup[1] < math.inf:
             raise ValueError(f"warmup = {self.warmup}: it must be two shares of the steps, the second not smaller")
         for name in ("first_noise", "first_kl"):
             if not 0 <= getattr(self, name) <= 1:
@@ -214,7 +210,7 @@ class VariationalTraining:
         """Change the model for a mini-batch; returns its loss before the change."""
         progress = self._step / self._num_steps
         self.model.zero_grad()
-        loss = self._loss(windows, *self._annealed(progress))
+        loss, weights, codes = self._loss(windows, *self._annealed(progress))
         loss.backward()
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
@@ -222,7 +218,7 @@ class VariationalTraining:
             self.model.zero_grad()
         # Without gradients both leave everything as it is.
         self._optimizer.step()
-        self._move_atoms(windows, progress)
+        self._move_atoms(windows, progress, weights, codes.detach())
         self._schedule.step()
         self._step += 1
         return float(loss.detach())
@@ -230,17 +226,18 @@ class VariationalTraining:
     @torch.no_grad()
     def loss(self, windows: Tensor) -> float:
         """Return the loss of windows without annealing."""
-        losses = [float(self._loss(part, Annealing(), 1.0)) * len(part) for part in windows.split(_WINDOWS_PER_LOSS)]
+        losses = [float(self._loss(part, Annealing(), 1.0)[0]) * len(part) for part in windows.split(_WINDOWS_PER_LOSS)]
         return math.fsum(losses) / len(windows)
 
     def _annealed(self, progress: float) -> tuple[Annealing, float]:
         start, end = self._fitting.warmup
-        done = min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0)
+        done = 1.0 if progress >= end else max(progress - start, 0.0) / (end - start)
         noise = self._fitting.first_noise + done * (1 - self._fitting.first_noise)
         kl = self._fitting.first_kl + done * (1 - self._fitting.first_kl)
         return Annealing(noise=noise, temperature=2**-done), kl
 
-    def _loss(self, windows: Tensor, annealing: Annealing, kl_factor: float) -> Float[Tensor, ""]:
+    def _loss(self, windows: Tensor, annealing: Annealing, kl_factor: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss, and the draws that it counts: their weights and their codes."""
         model, objective = self.model, self._objective
         variance, distribution = objective.noise_variance, model.distribution
         heads = model.infer(windows, through_atoms=self._fitting.dictionary == "backpropagation")
@@ -250,17 +247,26 @@ class VariationalTraining:
             with torch.no_grad():
                 tried = model.costs(windows, distribution.codes(heads, noise, annealing), variance)
             noise = noise.choose(tried.argmin(dim=0))
-        costs = model.costs(windows, distribution.codes(heads, noise, annealing), variance)
-        nats = (objective.weights(costs) * costs).sum(dim=0) + divergence
+        codes = distribution.codes(heads, noise, annealing)
+        costs = model.costs(windows, codes, variance)
+        weights = objective.weights(costs)
+        nats = (weights * costs).sum(dim=0) + divergence
         penalty = objective.atom_penalty * model.atoms.square().sum() / variance
-        return (nats.mean() + penalty) * 2 * variance / windows[0].numel()
+        return (nats.mean() + penalty) * 2 * variance / windows[0].numel(), weights, codes
 
     @torch.no_grad()
-    def _move_atoms(self, windows: Tensor, progress: float) -> None:
-        """Step along the gradient of ``1/2 |x - A z|^2 + penalty |A|^2``, per window, and per position of the code."""
+    def _move_atoms(self, windows: Tensor, progress: float, weights: Tensor, codes: Tensor) -> None:
+        """Step along the gradient of ``1/2 |x - A z|^2 + penalty |A|^2``, per window, and per position of the code.
+
+        With a fixed code that is a parabola; a step beyond its minimum could grow from one mini-batch to the next.
+        """
         atoms = self.model.atoms
         if self._fitting.dictionary != "fixed_code" or atoms.grad is None:
             return
         num_shifts = windows.shape[2] - atoms.shape[2] + 1
-        of_squared_error = atoms.grad * windows[0].numel() / 2
-        atoms -= self._fitting.dictionary_rate * 0.05**progress / num_shifts * of_squared_error
+        gradient = atoms.grad * windows[0].numel() / 2
+        slope = float(gradient.square().sum())
+        bend = synthesize(codes.flatten(0, 1), gradient).square().sum(dim=(1, 2)).view_as(weights)
+        curvature = float((weights * bend).sum(dim=0).mean()) + 2 * self._objective.atom_penalty * slope
+        rate = self._fitting.dictionary_rate * 0.05**progress / num_shifts
+        atoms -= (min(rate, slope / curvature) if curvature > 0 else rate) * gradient

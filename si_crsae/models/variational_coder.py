@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from si_crsae.core import bases, code_distribution
+from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.code_distribution import CodeDistribution, sparse_prior
 from si_crsae.core.convolution import count_shifts
 from si_crsae.models import variational
@@ -116,9 +117,7 @@ class VariationalSparseCoder:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
-        for name in ("num_atoms", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be at least 1")
+        check_at_least_one(num_atoms=self.num_atoms, depth=self.depth)
         if self.width is not None and self.width < 1:
             raise ValueError(f"width = {self.width}: it must be at least 1, or None for windows with one code each")
         for name, choices in (("network", ("unrolled", "perceptron")), ("device", ("auto", "cpu", "cuda"))):
@@ -207,7 +206,7 @@ class VariationalSparseCoder:
         EncodedWindows
         """
         model, windows = self._ready(observed)
-        _check_num_samples(num_samples)
+        check_at_least_one(num_samples=num_samples)
         distribution = model.distribution
         heads = model.infer(windows)
         with _seeded(seed, windows.device):
@@ -247,7 +246,7 @@ class VariationalSparseCoder:
         array, shape (batch,)
         """
         model, windows = self._ready(observed)
-        _check_num_samples(num_samples)
+        check_at_least_one(num_samples=num_samples)
         distribution, variance = model.distribution, self.objective.noise_variance
         heads = model.infer(windows)
         with _seeded(seed, windows.device):
@@ -367,11 +366,6 @@ class VariationalSparseCoder:
         else:
             network = PerceptronEncoder((len(atoms), atoms.shape[1], atoms.shape[2]), self.distribution)
         return VariationalModel(atoms, network.to(atoms.device), self.distribution)
-
-
-def _check_num_samples(num_samples: int) -> None:
-    if num_samples < 1:
-        raise ValueError(f"num_samples = {num_samples}: it must be at least 1")
 
 
 def _warn_of_failure(statistics: CodeStatistics, num_skipped: int, num_steps: int) -> None:

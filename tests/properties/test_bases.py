@@ -10,6 +10,7 @@ from scipy import stats
 
 from si_crsae.core.bases import Annealing, Base, GaussianBase, LaplacianBase, SpikeAndSlab
 
+pytestmark = pytest.mark.usefixtures("seeded")
 NUM_SAMPLES = 100_000
 FINAL = Annealing()
 few_examples = settings(max_examples=12)
@@ -23,13 +24,6 @@ BASES = {
 bases = pytest.mark.parametrize("base", BASES.values(), ids=BASES.keys())
 smooth = pytest.mark.parametrize("name", ["Gaussian", "Laplacian"])
 spikes = pytest.mark.parametrize("name", ["spike and Gaussian", "spike and Laplacian"])
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
 
 
 def per_atom(*values):

@@ -11,6 +11,7 @@ from scipy import integrate, stats
 from si_crsae.core.bases import Annealing, GaussianBase, LaplacianBase, SpikeAndSlab
 from si_crsae.core.code_distribution import CodeDistribution, Noise, ShiftedThreshold, sparse_prior
 
+pytestmark = pytest.mark.usefixtures("seeded")
 NUM_SAMPLES = 100_000
 few_examples = settings(max_examples=12)
 seeds = st.integers(0, 2**16)
@@ -30,13 +31,6 @@ DISTRIBUTIONS = {
 distributions = pytest.mark.parametrize("distribution", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS.keys())
 bases = pytest.mark.parametrize("base", [GAUSSIAN, LAPLACIAN], ids=["Gaussian", "Laplacian"])
 straight_or_not = pytest.mark.parametrize("straight_through", [True, False])
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
 
 
 def per_atom(*values):
@@ -288,6 +282,7 @@ def test_a_spike_and_slab_is_not_thresholded():
         (lambda: ShiftedThreshold(level=1.0, concentration=-1.0), r"concentration = -1.0: it must be positive"),
         (lambda: ShiftedThreshold(level=1.0, kl_weight=-0.1), r"kl_weight = -0.1: it must be at least 0"),
         (lambda: ShiftedThreshold(level=1.0, kl_weight=math.nan), r"kl_weight = nan: it must be at least 0"),
+        (lambda: ShiftedThreshold(level=1.0, kl_weight=math.inf), r"kl_weight = inf: it must be at least 0 and finite"),
     ],
 )
 def test_numbers_that_are_no_threshold_are_refused(make, message):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from simulated_units import RATE_HZ, draw_times, encoder_of, make_recording, make_template, make_unit
 
+from si_crsae.core.encoder import EVENT_PRICE
+from si_crsae.core.explanations import log_evidence_of_one
 from si_crsae.sorting import evidence, recording
 from si_crsae.sorting.evidence import encode_and_weigh, window_of
 from si_crsae.sorting.expectation import encode_recording
@@ -47,6 +49,18 @@ def test_clear_spikes_are_likelier_than_anything_else(encoder, traces):
     assert np.all(code.information[code.overlap == 0] == 1)
 
 
+def test_a_spike_is_weighed_by_what_the_traces_without_it_and_itself_hold(encoder, traces):
+    code = encode_and_weigh(traces, encoder, num_threads=1)
+    settings, scales = encoder.settings, encoder.dictionary.scales.numpy()
+    alone = np.flatnonzero(code.overlap == 0)
+    expected = [
+        log_evidence_of_one(amplitude, scales[atom], settings.noise, settings.amplitude_spread) - EVENT_PRICE
+        for amplitude, atom in zip(code.amplitude[alone], code.atom_index[alone], strict=True)
+    ]
+    # Between samples an amplitude is a little larger than on them.
+    assert np.median(code.own_weight[alone] / expected) == pytest.approx(1.0, abs=0.15)
+
+
 def test_less_is_known_of_overlapping_spikes(encoder):
     times = draw_times(7, count=150)
     code = encode_and_weigh(make_recording([(ONE, times), (OTHER, times + 2)]), encoder, num_threads=1)
@@ -67,6 +81,8 @@ def test_tiles_of_another_length_give_the_same_weights(encoder, traces, monkeypa
     code = encode_and_weigh(traces, encoder, num_threads=1)
     np.testing.assert_array_equal(code.sample_index, expected.sample_index)
     np.testing.assert_allclose(weights_of(code), weights_of(expected), rtol=1e-3, atol=1e-2)
+    # The noise that it is relative to is that of the tile.
+    np.testing.assert_allclose(code.misfit, expected.misfit, rtol=0.2)
 
 
 def test_directions_from_some_of_the_tiles_are_used_on_all(encoder, monkeypatch):

@@ -85,6 +85,17 @@ def test_without_moving_templates_fewer_units_are_linked(moved):
     assert sum(a == b for a, b in zip(still.unit_ids_a, still.unit_ids_b, strict=True)) < NUM_UNITS - 2
 
 
+def test_links_below_the_least_confidence_are_not_given_and_the_others_stay(moved):
+    every = link_sortings(*moved)
+    least = float(np.median(every.confidences))
+    some = link_sortings(*moved, settings=LinkingSettings(min_confidence=least))
+    kept = every.to_dataframe().query("confidence >= @least").reset_index(drop=True)
+    assert 0 < len(kept) < len(every.confidences)
+    assert some.to_dataframe().equals(kept)
+    for unit_id_a, unit_id_b, confidence, _ in some.to_dataframe().itertuples(index=False):
+        assert some.probabilities.loc[unit_id_a, unit_id_b] == confidence
+
+
 def test_without_drift_every_unit_is_itself():
     epochs, _, _ = two_epochs(displacement_um=0.0, seed=1)
     linked = link_sortings(*epochs)

@@ -209,6 +209,99 @@ def test_extreme_evidence_gives_finite_features():
     assert np.isfinite(description.units).all()
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "feature"),
+    [
+        ("amplitude", 4.0, "local"),
+        ("amplitude", 4.0, "small"),
+        ("amplitude", 16.0, "large"),
+        ("own_weight", 2.0, "alternatives"),
+        ("misfit", 5.0, "misfit"),
+        ("overlap", 0.5, "overlap"),
+        ("information", 0.5, "information"),
+        ("deviation", 8.0, "off_center"),
+    ],
+)
+def test_what_is_odd_about_a_spike_shows_in_that_spike(field, value, feature):
+    usual = make_code(regular_times(), np.arange(200) % 3 == 0, deviation=np.tile([-0.5, 0.5], 100).astype("float32"))
+    values = getattr(usual, field).copy()
+    values[17] = value
+    odd = replace(usual, **{field: values})
+    change = spike_feature(describe(observe(odd)), feature) - spike_feature(describe(observe(usual)), feature)
+    assert np.abs(change).argmax() == 17
+    np.testing.assert_allclose(change[usual.atom_index == 1], 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "feature"),
+    [
+        ("amplitude", np.linspace(6.0, 18.0, 100), "spread"),
+        ("amplitude", np.linspace(6.0, 18.0, 100), "truncation"),
+        ("amplitude", 12.0 + 4.0 * (np.arange(100) % 5 == 0), "skew"),
+        ("own_weight", np.full(100, 3.0), "unit_alternatives"),
+        ("misfit", np.full(100, 3.0), "unit_misfit"),
+        ("misfit", np.linspace(1.0, 3.0, 100), "misfit_spread"),
+        ("deviation", np.tile([-3.0, 3.0], 50), "separation"),
+        ("deviation", np.where(np.arange(100) % 5 == 0, 3.0, -3.0), "minority"),
+        ("deviation", np.tile([-3.0, 3.0], 50), "excess"),
+    ],
+)
+def test_what_is_odd_about_a_unit_shows_in_that_unit_only(field, values, feature):
+    usual = make_code(regular_times(300), np.arange(300) % 3 == 0)
+    odd = replace(usual, **{field: getattr(usual, field).copy()})
+    getattr(odd, field)[odd.atom_index == 1] = values
+    before, after = describe(observe(usual)), describe(observe(odd))
+    np.testing.assert_array_equal(after.units[0], before.units[0])
+    assert abs(unit_feature(after, feature, unit=1) - unit_feature(before, feature, unit=1)) > 0.02
+
+
+def test_the_larger_group_of_a_unit_is_the_majority():
+    is_small = np.arange(100) % 4 == 0
+    deviation = np.zeros(300, "float32")
+    deviation[::3] = np.where(is_small, 3.0, -3.0)
+    description = describe(observe(make_code(regular_times(300), np.arange(300) % 3 == 0, deviation=deviation)))
+    majority = spike_feature(description, "majority")
+    assert majority[::3][is_small].max() < 0 < majority[::3][~is_small].min()
+    assert not np.delete(majority, np.s_[::3]).any()
+
+
+def test_a_unit_of_few_spikes_far_from_the_noise_has_a_small_rate_and_a_large_snr():
+    description = describe(observe(make_code(regular_times(300), np.arange(300) % 3 == 0)))
+    assert unit_feature(description, "rate", unit=0) == pytest.approx(np.log(200 / 30))
+    assert unit_feature(description, "rate", unit=1) == pytest.approx(np.log(100 / 30))
+    assert unit_feature(description, "snr", unit=1) == pytest.approx(np.log(12.0 / NOISE))
+
+
+def test_probabilities_and_intervals_are_in_the_order_of_the_spikes():
+    own_weight, amplitude = np.full(200, 20.0, "float32"), np.linspace(9.0, 11.0, 200, dtype="float32")
+    own_weight[17] = -5.0
+    posterior = infer_posterior(observe(make_code(regular_times(), own_weight=own_weight, amplitude=amplitude)))
+    assert posterior.probability.argmin() == 17
+    for ends in (posterior.amplitude_low, posterior.amplitude_high):
+        assert np.all(np.diff(ends) > 0)
+
+
+def test_every_spike_has_the_probability_of_its_own_unit():
+    misfit = np.where(np.arange(300) < 100, 3.0, 1.0).astype("float32")
+    posterior = infer_posterior(observe(make_code(regular_times(300), np.arange(300) < 100, misfit=misfit)))
+    assert posterior.probability[:100].max() < posterior.probability[100:].min()
+    assert posterior.false_positive_rate[1] > posterior.false_positive_rate[0]
+
+
+def test_a_clear_spike_of_a_unit_like_those_of_the_fit_is_most_probably_right():
+    spikes, units = (
+        np.array([[SPIKE_PROBABILITY[name][0] for name in names]]) for names in (SPIKE_FEATURES, UNIT_FEATURES)
+    )
+    assert 0.98 < spike_probability(spikes, units)[0] < 0.995
+
+
+def test_a_unit_like_those_of_the_fit_misses_one_or_two_in_a_hundred():
+    usual = np.array([[MISSED_RATE[name][0] for name in UNIT_FEATURES]])
+    assert 0.01 < missed_rate(usual)[0] < 0.02
+    clear = infer_posterior(observe(make_code(regular_times(), np.tile([0, 1], 100))))
+    assert clear.missed_rate.max() < 0.02
+
+
 def test_every_feature_has_its_coefficients():
     assert set(SPIKE_PROBABILITY) == {"intercept", *SPIKE_FEATURES, *UNIT_FEATURES}
     assert set(MISSED_RATE) == {"intercept", *UNIT_FEATURES}

@@ -15,6 +15,7 @@ from si_crsae.models.inference_networks import PerceptronEncoder, UnrolledEncode
 from si_crsae.models.variational import Objective, VariationalFitting, VariationalModel, VariationalTraining
 from si_crsae.models.variational_coder import EncodedWindows, VariationalSparseCoder
 
+pytestmark = pytest.mark.usefixtures("seeded")
 THRESHOLDED = CodeDistribution(threshold=ShiftedThreshold(level=0.25))
 LEARNED = CodeDistribution(base=GaussianBase(), threshold=ShiftedThreshold(level=0.5, learned=True))
 DISTRIBUTIONS = {
@@ -26,13 +27,6 @@ DISTRIBUTIONS = {
 }
 distributions = pytest.mark.parametrize("distribution", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS.keys())
 networks = pytest.mark.parametrize("network", ["unrolled", "perceptron"])
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
 
 
 def some_model(distribution=THRESHOLDED, *, num_atoms=6, num_channels=5, network="perceptron"):
@@ -146,6 +140,43 @@ def test_atoms_of_signals_move_by_the_gradient_per_position():
     torch.manual_seed(5)
     trainer.step(windows)
     torch.testing.assert_close(model.atoms.detach(), atoms - 0.2 / 8 * gradient, rtol=1e-4, atol=1e-5)
+
+
+@distributions
+def test_a_step_of_the_atoms_ends_at_the_least_squared_error_if_its_size_would_go_further(distribution):
+    model, windows = some_model(distribution), torch.randn(30, 5, 1)
+    fitting = VariationalFitting(dictionary="fixed_code", dictionary_rate=1e6, first_noise=1.0)
+    trainer = VariationalTraining(model, Objective(atom_penalty=0.05, num_samples=3), fitting, num_steps=10)
+    first = model.atoms.detach().clone()
+    with torch.no_grad():
+        annealing = Annealing(temperature=1.0)
+        codes = by_hand(model, windows, num_samples=3, annealing=annealing, seed=5)[0]
+    torch.manual_seed(5)
+    trainer.step(windows)
+    change = model.atoms.detach() - first
+
+    def cost(share):
+        atoms = (first + share * change)[:, :, 0].double()
+        errors = windows[:, :, 0] - codes.double() @ atoms
+        return float(errors.square().sum() / 2 / 90 + 0.05 * atoms.square().sum())
+
+    assert change.any()
+    assert cost(1.0) < min(cost(0.99), cost(1.01))
+
+
+def test_annealing_ends_where_it_is_told_to():
+    for warmup, noises in (((0.0, 0.0), [1.0, 1.0]), ((0.0, 0.5), [0.2, 1.0]), ((0.5, 2.5), [0.2, 0.2])):
+        fitting = VariationalFitting(dictionary="fixed_code", warmup=warmup, first_noise=0.2, first_kl=1.0)
+        model, windows = some_model(CodeDistribution(base=GaussianBase())), torch.randn(30, 5, 1)
+        trainer = VariationalTraining(model, Objective(), fitting, num_steps=2)
+        for noise in noises:
+            with torch.no_grad():
+                annealing = Annealing(noise=noise, temperature=1.0)
+                squares = by_hand(model, windows, num_samples=1, annealing=annealing, seed=3)[2]
+                nats = squares.mean() / (2 * 0.05) + model.distribution.kl(model.infer(windows)).sum() / 30
+                expected = (nats + 1e-4 * model.atoms.square().sum() / 0.05) * 2 * 0.05 / 5
+            torch.manual_seed(3)
+            assert trainer.step(windows) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_the_step_of_the_atoms_falls_to_a_twentieth():
@@ -478,7 +509,7 @@ def test_a_collapsed_fit_warns():
 
 
 def test_fitting_goes_on_when_gradients_are_not_finite_and_says_so():
-    fitting = VariationalFitting(num_epochs=3, dictionary="fixed_code", dictionary_rate=1e30)
+    fitting = VariationalFitting(num_epochs=3, dictionary="fixed_code", learning_rate=1e30)
     with pytest.warns(RuntimeWarning, match=r"of 18 steps had a gradient that is not finite and were left out"):
         coder = some_coder().fit(WINDOWS, fitting=fitting)
     assert np.isfinite(coder.atoms()).all()
@@ -572,14 +603,17 @@ def test_initial_atoms_that_do_not_fit_are_refused(atoms):
         (lambda: Objective(num_samples=0), r"num_samples = 0: it must be at least 1"),
         (lambda: Objective(combine="rejection"), r"combine = 'rejection': it must be one of mean, max, importance"),
         (lambda: Objective(atom_penalty=-1.0), r"atom_penalty = -1.0: it must be at least 0"),
+        (lambda: Objective(atom_penalty=math.inf), r"atom_penalty = inf: it must be at least 0 and finite"),
         (lambda: VariationalFitting(num_epochs=0), r"num_epochs = 0: it must be at least 1"),
         (lambda: VariationalFitting(batch_size=0), r"batch_size = 0: it must be at least 1"),
         (lambda: VariationalFitting(optimizer="lbfgs"), r"optimizer = 'lbfgs': it must be one of adam, sgd"),
         (lambda: VariationalFitting(dictionary="none"), r"dictionary = 'none': it must be one of"),
         (lambda: VariationalFitting(learning_rate=0.0), r"learning_rate = 0.0: it must be positive"),
+        (lambda: VariationalFitting(learning_rate=math.inf), r"learning_rate = inf: it must be positive"),
         (lambda: VariationalFitting(dictionary_rate=-1.0), r"dictionary_rate = -1.0: it must be positive"),
         (lambda: VariationalFitting(initial_norm=0.0), r"initial_norm = 0.0: it must be positive"),
         (lambda: VariationalFitting(warmup=(0.5, 0.2)), r"warmup = \(0.5, 0.2\)"),
+        (lambda: VariationalFitting(warmup=(0.5, math.inf)), r"warmup = \(0.5, inf\)"),
         (lambda: VariationalFitting(first_noise=1.5), r"first_noise = 1.5: it must be between 0 and 1"),
         (lambda: VariationalFitting(first_kl=-0.1), r"first_kl = -0.1: it must be between 0 and 1"),
         (lambda: UnrolledEncoder(torch.eye(3)[:, :, None], THRESHOLDED, num_iterations=0), r"num_iterations = 0"),
