@@ -1,8 +1,8 @@
 """Measure how fast the widgets draw and follow, in JupyterLab in a headless Chromium.
 
-The recording has 64 channels and 30 minutes (one minute, repeated), 50 units and their true spikes. First draw: from
-the key that runs a cell to the picture of the view that it makes, kernel included. Step: from a key in the view to the
-next picture, for as many steps as --steps. The peer is SpikeInterface's matplotlib picture of the same traces, as a
+The recording has 64 channels and 30 minutes (one minute, repeated), 50 units and their true spikes, of drawn sizes.
+First draw: from the key that runs a cell to the picture of the view that it makes, kernel included. Step: from a key in
+the view to the next picture, for as many steps as --steps. The peer is SpikeInterface's matplotlib picture of the same traces, as a
 notebook makes it for each step: computed in the kernel, without the way to the browser.
 
     python benchmarks/widgets.py --out rows.json
@@ -27,6 +27,7 @@ from jupyter_server import run_cell, serve, wait_until_run, write_notebook
 
 SETUP = """
 import time, io
+from dataclasses import replace
 import numpy as np, spikeinterface.full as si
 from spikeinterface.widgets import plot_traces
 from si_crsae import widgets
@@ -39,6 +40,9 @@ trains = {{unit: np.concatenate([truth.get_unit_spike_train(unit) + k * length f
           for unit in truth.unit_ids}}
 repeated = si.NumpySorting.from_unit_dict([trains], minute.sampling_frequency)
 tested = explain_sorting(repeated, recording, name="repeated")
+units = tested.units
+amplitude = units.amplitude * np.random.default_rng(0).normal(1, 0.1, units.amplitude.size).astype("float32")
+tested = replace(tested, units=replace(units, amplitude=amplitude), min_amplitude=0.5 * units.scales)
 session = widgets.Session(tested, truth=explain_like(repeated, tested, name="again"))
 session.go_to({minutes} * 30.0)
 print(len(repeated.to_spike_vector()), "spikes of", recording.get_total_duration(), "s")
@@ -48,26 +52,26 @@ filtered = si.bandpass_filter(recording, dtype="float32")
 seconds = []
 for step in range(12):
     start = time.perf_counter()
-    shown = (900 + 0.1 * step, 900.1 + 0.1 * step)
+    shown = (session.time_s + 0.1 * step, session.time_s + 0.1 * (step + 1))
     figure = plot_traces(filtered, time_range=shown, mode="line", backend="matplotlib").figure
     figure.savefig(io.BytesIO(), format="png")
     seconds.append(time.perf_counter() - start)
 print("peer", sorted(seconds)[6])
 """
-# What is pressed for a step, after a click that gives the picture the focus.
+# What has the focus and what is pressed for a step: on in time, another unit, another pair, another threshold.
 STEPS = {
-    "DecompositionViewer": "ArrowRight",
-    "TemplateInspector": "ArrowDown",
-    "CodeRaster": "ArrowRight",
-    "ComparisonView": "ArrowDown",
-    "CurationView": "ArrowDown",
-    "ThresholdExplorer": "ArrowRight",
+    "DecompositionViewer": ("canvas[aria-label^=Traces]", "ArrowRight"),
+    "CodeRaster": ("canvas[aria-label^=Raster]", "ArrowRight"),
+    "TemplateInspector": (".crsae-unit-list", "ArrowDown"),
+    "CurationView": (".crsae-unit-list", "ArrowDown"),
+    "ComparisonView": ("canvas[aria-label^=Agreement]", "PageDown"),
+    "ThresholdExplorer": ("canvas[aria-label^=Histogram]", "ArrowRight"),
 }
 # Milliseconds from a key to the next picture, for a number of keys one after the other.
 MEASURE = """
-async ([key, count]) => {
-  const root = document.querySelectorAll(".crsae")[document.querySelectorAll(".crsae").length - 1];
-  const target = root.contains(document.activeElement) ? document.activeElement : root.querySelector("[tabindex]");
+async ([selector, key, count]) => {
+  const root = [...document.querySelectorAll(".crsae")].at(-1);
+  const target = root.querySelector(selector);
   target.focus();
   const times = [];
   for (let step = 0; step < count; step++) {
@@ -77,7 +81,7 @@ async ([key, count]) => {
       observer.observe(root, { attributes: true, attributeFilter: ["data-drawn"] });
       setTimeout(() => failed(new Error("nothing was drawn")), 10000);
     });
-    document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+    target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
     await drawn;
     times.push(performance.now() - start);
     await new Promise((done) => setTimeout(done, 150));
@@ -113,7 +117,7 @@ def main() -> None:
                 wait_until_run(page, index, timeout_s=300)
             peer_ms = 1000 * read_peer(page)
             for index, name in enumerate(arguments.views, start=2):
-                figures = measure(page, index, STEPS[name], arguments.steps)
+                figures = measure(page, index, name, arguments.steps)
                 figures["step / peer"] = figures["step, median"] / peer_ms
                 rows += [
                     {"case": "64 channels", "method": name, "figure": figure, "value": round(value, 2), "unit": "ms"}
@@ -132,16 +136,16 @@ def read_peer(page: Page) -> float:
     return float(found.group(1))
 
 
-def measure(page: Page, index: int, key: str, num_steps: int) -> dict[str, float]:
+def measure(page: Page, index: int, name: str, num_steps: int) -> dict[str, float]:
     """Return milliseconds of the first draw and of the steps of the view that a cell makes."""
     cell = page.locator(".jp-CodeCell").nth(index)
     cell.locator(".cm-content").click()
     clicked: Any = page.evaluate("performance.now()")
     page.keyboard.press("Control+Enter")
-    cell.locator(".crsae[data-drawn]").wait_for(timeout=60_000)
+    cell.locator(".crsae[data-drawn]").first.wait_for(timeout=60_000)
     first: Any = page.evaluate("performance.now()")
     page.wait_for_timeout(1500)
-    steps = page.evaluate(MEASURE, [key, num_steps])
+    steps = page.evaluate(MEASURE, [*STEPS[name], num_steps])
     return {"first draw": first - clicked, "step, median": median(steps), "step, largest": max(steps)}
 
 

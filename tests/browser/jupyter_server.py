@@ -39,34 +39,41 @@ def serve(folder, application):
     options = [
         "--no-browser",
         "--allow-root",
-        f"--port={port}",
         "--IdentityProvider.token=",
         "--ServerApp.ip=127.0.0.1",
+        f"--port={port}",
+        f"--ServerApp.root_dir={folder}",
     ]
+    # JupyterLab takes cells that are out of sight off the page, where nothing can be looked for
+    settings = folder / "jupyter" / "lab" / "user-settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}', encoding="utf8")
     environment = os.environ | {name: str(folder / "jupyter") for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")}
+    log = (folder / "jupyter.log").open("w", encoding="utf8")
     server = subprocess.Popen(
-        [sys.executable, "-m", "jupyter", application, *options, f"--port={port}", f"--ServerApp.root_dir={folder}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "jupyter", application, *options],
+        stdout=log,
+        stderr=subprocess.STDOUT,
         env=environment,
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(f"{address}/api/status", server)
+        _wait_for(f"{address}/api/status", server, Path(log.name))
         yield lambda name: f"{address}/{'lab/tree' if application == 'lab' else 'notebooks'}/{name}"
     finally:
         server.terminate()
         server.wait(timeout=20)
+        log.close()
 
 
-def _wait_for(address, server, timeout=60):
+def _wait_for(address, server, log, timeout=60):
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
         except OSError:
-            assert server.poll() is None, "the server has ended"
+            assert server.poll() is None, f"the server has ended:\n{log.read_text(encoding='utf8')[-2000:]}"
             time.sleep(0.3)
     raise TimeoutError(address)
 
