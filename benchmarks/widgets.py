@@ -1,9 +1,9 @@
 """Measure how fast the widgets draw and follow, in JupyterLab in a headless Chromium.
 
 The recording has 64 channels and 30 minutes (one minute, repeated), 50 units and their true spikes, of drawn sizes.
-First draw: from the key that runs a cell to the picture of the view that it makes, kernel included. Step: from a key in
-the view to the next picture, for as many steps as --steps. The peer is SpikeInterface's matplotlib picture of the same traces, as a
-notebook makes it for each step: computed in the kernel, without the way to the browser.
+First draw: from the key that runs a cell to the picture of the view that it makes, kernel included. Step: from a key
+in the view to the next picture, for as many steps as --steps. The peer is SpikeInterface's matplotlib picture of the
+same traces, as a notebook makes it for each step: computed in the kernel, without the way to the browser.
 
     python benchmarks/widgets.py --out rows.json
 """

@@ -189,6 +189,12 @@ def test_clipped_traces_are_reported(dtype):
         check_recording(make_recording((clipped.astype("int32") + offset).astype(dtype)), CrsaeConfig())
 
 
+def test_unsigned_samples_read_as_signed_are_guessed():
+    unsigned = (make_noise(dtype="int16").astype("int32") + 2**15).astype("uint16")
+    with pytest.warns(UserWarning, match="or unsigned samples were read as int16: read them as uint16"):
+        check_recording(make_recording(unsigned.view("int16")), CrsaeConfig())
+
+
 @pytest.mark.parametrize("probability", [0.0, 0.1])
 def test_coarse_and_silent_traces_are_not_called_saturated(probability):
     coarse = (np.random.default_rng(0).random((15000, 4)) < probability).astype("int16")
