@@ -23,7 +23,7 @@ from sorters import Row, machine_row, names, save, save_case
 from si_crsae.evaluation import generate_case
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
-from jupyter_server import run_cell, serve, wait_until_run, write_notebook
+from notebook_server import run_cell, serve, wait_until_run, write_notebook
 
 SETUP = """
 import time, io
