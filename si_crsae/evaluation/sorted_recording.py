@@ -120,6 +120,11 @@ def open_run(folder: str | Path, *, recording: BaseRecording | None = None) -> S
     """
     folder = Path(folder)
     config = load_config(folder)
+    if not config.save_array:
+        raise ValueError(
+            f"folder = {folder} is a run with save_array=False, which has left neither atoms nor code: sort again with "
+            "save_array=True, or open its sorting with open_session(explain_sorting(sorting, recording, name='crsae'))"
+        )
     units = load_units(folder)
     attributes = json.loads((folder / "recording_attributes.json").read_text(encoding="utf8"))
     channel_ids, num_samples = np.array(attributes["channel_ids"]), tuple(attributes["num_samples"])
@@ -210,6 +215,7 @@ def explain_like(sorting: BaseSorting, reference: SortedRecording, *, name: str)
     """
     _check_lengths(sorting, reference.sampling_frequency, reference.num_samples)
     spikes = np.array(sorting.to_spike_vector())
+    spikes = spikes[np.lexsort((spikes["sample_index"], spikes["segment_index"]))]  # those in memory keep any order
     window, num_units = reference.window, len(sorting.unit_ids)
     atoms = np.zeros((num_units, reference.channel_ids.size, window.width), "float32")
     if reference.whitened is not None:

@@ -1,9 +1,10 @@
-"""Physical units to samples, in one place."""
+"""Physical units to samples, and spikes to sortings, in one place."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from spikeinterface.core import BaseRecording, get_channel_distances, ms_to_samples
+from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting, get_channel_distances, ms_to_samples
+from spikeinterface.core.numpyextractors import SpikeVectorSortingSegment
 
 from si_crsae.config import CrsaeConfig
 
@@ -46,3 +47,18 @@ def local_channels(recording: BaseRecording, radius_um: float) -> np.ndarray:
     order = np.argsort(distances, axis=1, kind="stable")
     near = np.take_along_axis(distances, order, axis=1) <= radius_um
     return np.where(near, order, -1)[:, : near.sum(axis=1).max()]
+
+
+def with_all_segments(sorting: BaseSorting, num_segments: int) -> BaseSorting:
+    """Return a sorting with as many segments as its recording, the last of which may have no spikes.
+
+    SpikeInterface leaves out those after the last spike where it makes a sorting of spikes.
+    """
+    if sorting.get_num_segments() >= num_segments:
+        return sorting
+    spikes = sorting.to_spike_vector()
+    complete = NumpySorting(spikes, sorting.sampling_frequency, sorting.unit_ids)
+    for segment_index in range(complete.get_num_segments(), num_segments):
+        complete.add_sorting_segment(SpikeVectorSortingSegment(spikes, segment_index, complete.unit_ids))
+    sorting.copy_metadata(complete)
+    return complete

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import numpy as np
 from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting, load
-from spikeinterface.core.numpyextractors import SpikeVectorSortingSegment
 from spikeinterface.sorters import BaseSorter
 
 from si_crsae.config import CrsaeConfig, validate_parameters
+from si_crsae.sorting.convert import with_all_segments
 
 
 class CrsaeSorter(BaseSorter):
@@ -100,12 +100,11 @@ class CrsaeSorter(BaseSorter):
         return _restore_what_saving_lost(sorting, sorter_output_folder / "sorting", num_segments)
 
 
-def _restore_what_saving_lost(sorting: BaseSorting, folder: Path, num_segments: int) -> NumpySorting:
+def _restore_what_saving_lost(sorting: BaseSorting, folder: Path, num_segments: int) -> BaseSorting:
     """Give back segments without spikes and, where there is no unit, the types of ids and properties."""
     spikes = sorting.to_spike_vector()
     restored = NumpySorting(spikes, sorting.sampling_frequency, sorting.unit_ids.astype("int64"))
-    for segment_index in range(restored.get_num_segments(), num_segments):
-        restored.add_sorting_segment(SpikeVectorSortingSegment(spikes, segment_index, restored.unit_ids))
+    restored = with_all_segments(restored, num_segments)
     for path in sorted((folder / "properties").glob("*.npy")):
         restored.set_property(path.stem, np.load(path))
     return restored

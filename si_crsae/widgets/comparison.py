@@ -68,13 +68,11 @@ class ComparisonView(View):
     matrix = traitlets.Dict(help="The agreement matrix, sent once.").tag(sync=True)
 
     def __init__(self, session: Session, **traits: Any) -> None:
-        # validating traits needs the session
-        self.session = session
         self._matching: tuple[Matching, AgreementMatrix] | None = None
         self._pair_model: tuple[AgreementMatrix, tuple[int, int], PairModel] | None = None
         super().__init__(session, **traits)
-        session.observe(lambda _: self._attempt(self._follow_unit), names=["selected_units"])
-        session.observe(lambda _: self._attempt(self._follow_time), names=["time_s", "segment_index"])
+        self.follow_session(lambda _: self._attempt(self._follow_unit), ["selected_units"])
+        self.follow_session(lambda _: self._attempt(self._follow_time), ["time_s", "segment_index"])
         self.observe(lambda _: self._attempt(self._follow_unit), names=["is_awake"])
         self.observe(lambda _: self._forget(), names=["delta_ms"])
         self.observe(lambda _: self.refresh(), names=["delta_ms", "pair", "listed", "position"])
@@ -203,7 +201,8 @@ class ComparisonView(View):
             self.listed = content["listed"]
             spikes = self.pair_model().lists[self.listed]
             position = content.get("position")
-            self.position = self._position_now() if position is None else min(max(position, 0), max(spikes.size - 1, 0))
+            last = max(spikes.size - 1, 0)
+            self.position = self._position_now() if position is None else min(max(int(position), 0), last)
             if spikes.size:
                 time_s = spikes.sample_index[self.position] / self.session.tested.sampling_frequency
                 self.session.go_to(float(time_s), segment_index=int(spikes.segment_index[self.position]))

@@ -92,7 +92,7 @@ class CurationView(View):
         self._detail: tuple[Any, Detail] | None = None
         super().__init__(session, **traits)
         self.cursor_s = session.time_s
-        session.observe(lambda change: self.set_trait("cursor_s", change["new"]), names=["time_s"])
+        self.follow_session(lambda change: self.set_trait("cursor_s", change["new"]), ["time_s"])
 
     @cached_property
     def overview(self) -> UnitOverview:

@@ -52,6 +52,12 @@ class Dashboard(ipywidgets.Tab):
         self.observe(lambda _: self._wake_selected(), names="selected_index")
         self._wake_selected()
 
+    def close(self) -> None:
+        """Remove the tabs and their views; these follow the session no longer."""
+        for view in self.children:
+            view.close()
+        super().close()
+
     def _wake_selected(self) -> None:
         for position, view in enumerate(self.children):
             view.is_awake = position == self.selected_index

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 
 from si_crsae.widgets.packing import pack
-from si_crsae.widgets.session import Session
+from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.decomposition import draw_decomposition
 from si_crsae.widgets.view import View, load_module
 from si_crsae.widgets.view_models.decomposition import (
@@ -89,6 +89,10 @@ class DecompositionViewer(View):
     def draw(self, figure: "Figure") -> None:
         """Draw the visible stretch with matplotlib."""
         draw_decomposition(figure, self.view_model())
+
+    @traitlets.validate("window_ms")
+    def _check_window(self, proposal: Any) -> float:
+        return finite(proposal)
 
     @traitlets.validate("hidden_units")
     def _check_hidden(self, proposal: Any) -> list[int | str]:

@@ -77,8 +77,8 @@ def write_page(path: Path, *, title: str, script: str, style: str, state: dict[s
     """
     if not path.parent.is_dir():
         raise ValueError(f"path = {path}: its folder does not exist; make it, or choose another")
-    # "</script>" in a name would end the element
-    data = json.dumps(to_text(state)).replace("</", "<\\/")
+    # "</script>" in a name would end the element, "<!--<script>" would keep it from ending
+    data = json.dumps(to_text(state)).replace("<", "\\u003c")
     page = _PAGE.format(
         title=html.escape(title),
         style=style,

@@ -1,10 +1,11 @@
 """The code raster: every event of the sparse code as a mark, time against units."""
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
 
-from si_crsae.widgets.session import Session
+from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.raster import draw_raster
 from si_crsae.widgets.view import View, load_module
 from si_crsae.widgets.view_models.raster import RasterModel, RasterWindow, raster_model
@@ -91,6 +92,10 @@ class CodeRaster(View):
         """Draw the visible window with matplotlib."""
         draw_raster(figure, self.view_model())
 
+    @traitlets.validate("window_s")
+    def _check_window(self, proposal: Any) -> float:
+        return finite(proposal)
+
     def _keep_center(self, change: Any) -> None:
         self._start_s += (change["old"] - change["new"]) / 2
 
@@ -98,7 +103,8 @@ class CodeRaster(View):
         with self.one_refresh():
             self.window_s = float(content["window_s"])
             self.width_px = int(content["width_px"])
-            self._start_s = float(content["start_s"])
+            start_s = float(content["start_s"])
+            self._start_s = start_s if math.isfinite(start_s) else self._start_s
 
     def _order(self, content: dict[str, Any]) -> None:
         self.order = content["by"]

@@ -1,5 +1,6 @@
 """What several views look at together."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Session(traitlets.HasTraits):
         self.tested = tested
         self.truth = truth
         self.selected_units = tested.unit_ids[:1]
+        # a time may lie beyond the end of another segment
+        self.observe(lambda _: self.set_trait("time_s", self.time_s), names="segment_index")
 
     def go_to(self, time_s: float, *, segment_index: int | None = None) -> None:
         """Show a time, and a segment if one is given, in all views at once."""
@@ -81,8 +84,23 @@ class Session(traitlets.HasTraits):
 
     @traitlets.validate("time_s")
     def _check_time(self, proposal: Any) -> float:
+        if math.isnan(proposal["value"]):
+            raise traitlets.TraitError("time_s = nan: give a time (s)")
         duration_s = self.tested.duration_s(self.segment_index)
         return min(max(proposal["value"], 0.0), duration_s)
+
+
+def finite(proposal: Any) -> float:
+    """Return what a trait is to become, for its validator.
+
+    Raises
+    ------
+    TraitError
+        If that is NaN or infinite.
+    """
+    if not math.isfinite(proposal["value"]):
+        raise traitlets.TraitError(f"{proposal['trait'].name} = {proposal['value']}: give a finite number")
+    return proposal["value"]
 
 
 def open_session(
@@ -106,6 +124,10 @@ def open_session(
     ------
     ValueError
         If the folder is not that of a crsae run, or recording or truth are of another recording.
+    TypeError
+        If the truth is not a sorting.
     """
+    if truth is not None and not isinstance(truth, BaseSorting):
+        raise TypeError(f"truth is a {type(truth).__name__}: give a sorting, such as spikeinterface.load(folder)")
     tested = run if isinstance(run, SortedRecording) else open_run(run, recording=recording)
     return Session(tested, truth=None if truth is None else explain_like(truth, tested, name="truth"))

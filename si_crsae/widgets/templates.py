@@ -57,7 +57,7 @@ class TemplateInspector(View):
         self._described: tuple[SortedRecording, UnitOverview] | None = None
         super().__init__(session, **traits)
         self.cursor_s = session.time_s
-        session.observe(lambda change: self.set_trait("cursor_s", change["new"]), names=["time_s"])
+        self.follow_session(lambda change: self.set_trait("cursor_s", change["new"]), ["time_s"])
         self.observe(lambda _: self.refresh(), names=["correlogram_ms"])
 
     def overview(self) -> UnitOverview:

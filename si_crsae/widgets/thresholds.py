@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
-from spikeinterface.core import NumpySorting
+from spikeinterface.core import BaseSorting
 
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.static_plots.thresholds import draw_thresholds
@@ -60,8 +60,6 @@ class ThresholdExplorer(View):
     thresholds: Any = traitlets.Dict(help="Relative amplitudes by unit id.").tag(sync=True)
 
     def __init__(self, session: Session, **traits: Any) -> None:
-        # validating traits needs the session
-        self.session = session
         self._sample: ResidualSample | None = None
         self._nulls: dict[int, ResidualNull | None] = {}
         super().__init__(session, **traits)
@@ -98,7 +96,7 @@ class ThresholdExplorer(View):
         found: dict[str, Any] = {"thresholds": chosen}
         return found | {"min_amplitude": min(lower)} if lower and tested.min_amplitude.any() else found
 
-    def apply(self) -> NumpySorting:
+    def apply(self) -> BaseSorting:
         """Return the sorting without the spikes below their unit's threshold, all units and properties kept."""
         return apply_thresholds(self.session.tested, self.thresholds)
 

@@ -52,6 +52,7 @@ class View(anywidget.AnyWidget):
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "time_s", "segment_index")
 
     session: Session
+    _followed: tuple[tuple[Callable[[Any], None], list[str]], ...] = ()
 
     _esm: ClassVar[str]
     _css = (JAVASCRIPT / "style.css").read_text(encoding="utf8")
@@ -62,13 +63,14 @@ class View(anywidget.AnyWidget):
     is_awake = traitlets.Bool(True)
 
     def __init__(self, session: Session | None = None, **traits: Any) -> None:
-        super().__init__(**traits)
         self._num_holds = 0
-        self.on_msg(self._receive)
+        self._problems: dict[str, str] = {}
         if session is not None:
-            self.session = session
-            if self.follows:
-                session.observe(lambda _: self.refresh(), names=list(self.follows))
+            self.session = session  # validating traits needs it
+        super().__init__(**traits)
+        self.on_msg(self._receive)
+        if session is not None and self.follows:
+            self.follow_session(lambda _: self.refresh(), self.follows)
         self.observe(lambda _: self.refresh(), names="is_awake")
         self.refresh()
 
@@ -127,7 +129,7 @@ class View(anywidget.AnyWidget):
     def refresh(self) -> None:
         """Show the present state of the session."""
         if self.is_awake and not self._num_holds:
-            self._attempt(lambda: self.set_trait("payload", pack(self.view_model())))
+            self._attempt(lambda: self.set_trait("payload", pack(self.view_model())), name="refresh")
 
     @contextmanager
     def one_refresh(self) -> Iterator[None]:
@@ -139,6 +141,18 @@ class View(anywidget.AnyWidget):
             self._num_holds -= 1
         self.refresh()
 
+    def close(self) -> None:
+        """Remove the view from where it is shown; it follows its session no longer."""
+        for action, names in self._followed:
+            self.session.unobserve(action, names=names)
+        self._followed = ()
+        super().close()
+
+    def follow_session(self, action: Callable[[Any], None], names: Sequence[str]) -> None:
+        """Have something done when one of some traits of the session changes, until the view is closed."""
+        self.session.observe(action, names=list(names))
+        self._followed = (*self._followed, (action, list(names)))
+
     def _select_units(self, content: dict[str, Any]) -> None:
         known = {str(unit_id): unit_id for unit_id in self.session.tested.unit_ids}
         self.session.selected_units = [known[str(unit_id)] for unit_id in content["unit_ids"]]
@@ -148,17 +162,21 @@ class View(anywidget.AnyWidget):
 
     def _receive(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
         answers = self.answers()
-        kind = content.get("kind", "")
-        if kind in answers:
+        kind = content.get("kind", "") if isinstance(content, dict) else content
+        if isinstance(kind, str) and kind in answers:
             self._attempt(lambda: answers[kind](content))
         else:
             self.error = f"the view was sent {kind!r}, which it does not know; it knows {', '.join(answers)}"
 
-    def _attempt(self, action: Callable[[], None]) -> None:
-        """Run an action of a callback, where nobody catches what it raises: the view shows it instead."""
+    def _attempt(self, action: Callable[[], None], *, name: str = "action") -> None:
+        """Run an action of a callback, where nobody catches what it raises: the view shows it instead.
+
+        What a refresh raises is shown until one succeeds, even if the action succeeds that has asked for it.
+        """
         try:
             action()
         except Exception as error:
-            self.error = f"{type(error).__name__}: {error}"
+            self._problems[name] = f"{type(error).__name__}: {error}"
         else:
-            self.error = ""
+            self._problems = {} if name == "refresh" else self._problems | {name: ""}
+        self.error = "\n".join(dict.fromkeys(filter(None, self._problems.values())))

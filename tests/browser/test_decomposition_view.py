@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from si_crsae.widgets import DecompositionViewer, open_session
+from si_crsae.widgets import VIEWS, DecompositionViewer, Session, open_session
 
 
 @pytest.fixture
@@ -82,7 +84,55 @@ def test_an_error_of_the_kernel_is_shown_in_the_view(show, view):
     live = show(view)
     live.page.evaluate("model.send({kind: 'nonsense'})")
     live.settle()
-    assert "nonsense" in live.text(".crsae-error")
+    assert "nonsense" in live.text(".crsae-error[role=alert]")
     live.page.evaluate("model.send({kind: 'go_to', time_s: 1.0})")
     live.settle()
     assert live.locator(".crsae-error").is_hidden()
+
+
+def contrast(live, selector):
+    """Ratio of the luminances of a text and of the view's ground; opacity counts."""
+    return live.page.evaluate(
+        """(selector) => {
+          const numbers = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+          const linear = (value) => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+          const shares = [0.2126, 0.7152, 0.0722];
+          const level = (rgb) => rgb.reduce((sum, value, at) => sum + shares[at] * linear(value / 255), 0);
+          const style = getComputedStyle(document.querySelector(selector));
+          const ground = numbers(getComputedStyle(document.querySelector(".crsae")).backgroundColor);
+          const text = numbers(style.color).map((value, at) => ground[at] + style.opacity * (value - ground[at]));
+          const [dark, light] = [level(text), level(ground)].sort((a, b) => a - b);
+          return (light + 0.05) / (dark + 0.05);
+        }""",
+        selector,
+    )
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+def test_units_left_out_can_be_read(show, view, color_scheme):
+    view.hidden_units = view.session.tested.unit_ids
+    live = show(view, color_scheme=color_scheme)
+    assert contrast(live, ".crsae-chip[aria-pressed=false]") >= 4.5
+
+
+def test_names_that_look_like_elements_are_only_names(show, view):
+    names = ["unit a", "</script><b>x", "<!--<script>", "q\"uo'te", "ü µ", "", "a" * 60, "__proto__"]
+    tested = view.session.tested
+    named = replace(tested, sorting=tested.sorting.rename_units(names))
+    live = show(DecompositionViewer(Session(named), window_ms=1000.0))
+    shown = live.page.eval_on_selector_all(".crsae-chip", "nodes => nodes.map((node) => node.textContent)")
+    assert set(shown) <= set(names)
+    assert len(shown) > 4
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_a_view_that_could_not_be_computed_takes_clicks_and_keys(show, view, kind, monkeypatch):
+    monkeypatch.setattr(kind, "view_model", lambda self: 1 / 0)
+    live = show(kind(view.session))
+    assert "ZeroDivisionError" in live.text(".crsae-error[role=alert]")
+    for node in live.locator(".crsae button:visible:not([disabled]), .crsae canvas:visible").all():
+        node.click()
+        node.hover()
+        for key in ("ArrowRight", "Enter", "n", "+"):
+            live.page.keyboard.press(key)
+    live.settle()

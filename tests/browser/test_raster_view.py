@@ -3,6 +3,7 @@ import pytest
 from spikeinterface.core import NumpySorting
 
 from si_crsae.evaluation.sorted_recording import explain_like
+from si_crsae.widgets import VIEWS
 from si_crsae.widgets.raster import CodeRaster
 from si_crsae.widgets.session import Session, open_session
 from si_crsae.widgets.view_models import raster
@@ -119,3 +120,14 @@ def test_a_saved_page_zooms_by_itself(browser, view, tmp_path):
     page.keyboard.press("ArrowUp")
     page.wait_for_function("document.querySelector('.crsae-summary').textContent.includes('5.50 s to 6.50 s')")
     page.close()
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_tools_of_a_view_without_units_do_no_harm(show, view, kind):
+    tested = view.session.tested
+    nothing = explain_like(NumpySorting.from_unit_dict([{}], tested.sampling_frequency), tested, name="none")
+    live = show(kind(Session(nothing, truth=tested)))
+    for button in live.locator(".crsae button:visible:not([disabled])").all():
+        button.click()
+    live.settle()
+    assert not kind(Session(nothing)).error

@@ -6,6 +6,7 @@ import pytest
 from spikeinterface.core import NumpySorting
 from spikeinterface.curation import apply_curation, load_curation, validate_curation_dict
 
+from si_crsae.sorting.convert import with_all_segments
 from si_crsae.widgets.view_models.curation import (
     summarize,
 )
@@ -293,3 +294,12 @@ def test_the_steps_of_a_state_lead_to_it(decided, state):
 
 def test_the_summary_counts_units_before_and_after(decided):
     assert summarize(decided) == "4 units → 3; 1 merge, 1 split, 1 removed, 3 labeled"
+
+
+def test_a_last_segment_without_spikes_is_kept():
+    first = NumpySorting.from_unit_dict([{0: np.array([5, 9]), 1: np.array([7])}], 1000.0)
+    sorting = with_all_segments(first, 3)
+    curated = apply_state(sorting, merge(CurationState.of(sorting), [0, 1]))
+    assert curated.get_num_segments() == 3
+    assert curated.get_unit_spike_train(2, segment_index=0).tolist() == [5, 7, 9]
+    assert curated.get_unit_spike_train(2, segment_index=2).size == 0

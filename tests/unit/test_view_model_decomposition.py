@@ -73,8 +73,9 @@ def test_waveforms_add_up_to_what_is_explained(opened):
     assert np.abs(total - model.explained[:, :, 0] * model.resolution).max() < 1.5
 
 
-def test_a_long_stretch_shows_its_spikes_without_traces(opened, monkeypatch):
-    monkeypatch.setattr("si_crsae.widgets.view_models.decomposition.MAX_VALUES", 1000)
+@pytest.mark.parametrize(("limit", "value"), [("MAX_VALUES", 1000), ("MAX_EVENTS", 1)])
+def test_a_long_stretch_shows_its_spikes_without_traces(opened, monkeypatch, limit, value):
+    monkeypatch.setattr(f"si_crsae.widgets.view_models.decomposition.{limit}", value)
     model = decomposition_model(opened, stretch())
     assert model.traces is None
     assert model.event_unit.size > 0

@@ -178,3 +178,11 @@ def test_the_group_can_be_chosen_and_the_picture_drawn(watched):
     assert monitor.payload["shown"] == 0
     assert len(monitor.to_matplotlib().axes) > 5
     assert LearningMonitor().to_matplotlib().texts
+
+
+def test_a_truth_without_spikes_or_on_other_channels_is_left_out(run_folder):
+    truth = si.load(run_folder.parent / "truth")
+    nothing = si.NumpySorting.from_unit_dict([{0: np.zeros(0, "int64")}], truth.sampling_frequency)
+    monitor = LearningMonitor(open_session(run_folder, truth=nothing))
+    assert monitor.error == ""
+    assert monitor.courses()["group 0"].truth is None

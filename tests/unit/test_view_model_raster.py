@@ -1,3 +1,4 @@
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,11 @@ from spikeinterface.core import NumpySorting
 
 from si_crsae.evaluation.sorted_recording import explain_like
 from si_crsae.sorting.stages import SpikePosterior
+from si_crsae.widgets.curation import CurationView
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.raster import CodeRaster
 from si_crsae.widgets.session import Session, open_session
+from si_crsae.widgets.templates import TemplateInspector
 from si_crsae.widgets.view_models import raster
 from si_crsae.widgets.view_models.raster import NO_UNITS, RasterWindow, order_units, raster_model
 
@@ -143,3 +146,12 @@ def test_the_true_sorting_is_drawn_too(run, run_folder):
     view = CodeRaster(Session(truth))
     assert not view.error
     assert view.payload["num_events"] > 0
+
+
+@pytest.mark.parametrize("view", [CodeRaster, TemplateInspector, CurationView])
+def test_a_segment_without_spikes_is_drawn(run, view):
+    tested = run.tested
+    session = Session(replace(tested, num_samples=(*tested.num_samples, 3200)))
+    session.segment_index = 1
+    assert tested.posterior is not None
+    view(session).to_matplotlib().savefig(io.BytesIO(), dpi=30)

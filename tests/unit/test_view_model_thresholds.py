@@ -179,10 +179,10 @@ def test_raising_a_threshold_removes_only_smaller_spikes(simple):
 
 def test_other_units_and_segments_are_left_alone():
     spikes = make_spikes([10, 20, 10, 20], [0, 1, 0, 1], [0, 0, 1, 1])
-    tested = explained(spikes, [6.0, 6.0, 9.0, 9.0], scales=[10.0, 10.0], lowest=0.55, num_samples=(100, 100))
+    tested = explained(spikes, [6.0, 6.0, 9.0, 9.0], scales=[10.0, 10.0], lowest=0.55, num_samples=(100, 100, 100))
     kept = apply_thresholds(tested, {20: 0.8})
     assert [kept.get_unit_spike_train(20, segment_index=segment).tolist() for segment in (0, 1)] == [[], [20]]
-    assert [kept.get_unit_spike_train(10, segment_index=segment).tolist() for segment in (0, 1)] == [[10], [10]]
+    assert [kept.get_unit_spike_train(10, segment_index=segment).tolist() for segment in range(3)] == [[10], [10], []]
 
 
 def test_with_a_truth_missed_and_false_are_counted(simple):

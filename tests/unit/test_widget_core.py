@@ -1,6 +1,7 @@
 import base64
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import spikeinterface as si
 import traitlets
 
 from si_crsae import widgets
-from si_crsae.evaluation.sorted_recording import explain_sorting, open_run
-from si_crsae.widgets import VIEWS, Dashboard, DecompositionViewer, Session, open_session
+from si_crsae.evaluation.sorted_recording import explain_like, explain_sorting, open_run
+from si_crsae.widgets import VIEWS, CodeRaster, ComparisonView, Dashboard, DecompositionViewer, Session, open_session
 from si_crsae.widgets.packing import pack, to_text
 
 
@@ -165,3 +166,98 @@ def test_a_picture_for_readers_without_a_kernel_is_made_when_asked_for(run_folde
     assert "image/png" not in view._repr_mimebundle_()[0]
     monkeypatch.setenv("SI_CRSAE_STATIC_PICTURES", "1")
     assert base64.b64decode(view._repr_mimebundle_()[0]["image/png"]).startswith(b"\x89PNG")
+
+
+def test_a_closed_view_follows_the_session_no_longer(run_folder):
+    session = open_session(run_folder, truth=si.load(run_folder.parent / "truth"))
+    views = [view(session) for view in VIEWS]
+    dashboard = Dashboard(session)
+    for view in (*views, dashboard):
+        view.close()
+    before = [view.payload for view in views]
+    session.selected_units = session.tested.unit_ids[2:3]
+    session.go_to(5.0)
+    assert all(view.payload is payload for view, payload in zip(views, before, strict=True))
+    assert dashboard.children[0].payload["selected"] == [0]
+
+
+def test_what_a_refresh_raised_is_shown_until_one_succeeds(run_folder, monkeypatch):
+    view = DecompositionViewer(open_session(run_folder))
+    with monkeypatch.context() as broken:
+        broken.setattr(DecompositionViewer, "view_model", lambda self: 1 / 0)
+        view._handle_custom_msg({"kind": "go_to", "time_s": 5.0}, [])
+        assert view.error == "ZeroDivisionError: division by zero"
+        view._handle_custom_msg({"kind": "hide", "units": [99]}, [])
+        assert view.error.splitlines()[1].startswith("IndexError")
+        view._handle_custom_msg({"kind": "go_to", "time_s": 5.0}, [])
+        assert view.error == "ZeroDivisionError: division by zero"
+    view._handle_custom_msg({"kind": "go_to", "time_s": 6.0}, [])
+    assert view.error == ""
+
+
+@pytest.mark.parametrize(
+    ("view", "content"),
+    [
+        (DecompositionViewer, {"kind": "go_to", "time_s": float("nan")}),
+        (DecompositionViewer, {"kind": "show", "time_s": 1.0, "window_ms": float("nan"), "width_px": 500}),
+        (CodeRaster, {"kind": "show", "start_s": 0.0, "window_s": float("inf"), "width_px": 500}),
+        (ComparisonView, {"kind": "browse", "listed": "missed", "position": "x"}),
+    ],
+)
+def test_numbers_that_are_none_are_refused(run_folder, view, content):
+    made = view(open_session(run_folder, truth=si.load(run_folder.parent / "truth")))
+    made._handle_custom_msg(content, [])
+    assert made.error
+    made.view_model()
+    made._handle_custom_msg({"kind": "go_to", "time_s": 2.0}, [])
+    assert (made.error, made.session.time_s) == ("", 2.0)
+
+
+@pytest.mark.parametrize("content", [{}, {"kind": []}, [], "x", None])
+def test_messages_of_another_form_are_refused(run_folder, content):
+    view = DecompositionViewer(open_session(run_folder))
+    view._handle_custom_msg(content, [])
+    assert "which it does not know; it knows select_units" in view.error
+
+
+def test_a_start_that_is_no_number_keeps_the_window(run_folder):
+    view = CodeRaster(open_session(run_folder))
+    view._handle_custom_msg({"kind": "show", "start_s": float("nan"), "window_s": 1.0, "width_px": 500}, [])
+    assert (view.payload["end_s"] - view.payload["start_s"], view.error) == (1.0, "")
+
+
+def test_units_can_be_hidden_from_the_beginning(run_folder):
+    session = open_session(run_folder)
+    assert DecompositionViewer(session, hidden_units=[2, 1]).payload["hidden"] == [2, 1]
+
+
+def test_the_time_stays_inside_of_another_segment(run_folder):
+    tested = open_run(run_folder)
+    session = Session(replace(tested, num_samples=(*tested.num_samples, 3200)))
+    session.go_to(11.0)
+    session.segment_index = 1
+    assert session.time_s == 0.1
+
+
+def test_a_run_without_arrays_says_what_to_do(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run")
+    path = tmp_path / "run" / "spikeinterface_params.json"
+    parameters = json.loads(path.read_text())
+    parameters["sorter_params"]["save_array"] = False
+    path.write_text(json.dumps(parameters))
+    with pytest.raises(ValueError, match="save_array=False, .* or open its sorting with open_session.explain_sorting"):
+        open_session(tmp_path / "run")
+
+
+def test_a_truth_that_is_no_sorting_is_refused(run_folder):
+    with pytest.raises(TypeError, match="truth is a str: give a sorting"):
+        open_session(run_folder, truth=str(run_folder.parent / "truth"))
+
+
+def test_spikes_in_any_order_are_explained_alike(run_folder):
+    tested, truth = open_run(run_folder), si.load(run_folder.parent / "truth")
+    spikes = np.random.default_rng(0).permutation(np.array(truth.to_spike_vector()))
+    mixed = explain_like(si.NumpySorting(spikes, truth.sampling_frequency, truth.unit_ids), tested, name="mixed")
+    ordered = explain_like(truth, tested, name="ordered")
+    assert np.array_equal(mixed.units.spikes["sample_index"], ordered.units.spikes["sample_index"])
+    np.testing.assert_allclose(mixed.units.atoms, ordered.units.atoms, atol=1e-5)

@@ -32,7 +32,7 @@ export default {
     let wanted = null;
 
     const view = frame({ model, el, title: "Comparison, unit by unit", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
+    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: () => data && act() }, text);
     const tabs = Object.entries(LIST_TITLES).map(([listed, title]) =>
       make("button", { role: "tab", title, "data-listed": listed, onclick: () => model.send({ kind: "browse", listed }) }, listed));
     const previous = button("⇤", "Previous spike of the list (p)", () => step(-1));

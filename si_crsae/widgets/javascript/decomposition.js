@@ -25,7 +25,7 @@ export default {
     let found = null;
 
     const view = frame({ model, el, title: "Traces = spikes + residual", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
+    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: () => data && act() }, text);
     view.tools.append(
       button("◀", "Back in time (arrow left)", () => move(-0.5)),
       button("▶", "On in time (arrow right)", () => move(0.5)),
@@ -286,7 +286,8 @@ export default {
     }
 
     main.canvas.addEventListener("pointerdown", (event) => {
-      drag = { x: event.clientX, time_s: data ? center() : 0, hasMoved: false };
+      if (!data) return;
+      drag = { x: event.clientX, time_s: center(), hasMoved: false };
       main.canvas.setPointerCapture(event.pointerId);
     });
     main.canvas.addEventListener("pointermove", (event) => {

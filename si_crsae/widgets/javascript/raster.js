@@ -29,7 +29,7 @@ export default {
     let drag = null;
 
     const view = frame({ model, el, title: "Code: time × unit", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
+    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: () => data && act() }, text);
     const segments = make("select", {
       class: "crsae-hidden", "aria-label": "Segment",
       onchange: () => model.send({ kind: "go_to", time_s: 0, segment_index: Number(segments.value) }),

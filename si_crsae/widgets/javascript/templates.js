@@ -284,6 +284,7 @@ export default {
     });
     correlogramSurface.canvas.addEventListener("pointerleave", hide);
     amplitudeSurface.canvas.addEventListener("pointermove", (event) => {
+      if (!amplitudeScales) return;
       const { time_s: times, amplitude, unit, probability } = data.amplitudes;
       const spike = nearestPoint(data.amplitudes, amplitudeScales, amplitudeSurface.locate(event));
       if (spike < 0) return hide(event);
@@ -292,6 +293,7 @@ export default {
     });
     amplitudeSurface.canvas.addEventListener("pointerleave", hide);
     amplitudeSurface.canvas.addEventListener("click", (event) => {
+      if (!amplitudeScales) return;
       const at = amplitudeSurface.locate(event);
       const spike = nearestPoint(data.amplitudes, amplitudeScales, at);
       const time_s = spike >= 0 ? data.amplitudes.time_s[spike] : amplitudeScales.x.invert(at.x);

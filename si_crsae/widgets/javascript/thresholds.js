@@ -24,7 +24,7 @@ export default {
     let last = null;
 
     const view = frame({ model, el, title: "Thresholds: missed against false", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
+    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: () => data && act() }, text);
     const best = button("least errors", "Put the threshold where missed and false together are least", () => set(data.best_index));
     const reset = button("reset", "Forget the threshold of this unit", () => set(data.lowest_index));
     const resetAll = button("reset all", "Forget the thresholds of all units", () => {
@@ -41,11 +41,13 @@ export default {
 
     // Everything that a threshold changes is in the page already.
     function move(index) {
+      if (!data) return;
       at = clamp(index);
       show();
     }
 
     function store() {
+      if (!data) return;
       if (at === data.lowest_index) model.send({ kind: "reset", unit_index: data.unit_index });
       else model.send({ kind: "set_threshold", unit_index: data.unit_index, value: data.grid[at] });
     }

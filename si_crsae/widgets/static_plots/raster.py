@@ -66,6 +66,8 @@ def _draw_events(axes: "Axes", model: RasterModel) -> None:
     probability = None if model.event_probability is None else model.event_probability * model.size_step
     for row, unit in enumerate(model.row_unit):
         mine = model.event_row == row
+        if not mine.any():  # matplotlib takes no empty list of opacities
+            continue
         times = model.start_s + model.event_after_s[mine]
         alpha = 1.0 if probability is None else 0.25 + 0.75 * np.minimum(probability[mine], 1)
         axes.vlines(times, row - half[mine], row + half[mine], color=unit_color(unit), alpha=alpha, linewidth=1)

@@ -121,6 +121,8 @@ def _draw_amplitudes(axes: "Axes", model: TemplatesModel, cursor_s: float | None
         mine = amplitudes.unit == unit
         marker = MARKERS[place % len(MARKERS)]
         times, sizes = amplitudes.time_s[mine], amplitudes.amplitude[mine]
+        if not mine.any():  # matplotlib takes no empty list of opacities
+            continue
         if amplitudes.probability is None:
             axes.scatter(times, sizes, s=4, marker=marker, color=unit_color(unit), linewidth=0)
             continue

@@ -282,7 +282,7 @@ def _truth_of(truth: SortedRecording | None, curve: LearningCurve) -> Truth | No
     mine = np.isin(truth.channel_ids, curve.channel_ids)
     atoms = truth.units.atoms
     chosen = atoms[mine[peaks_of_atoms(atoms)[0]] & atoms.any(axis=(1, 2))] if len(atoms) else atoms
-    return Truth.on_basis(chosen[:, mine], curve.basis)
+    return Truth.on_basis(chosen[:, mine], curve.basis) if len(chosen) else None
 
 
 def course_of_epoch(

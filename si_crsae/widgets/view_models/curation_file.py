@@ -12,6 +12,7 @@ from spikeinterface.curation import apply_curation
 from spikeinterface.curation.curation_model import Curation
 from spikeinterface.curation.curation_model import Split as SplitModel
 
+from si_crsae.sorting.convert import with_all_segments
 from si_crsae.widgets.view_models.curation_state import (
     DEFAULT_LABELS,
     CurationState,
@@ -136,6 +137,7 @@ def apply_state(sorting: BaseSorting, state: CurationState) -> BaseSorting:
     # a copy: SpikeInterface sets the labels on what it is given
     curated = apply_curation(sorting.select_units(sorting.unit_ids), to_curation(state))
     assert isinstance(curated, BaseSorting)
+    curated = with_all_segments(curated, sorting.get_num_segments())
     origins = _origins(state, curated.unit_ids.tolist())
     for definition in state.definitions:
         for name, values in _label_properties(state, definition, origins).items():

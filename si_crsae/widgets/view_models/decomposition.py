@@ -12,6 +12,7 @@ from si_crsae.evaluation.sorted_recording import SortedRecording
 
 # More is neither read nor drawn in the time of a scroll step.
 MAX_VALUES = 6_000_000
+MAX_EVENTS = 3000
 MAX_SENT_WAVEFORM_VALUES = 400_000
 RESOLUTION = 0.01
 LEVEL_MS = 2.0
@@ -136,13 +137,11 @@ def decomposition_model(
     notes = list(sorted_recording.missing)
     patches = _Patches.none()
     layers = _Layers()
-    if (stretch.end - stretch.start) * channels.size > MAX_VALUES:
-        events = events_in(units, start=stretch.start, end=stretch.end, segment_index=segment_index)
+    events = events_in(units, start=stretch.start, end=stretch.end, segment_index=segment_index)
+    if (stretch.end - stretch.start) * channels.size > MAX_VALUES or events.size > MAX_EVENTS:
         notes.append("the stretch is too long to show its traces: zoom in")
     else:
-        onsets, waveforms, events = waveforms_of(
-            units, start=stretch.start, end=stretch.end, segment_index=segment_index
-        )
+        onsets, waveforms, _ = waveforms_of(units, start=stretch.start, end=stretch.end, segment_index=segment_index)
         waveforms = waveforms[:, :, channels]
         shown = ~np.isin(units.spikes["unit_index"][events], hidden)
         traces = sorted_recording.get_traces(segment_index, stretch.start, stretch.end)

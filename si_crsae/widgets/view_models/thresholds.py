@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import minimize
 from scipy.special import ndtr
-from spikeinterface.core import NumpySorting
+from spikeinterface.core import BaseSorting, NumpySorting
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.evaluation.tradeoff import missed_false_alarm_curve
+from si_crsae.sorting.convert import with_all_segments
 from si_crsae.widgets.view_models.matching import common_clocks, match_spikes
 from si_crsae.widgets.view_models.residual_null import ResidualNull, count_null
 
@@ -288,7 +289,7 @@ def estimated_errors(
     return Errors(missed=fit.missed(grid), false_alarm=false_alarm, source="estimate", note=note)
 
 
-def apply_thresholds(tested: SortedRecording, thresholds: Mapping[int | str, float]) -> NumpySorting:
+def apply_thresholds(tested: SortedRecording, thresholds: Mapping[int | str, float]) -> BaseSorting:
     """Return the sorting without the spikes below the thresholds of their units.
 
     Parameters
@@ -299,7 +300,7 @@ def apply_thresholds(tested: SortedRecording, thresholds: Mapping[int | str, flo
 
     Returns
     -------
-    NumpySorting
+    BaseSorting
         With all units, also those that have no spikes left, and their properties.
     """
     units = tested.units
@@ -309,7 +310,7 @@ def apply_thresholds(tested: SortedRecording, thresholds: Mapping[int | str, flo
     kept = units.amplitude >= least[units.spikes["unit_index"]] if least.size else np.zeros(0, bool)
     sorting = NumpySorting(units.spikes[kept], tested.sampling_frequency, tested.sorting.unit_ids)
     tested.sorting.copy_metadata(sorting)
-    return sorting
+    return with_all_segments(sorting, len(tested.num_samples))
 
 
 def _about_null(null: ResidualNull | None) -> str:
