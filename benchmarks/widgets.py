@@ -1,9 +1,10 @@
 """Measure how fast the widgets draw and follow, in JupyterLab in a headless Chromium.
 
 The recording has 64 channels and 30 minutes (one minute, repeated), 50 units and their true spikes, of drawn sizes.
-First draw: from the key that runs a cell to the picture of the view that it makes, kernel included. Step: from a key
-in the view to the next picture, for as many steps as --steps. The peer is SpikeInterface's matplotlib picture of the
-same traces, as a notebook makes it for each step: computed in the kernel, without the way to the browser.
+One view is open at a time. First draw: from the key that runs a cell to the picture of the view that it makes, kernel
+included. Step: from a key in the view to the next picture, for as many steps as --steps. The peer is SpikeInterface's
+matplotlib picture of the same traces, as a notebook makes it for each step: computed in the kernel, without the way to
+the browser.
 
     python benchmarks/widgets.py --out rows.json
 """
@@ -45,6 +46,7 @@ amplitude = units.amplitude * np.random.default_rng(0).normal(1, 0.1, units.ampl
 tested = replace(tested, units=replace(units, amplitude=amplitude), min_amplitude=0.5 * units.scales)
 session = widgets.Session(tested, truth=explain_like(repeated, tested, name="again"))
 session.go_to({minutes} * 30.0)
+view = None
 print(len(repeated.to_spike_vector()), "spikes of", recording.get_total_duration(), "s")
 """
 PEER = """
@@ -106,7 +108,7 @@ def main() -> None:
         folder = Path(scratch)
         save_case(*generate_case("dense64", duration_s=60.0), folder)
         setup = SETUP.format(folder=folder, minutes=arguments.minutes).strip()
-        views = [f"view = widgets.{name}(session); view" for name in arguments.views]
+        views = [f"view = view and view.close()\nview = widgets.{name}(session)\nview" for name in arguments.views]
         write_notebook(folder / "views.ipynb", setup, PEER.strip(), *views)
         with serve(folder, "lab") as address_of, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

@@ -9,6 +9,9 @@ from spikeinterface.core import BaseRecording
 from si_crsae.core.interpolation import NUM_TAPS, WEIGHTS, split_offset
 from si_crsae.sorting.inventory import Inventory
 
+# Waveforms of so many fit into the cache of a processor.
+EVENTS_AT_ONCE = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decomposition:
@@ -117,7 +120,12 @@ def contributions_of(
 
 
 def waveforms_of(
-    units: Inventory, *, start: int, end: int, segment_index: int = 0
+    units: Inventory,
+    *,
+    start: int,
+    end: int,
+    segment_index: int = 0,
+    channels: Int[np.ndarray, " channel"] | None = None,
 ) -> tuple[Int[np.ndarray, " event"], Float[np.ndarray, "event sample channel"], Int[np.ndarray, " event"]]:
     """Return the waveforms of the events that reach into a stretch.
 
@@ -127,6 +135,8 @@ def waveforms_of(
     start, end : int
         First sample and the one after the last.
     segment_index : int, default: 0
+    channels : ndarray of int64 or None, default: None
+        Indices of the channels. None for all.
 
     Returns
     -------
@@ -139,16 +149,27 @@ def waveforms_of(
     """
     events = events_in(units, start=start, end=end, segment_index=segment_index)
     unit_index = units.spikes["unit_index"][events]
-    width = units.atoms.shape[2]
-    scaled = (units.amplitude[events, None, None] * units.atoms[unit_index]).transpose(0, 2, 1)
-    waveforms = np.zeros((events.size, width + NUM_TAPS - 1, units.atoms.shape[1]), "float32")
-    first = np.zeros(events.size, "int64")
-    for row, event in enumerate(events):
-        first[row], phase = split_offset(units.sample_offset[event])
-        for tap, weight in enumerate(WEIGHTS[phase]):
-            waveforms[row, tap : tap + width] += weight * scaled[row]
+    atoms = np.ascontiguousarray((units.atoms if channels is None else units.atoms[:, channels]).transpose(0, 2, 1))
+    splits = [split_offset(offset) for offset in units.sample_offset[events]]
+    first, phases = np.array(splits, "int64").reshape(-1, 2).T
+    waveforms = np.zeros((events.size, atoms.shape[1] + NUM_TAPS - 1, atoms.shape[2]), "float32")
+    for phase in np.unique(phases).tolist():
+        mine = np.flatnonzero(phases == phase)
+        for rows in np.array_split(mine, -(-mine.size // EVENTS_AT_ONCE)):
+            scaled = units.amplitude[events[rows], None, None] * atoms[unit_index[rows]]
+            waveforms[rows] = _delayed(scaled, WEIGHTS[phase])
     onsets = units.spikes["sample_index"][events] - units.num_before[unit_index] - start + first
     return onsets, waveforms, events
+
+
+def _delayed(
+    waveforms: Float[np.ndarray, "event sample channel"], weights: Float[np.ndarray, " tap"]
+) -> Float[np.ndarray, "event later_sample channel"]:
+    num_events, width, num_channels = waveforms.shape
+    delayed = np.zeros((num_events, width + NUM_TAPS - 1, num_channels), "float32")
+    for tap in np.flatnonzero(weights).tolist():
+        delayed[:, tap : tap + width] += weights[tap] * waveforms
+    return delayed
 
 
 def events_in(units: Inventory, *, start: int, end: int, segment_index: int = 0) -> Int[np.ndarray, " event"]:

@@ -181,7 +181,8 @@ def explain_sorting(
     Raises
     ------
     ValueError
-        If the sampling frequencies or numbers of segments differ, or no channel is usable.
+        If the sampling frequencies differ, a spike lies beyond the end of its segment or in a segment that the
+        recording does not have, or no channel is usable.
     """
     config = config or CrsaeConfig()
     with tempfile.TemporaryDirectory() as scratch:
@@ -275,7 +276,8 @@ def _mean_waveforms(
     """Return means over some spikes of each unit, zero on the channels where they do not stand out of the noise."""
     spikes = spikes[np.isin(spikes["segment_index"], segments)]
     spikes["segment_index"] = np.searchsorted(segments, spikes["segment_index"])
-    chosen = [np.flatnonzero(spikes["unit_index"] == unit) for unit in range(num_units)]
+    by_unit = np.argsort(spikes["unit_index"], kind="stable")
+    chosen = np.split(by_unit, np.searchsorted(spikes["unit_index"][by_unit], np.arange(1, num_units)))
     chosen = [mine[np.linspace(0, mine.size - 1, min(mine.size, SPIKES_PER_TEMPLATE)).astype(int)] for mine in chosen]
     if sum(map(len, chosen)) == 0:
         return np.zeros((num_units, whitened.get_num_channels(), window.width), "float32")

@@ -287,20 +287,20 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
         yield (
             f"channels {ids} are saturated: up to {num_extreme[saturated].max() / len(traces):.1%} of their samples "
             "lie at one extreme value; spikes there are distorted or lost; record at a lower gain, or blank them "
-            f"(spikeinterface.preprocessing.blank_saturation){_misread_hint(traces, lowest, highest)}"
+            f"(spikeinterface.preprocessing.blank_saturation){_misread_hint(traces.dtype, lowest[saturated], highest[saturated])}"
         )
 
 
-def _misread_hint(traces: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> str:
-    """Say what else it may be where signed samples pile up at both ends of their range."""
-    if traces.dtype.kind != "i":
+def _misread_hint(dtype: np.dtype, lowest: np.ndarray, highest: np.ndarray) -> str:
+    """Say what else it may be where saturated channels fill the range of a signed type."""
+    if dtype.kind != "i":
         return ""
-    limits = np.iinfo(traces.dtype)
+    limits = np.iinfo(dtype)
     fills_range = (lowest <= limits.min + 1) & (highest >= limits.max - 1)
     if not fills_range.any():
         return ""
     return (
-        f"; or unsigned samples were read as {traces.dtype}: read them as u{traces.dtype}, then "
+        f"; or unsigned samples were read as {dtype}: read them as u{dtype}, then "
         "spikeinterface.preprocessing.unsigned_to_signed"
     )
 

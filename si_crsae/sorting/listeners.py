@@ -3,7 +3,8 @@
 Parameters of a sorter travel through a file, which no function can; listeners are told here instead.
 """
 
-import warnings
+import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from si_crsae.core.types import Dictionary
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class LearningRound:
 
 # Replaced as a whole, never changed: a thread that goes through it is not disturbed.
 _listeners: tuple[Callable[[LearningRound], None], ...] = ()
+_change = threading.Lock()
 
 
 @contextmanager
@@ -65,7 +69,7 @@ def listen(listener: Callable[[LearningRound], None]) -> Iterator[None]:
     Parameters
     ----------
     listener : callable
-        Learning waits for it. If it raises, learning goes on with a warning, and it is called no more.
+        Learning waits for it. If it raises, the log says so, learning goes on, and it is called no more.
 
     Examples
     --------
@@ -73,7 +77,8 @@ def listen(listener: Callable[[LearningRound], None]) -> Iterator[None]:
     ...     pass  # run_sorter("crsae", recording)
     """
     global _listeners
-    _listeners = (*_listeners, listener)
+    with _change:
+        _listeners = (*_listeners, listener)
     try:
         yield
     finally:
@@ -87,16 +92,17 @@ def announce(done: LearningRound) -> None:
             listener(done)
         except Exception as error:
             _dismiss(listener)
-            warnings.warn(
-                f"a listener to learning raised {type(error).__name__}: {error}; learning goes on, the listener is "
-                "told nothing more",
-                stacklevel=2,
+            # not a warning: where warnings are errors, it would end the learning
+            logger.exception(
+                "a listener to learning raised %s; learning goes on, the listener is told nothing more",
+                type(error).__name__,
             )
 
 
 def _dismiss(listener: Callable[[LearningRound], None]) -> None:
     global _listeners
-    kept = list(_listeners)
-    if listener in kept:
-        kept.remove(listener)
-    _listeners = tuple(kept)
+    with _change:
+        kept = list(_listeners)
+        if listener in kept:
+            kept.remove(listener)
+        _listeners = tuple(kept)

@@ -6,7 +6,7 @@ import traitlets
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.widgets.packing import pack
-from si_crsae.widgets.session import Session
+from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.comparison import draw_comparison
 from si_crsae.widgets.view import View, load_module
 from si_crsae.widgets.view_models.comparison import (
@@ -157,6 +157,10 @@ class ComparisonView(View):
                 )
             self.session.known_units("pair", pair[1:])
         return pair
+
+    @traitlets.validate("delta_ms")
+    def _check_delta(self, proposal: Any) -> float:
+        return finite(proposal)
 
     def _forget(self) -> None:
         self._matching = None

@@ -1,7 +1,8 @@
 """All views of a session, in tabs of which only the one that is seen works."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import ipywidgets
 
@@ -26,6 +27,8 @@ VIEWS: tuple[type[View], ...] = (
 )
 """In the order in which they are shown."""
 
+AnyView = TypeVar("AnyView", bound=View)
+
 
 class Dashboard(ipywidgets.Tab):
     """Views of one session in tabs; those that are not seen do not compute.
@@ -35,22 +38,46 @@ class Dashboard(ipywidgets.Tab):
     session : Session
     views : sequence of View classes, default: all
         In the order of the tabs.
+    curation_path : str, Path or None, default: None
+        Where the tab of curation saves its decisions, and takes up those that are there.
     theme : {"auto", "light", "dark"}, default: "auto"
 
     Examples
     --------
-    >>> from si_crsae.widgets import Dashboard, open_session  # doctest: +SKIP
-    >>> Dashboard(open_session("run"))  # doctest: +SKIP
+    >>> from si_crsae.widgets import CurationView, Dashboard, open_session  # doctest: +SKIP
+    >>> dashboard = Dashboard(open_session("run"), curation_path="curation.json")  # doctest: +SKIP
+    >>> dashboard.view(CurationView).apply()  # doctest: +SKIP
     """
 
     def __init__(
-        self, session: Session, views: Sequence[type[View]] = VIEWS, *, theme: str = "auto", **traits: Any
+        self,
+        session: Session,
+        views: Sequence[type[View]] = VIEWS,
+        *,
+        curation_path: str | Path | None = None,
+        theme: str = "auto",
+        **traits: Any,
     ) -> None:
-        made = [view(session, theme=theme, is_awake=False) for view in views]
+        own: dict[type[View], dict[str, Any]] = {CurationView: {"path": curation_path}}
+        made = [view(session, theme=theme, is_awake=False, **own.get(view, {})) for view in views]
         super().__init__(children=made, titles=[view.title for view in views], selected_index=0, **traits)
         self.session = session
         self.observe(lambda _: self._wake_selected(), names="selected_index")
         self._wake_selected()
+
+    def view(self, view_class: type[AnyView]) -> AnyView:
+        """Return the view of a class, with what was done in it.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        for child in self.children:
+            if isinstance(child, view_class):
+                return child
+        shown = ", ".join(type(child).__name__ for child in self.children)
+        raise ValueError(f"view_class = {view_class.__name__}: the tabs are {shown}")
 
     def close(self) -> None:
         """Remove the tabs and their views; these follow the session no longer."""

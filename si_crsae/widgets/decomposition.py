@@ -44,7 +44,7 @@ class DecompositionViewer(View):
 
     title: ClassVar[str] = "Traces = spikes + residual"
 
-    _esm = load_module("shared.js", "decomposition.js")
+    _esm = load_module("shared.js", "overview.js", "decomposition.js")
 
     window_ms = traitlets.Float(100.0, min=1.0).tag(sync=True)
     width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)
@@ -54,6 +54,9 @@ class DecompositionViewer(View):
     def __init__(self, session: Session, **traits: Any) -> None:
         super().__init__(session, **traits)
         self.observe(lambda _: self.refresh(), names=["window_ms", "width_px", "hidden_units"])
+        # what was found belongs to the channels, the segment and the residual that were clicked
+        self.observe(lambda _: self.set_trait("finding", {}), names="hidden_units")
+        self.follow_session(lambda _: self.set_trait("finding", {}), names=["segment_index", "selected_units"])
 
     def view_model(self) -> DecompositionModel:
         """Return the visible stretch."""

@@ -74,11 +74,16 @@ def write_page(path: Path, *, title: str, script: str, style: str, state: dict[s
     -------
     Path
         The path.
+
+    Raises
+    ------
+    ValueError
+        If the folder of the path does not exist.
     """
     if not path.parent.is_dir():
         raise ValueError(f"path = {path}: its folder does not exist; make it, or choose another")
     # "</script>" in a name would end the element, "<!--<script>" would keep it from ending
-    data = json.dumps(to_text(state)).replace("<", "\\u003c")
+    data = json.dumps(to_text(state), allow_nan=False).replace("<", "\\u003c")
     page = _PAGE.format(
         title=html.escape(title),
         style=style,

@@ -49,17 +49,18 @@ class Session(traitlets.HasTraits):
         return self.tested.unit_ids.index(unit_id)
 
     def known_units(self, name: str, unit_ids: Sequence[int | str]) -> list[int | str]:
-        """Return ids of units, each once.
+        """Return ids of units as the sorting has them, each once.
 
         Raises
         ------
         TraitError
             If one of them is none of the sorting's; the message uses the name.
         """
-        unknown = [unit_id for unit_id in unit_ids if unit_id not in self.tested.unit_ids]
+        own = {unit_id: unit_id for unit_id in self.tested.unit_ids}  # numpy's integers are equal to them
+        unknown = [unit_id for unit_id in unit_ids if unit_id not in own]
         if unknown:
             raise traitlets.TraitError(f"{name} has {unknown}: the units are {self.tested.unit_ids}")
-        return list(dict.fromkeys(unit_ids))
+        return list(dict.fromkeys(own[unit_id] for unit_id in unit_ids))
 
     def next_spike_s(self, *, backwards: bool = False) -> float | None:
         """Return when a selected unit fires next in the segment after the present time, or before it; None if never."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
-from si_crsae.widgets.session import Session
+from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.templates import draw_templates
 from si_crsae.widgets.view import View, load_module
 from si_crsae.widgets.view_models.templates import TemplatesModel, templates_model
@@ -90,6 +90,10 @@ class TemplateInspector(View):
             whole_probe=self.whole_probe,
             cursor_s=self.cursor_s,
         )
+
+    @traitlets.validate("correlogram_ms")
+    def _check_correlogram(self, proposal: Any) -> float:
+        return finite(proposal)
 
     def _next_spike(self, content: dict[str, Any]) -> None:
         time_s = self.session.next_spike_s(backwards=content["backwards"])

@@ -23,6 +23,7 @@ from si_crsae.widgets.view_models.thresholds import (
     lowest_of,
     nothing_to_choose,
     threshold_model,
+    with_thresholds,
 )
 
 if TYPE_CHECKING:
@@ -62,24 +63,30 @@ class ThresholdExplorer(View):
     def __init__(self, session: Session, **traits: Any) -> None:
         self._sample: ResidualSample | None = None
         self._nulls: dict[int, ResidualNull | None] = {}
+        self._models: dict[int, ThresholdModel] = {}
         super().__init__(session, **traits)
         self.observe(lambda _: self.refresh(), names=["thresholds"])
 
     def view_model(self) -> ThresholdModel:
-        """Return the amplitudes of the leading unit and what every threshold does."""
+        """Return the amplitudes of the leading unit and what every threshold does.
+
+        That is computed once for a unit, and again when its false alarms have been estimated.
+        """
         tested = self.session.tested
         reason = nothing_to_choose(tested)
         if reason:
             return empty_thresholds(reason)
         unit = self._unit()
-        return threshold_model(
-            tested,
-            unit,
-            thresholds=self.thresholds,
-            truth=self.session.truth,
-            null=self._nulls.get(unit),
-            is_pending=unit not in self._nulls and tested.whitened is not None,
-        )
+        if unit not in self._models:
+            self._models[unit] = threshold_model(
+                tested,
+                unit,
+                thresholds={},
+                truth=self.session.truth,
+                null=self._nulls.get(unit),
+                is_pending=unit not in self._nulls and tested.whitened is not None,
+            )
+        return with_thresholds(self._models[unit], tested, self.thresholds)
 
     def parameters(self) -> dict[str, Any]:
         """Return what was chosen as plain values.
@@ -114,6 +121,7 @@ class ThresholdExplorer(View):
             heights = peaks_like_atom(self._sample, tested.units.atoms[unit])
             limit, duration_s = float(tested.min_amplitude[unit]), self._sample.duration_s
             self._nulls[unit] = fit_null(heights, duration_s=duration_s, limit=limit)
+        self._models.pop(unit, None)
         self.refresh()
 
     def answers(self) -> dict[str, Any]:

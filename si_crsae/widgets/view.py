@@ -112,8 +112,11 @@ class View(anywidget.AnyWidget):
         Path
             Where it was written.
         """
+        with self.one_refresh():  # what an unseen tab holds is old
+            is_awake, self.is_awake = self.is_awake, True
         state = {name: getattr(self, name) for name in self.trait_names(sync=True) if not name.startswith("_")}
         state = {name: value for name, value in state.items() if name not in ("layout", "comm", "tabbable", "tooltip")}
+        self.is_awake = is_awake
         return write_page(Path(path), title=self.title, script=str(self._esm), style=str(self._css), state=state)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -139,7 +142,7 @@ class View(anywidget.AnyWidget):
             yield
         finally:
             self._num_holds -= 1
-        self.refresh()
+            self.refresh()
 
     def close(self) -> None:
         """Remove the view from where it is shown; it follows its session no longer."""

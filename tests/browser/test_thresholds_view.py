@@ -3,6 +3,7 @@ import pytest
 import spikeinterface as si
 
 from si_crsae.evaluation.sorted_recording import open_run
+from si_crsae.widgets import thresholds
 from si_crsae.widgets.session import Session, open_session
 from si_crsae.widgets.thresholds import ThresholdExplorer
 
@@ -63,6 +64,26 @@ def test_keys_move_the_threshold_and_home_resets_it(show, view):
     live.page.keyboard.press("ArrowRight")
     live.settle()
     assert view.thresholds[unit_id] == pytest.approx(model.grid[model.lowest_index + 1])
+
+
+def test_keys_that_come_faster_than_answers_are_gathered(show, view, monkeypatch):
+    live = show(view)
+    view.view_model()
+    unit_id = view.session.selected_units[0]
+    computed, answered = [], []
+    monkeypatch.setattr(thresholds, "threshold_model", lambda *args, **options: computed.append(args))
+    view.observe(answered.append, names="thresholds")
+    canvas = live.locator("canvas").nth(0)
+    canvas.evaluate(
+        "(node) => { for (let i = 0; i < 30; i++)"
+        " node.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight' })); }"
+    )
+    live.settle()
+    model = view.view_model()
+    assert view.thresholds[unit_id] == pytest.approx(model.grid[model.lowest_index + 30])
+    assert f"Threshold {view.thresholds[unit_id]:.2f}" in live.text('[data-part="figures"]')
+    assert len(answered) == 2
+    assert computed == []
 
 
 def test_below_the_sorter_a_new_run_is_asked_for(show, view):

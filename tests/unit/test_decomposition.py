@@ -5,7 +5,8 @@ import pytest
 import spikeinterface as si
 from spikeinterface.core.base import minimum_spike_dtype
 
-from si_crsae.evaluation.decomposition import decompose, densest_stretch
+from si_crsae.core.interpolation import WEIGHTS, split_offset
+from si_crsae.evaluation.decomposition import decompose, densest_stretch, waveforms_of
 from si_crsae.sorting.folder import load_units
 from si_crsae.sorting.inventory import Inventory
 
@@ -68,6 +69,29 @@ def test_spikes_that_reach_into_the_stretch_are_cut_at_its_ends_and_others_left_
     np.testing.assert_array_equal(found.unit_index, [0, 1])
     np.testing.assert_array_equal(found.contributions[0, :5], units.atoms[0].T[4:])
     np.testing.assert_array_equal(found.contributions[1, -5:], units.atoms[1].T[:5])
+
+
+def test_waveforms_are_those_added_tap_by_tap_and_of_some_channels_the_same():
+    generator = np.random.default_rng(2)
+    amplitude = generator.uniform(1, 3, 40)
+    units = make_units(np.arange(20, 60), generator.integers(0, 2, 40), amplitude)
+    offsets = generator.choice([-0.9, -0.5, 0.0, 0.25, 0.99], 40)
+    units = replace(units, sample_offset=offsets.astype("float32"))
+    onsets, waveforms, events = waveforms_of(units, start=0, end=100)
+    expected = np.zeros((40, 100, 3))
+    found = np.zeros((40, 100, 3))
+    for row, event in enumerate(events):
+        first, phase = split_offset(units.sample_offset[event])
+        unit = units.spikes["unit_index"][event]
+        onset = units.spikes["sample_index"][event] - NUM_BEFORE[unit] + first
+        for tap, weight in enumerate(WEIGHTS[phase]):
+            expected[row, onset + tap : onset + tap + WIDTH] += weight * amplitude[event] * units.atoms[unit].T
+        found[row, onsets[row] : onsets[row] + waveforms.shape[1]] = waveforms[row]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    some = waveforms_of(units, start=0, end=100, channels=np.array([2, 0]))
+    np.testing.assert_array_equal(some[1], waveforms[:, :, [2, 0]])
+    np.testing.assert_array_equal(some[0], onsets)
+    assert waveforms_of(make_units([], [], []), start=0, end=100, channels=np.array([1]))[1].shape == (0, WIDTH + 7, 1)
 
 
 def test_a_stretch_beyond_the_segment_is_refused():

@@ -1,7 +1,10 @@
+import threading
+import warnings
+
 import numpy as np
-import pytest
 from simulated_rounds import dictionary, learning_round
 
+from si_crsae.sorting import listeners
 from si_crsae.sorting.learning import LearningCurve
 from si_crsae.sorting.listeners import announce, listen
 
@@ -17,7 +20,7 @@ def test_listeners_are_told_until_their_block_ends():
     assert learning_round(0, dictionary(), None).is_last
 
 
-def test_a_listener_that_raises_is_told_nothing_more_and_stops_nobody():
+def test_a_listener_that_raises_is_told_nothing_more_and_stops_nobody(caplog):
     heard = []
 
     def fail(_):
@@ -25,10 +28,26 @@ def test_a_listener_that_raises_is_told_nothing_more_and_stops_nobody():
 
     done = learning_round(0, dictionary(), None)
     with listen(fail), listen(heard.append):
-        with pytest.warns(UserWarning, match="RuntimeError: no room"):
+        with warnings.catch_warnings(action="error"):
             announce(done)
         announce(done)
     assert len(heard) == 2
+    assert caplog.text.count("a listener to learning raised RuntimeError; learning goes on") == 1
+    assert "no room" in caplog.text
+
+
+def test_listeners_come_and_go_in_several_threads():
+    def come_and_go():
+        for _ in range(500):
+            with listen(print):
+                pass
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert listeners._listeners == ()
 
 
 def test_a_learning_curve_keeps_the_atoms_of_every_round():

@@ -16,7 +16,12 @@ from si_crsae.widgets.view_models.templates import (
     template_waveforms,
     templates_model,
 )
-from si_crsae.widgets.view_models.unit_activity import MAX_CORRELOGRAM_SPIKES, correlogram, thinned_amplitudes
+from si_crsae.widgets.view_models.unit_activity import (
+    MAX_CORRELOGRAM_SPIKES,
+    correlogram,
+    spikes_of_units,
+    thinned_amplitudes,
+)
 from si_crsae.widgets.view_models.unit_figures import describe_units, pitch_of, units_at_contacts
 
 FREQUENCY = 10_000.0
@@ -186,6 +191,16 @@ def test_equal_amplitudes_are_thinned_out_evenly():
     found = thinned_amplitudes(sorted_recording(num_units=1, trains=[train]), [0], max_points=400)
     assert found.time_s.size <= 400
     assert np.diff(found.time_s).max() < 0.06
+
+
+def test_spikes_are_divided_among_units_once_for_a_sorting():
+    made = sorted_recording(num_units=3, trains=[np.array([30, 10]), np.array([], int), np.array([20, 40])])
+    found = spikes_of_units(made)
+    unit_index = made.units.spikes["unit_index"]
+    assert [mine.tolist() for mine in found] == [np.flatnonzero(unit_index == unit).tolist() for unit in range(3)]
+    assert spikes_of_units(made) is found
+    other = sorted_recording(num_units=1, trains=[np.array([5, 6, 7])])
+    assert [mine.tolist() for mine in spikes_of_units(other)] == [[0, 1, 2]]
 
 
 def test_amplitudes_are_those_of_a_segment():

@@ -18,6 +18,7 @@ from si_crsae.widgets.view_models.thresholds import (
     nothing_to_choose,
     threshold_grid,
     threshold_model,
+    with_thresholds,
 )
 
 RATE_HZ = 10000.0
@@ -201,6 +202,9 @@ def test_with_a_truth_missed_and_false_are_counted(simple):
     assert model.num_kept[at] == 6
     assert model.chosen_units == [0]
     pack(model)
+    again = with_thresholds(model, simple, {})
+    assert (again.threshold, again.chosen_units) == (model.lowest, [])
+    assert again.missed is model.missed
 
 
 def test_a_unit_that_is_in_no_true_one_is_all_false(simple):

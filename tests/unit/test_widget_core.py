@@ -1,5 +1,6 @@
 import base64
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -10,7 +11,18 @@ import traitlets
 
 from si_crsae import widgets
 from si_crsae.evaluation.sorted_recording import explain_like, explain_sorting, open_run
-from si_crsae.widgets import VIEWS, CodeRaster, ComparisonView, Dashboard, DecompositionViewer, Session, open_session
+from si_crsae.widgets import (
+    VIEWS,
+    CodeRaster,
+    ComparisonView,
+    CurationView,
+    Dashboard,
+    DecompositionViewer,
+    LearningMonitor,
+    Session,
+    TemplateInspector,
+    open_session,
+)
 from si_crsae.widgets.packing import pack, to_text
 
 
@@ -26,6 +38,33 @@ def test_numbers_that_json_does_not_know_become_none():
     assert (
         json.dumps(to_text(pack({"rate": float("nan"), "size": np.float64("inf")}))) == '{"rate": null, "size": null}'
     )
+
+
+def test_numbers_in_a_file_are_all_known_to_json():
+    assert to_text({"size": float("inf"), "range": (1.5, float("nan"))}) == {"size": None, "range": [1.5, None]}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "sent"),
+    [
+        ("uint8", 255, "uint8"),
+        ("uint16", 65535, "int32"),
+        ("uint32", 2**32 - 1, "float64"),
+        ("uint64", 300, "int32"),
+        ("int64", -(2**31), "int32"),
+    ],
+)
+def test_integers_keep_their_values(dtype, value, sent):
+    packed = pack(np.array([0, value], dtype))
+    assert packed["dtype"] == sent
+    assert np.frombuffer(packed["data"], sent).tolist() == [0, value]
+    assert pack(np.zeros(0, dtype))["shape"] == [0]
+
+
+@pytest.mark.parametrize("array", [np.array([-1, 2**31]), np.array([-(2**31) - 1]), np.array([2**40], "uint64")])
+def test_integers_of_more_than_32_bits_are_refused(array):
+    with pytest.raises(OverflowError, match=rf"integers from {array.min()} to {array.max()}: .* fit into 32 bits"):
+        pack(array)
 
 
 def test_what_cannot_be_sent_is_refused():
@@ -110,7 +149,7 @@ def test_any_sorting_can_be_explained_by_its_mean_waveforms(run_folder):
     assert "the amplitudes of truth are unknown" in explained.missing[0]
     tested = open_run(run_folder)
     best = np.abs(explained.units.atoms.reshape(len(explained.unit_ids), -1) @ tested.units.atoms.reshape(8, -1).T)
-    assert best.max() > 0.7
+    assert np.median(best.max(axis=1)) > 0.9
 
 
 def test_a_truth_of_another_length_is_refused(run_folder):
@@ -144,7 +183,7 @@ def test_a_saved_page_needs_nothing_from_elsewhere(run_folder, tmp_path):
     path = DecompositionViewer(open_session(run_folder)).save_html(tmp_path / "view.html")
     text = path.read_text(encoding="utf8").replace("http://www.w3.org/2000/svg", "")
     assert "http" not in text
-    assert "import " not in text.split('<script type="module">')[1].split("\n")[0]
+    assert re.search(r"^\s*import\s", text.split('<script type="module">')[1], re.MULTILINE) is None
     with pytest.raises(ValueError, match="its folder does not exist"):
         DecompositionViewer(open_session(run_folder)).save_html(tmp_path / "missing" / "view.html")
 
@@ -261,3 +300,46 @@ def test_spikes_in_any_order_are_explained_alike(run_folder):
     ordered = explain_like(truth, tested, name="ordered")
     assert np.array_equal(mixed.units.spikes["sample_index"], ordered.units.spikes["sample_index"])
     np.testing.assert_allclose(mixed.units.atoms, ordered.units.atoms, atol=1e-5)
+
+
+def test_what_was_decided_in_a_tab_is_applied(run_folder, tmp_path):
+    dashboard = Dashboard(open_session(run_folder), curation_path=tmp_path / "curation.json")
+    curation = dashboard.view(CurationView)
+    curation._handle_custom_msg({"kind": "label", "category": "quality", "value": "noise"}, [])
+    curation._handle_custom_msg({"kind": "save"}, [])
+    assert curation.error == ""
+    assert dashboard.view(CurationView).apply().get_property("quality")[0] == "noise"
+    again = Dashboard(open_session(run_folder), curation_path=tmp_path / "curation.json")
+    assert again.view(CurationView).apply().get_property("quality")[0] == "noise"
+    with pytest.raises(ValueError, match="view_class = LearningMonitor: the tabs are DecompositionViewer"):
+        Dashboard(open_session(run_folder), [DecompositionViewer]).view(LearningMonitor)
+
+
+def test_a_page_saved_from_an_unseen_tab_shows_what_is_so_now(run_folder, tmp_path):
+    session = open_session(run_folder)
+    view = DecompositionViewer(session, is_awake=False)
+    session.selected_units = list(session.tested.sorting.unit_ids[1:2])  # numpy's integers
+    view.hidden_units = list(session.tested.sorting.unit_ids[:1])
+    text = view.save_html(tmp_path / "view.html").read_text(encoding="utf8")
+    state = json.loads(re.search(r'id="state">(.*)</script>', text).group(1).replace("<\\/", "</"))
+    assert state["payload"]["selected"] == [1]
+    assert state["hidden_units"] == [0]
+    assert not view.is_awake
+
+
+def test_what_was_found_in_a_residual_goes_with_the_residual(run_folder):
+    view = DecompositionViewer(open_session(run_folder))
+    view._handle_custom_msg({"kind": "explain", "time_s": 1.0, "row": 0}, [])
+    assert view.finding["text"]
+    view.hidden_units = view.session.tested.unit_ids[:1]
+    assert view.finding == {}
+
+
+@pytest.mark.parametrize(("view", "name"), [(ComparisonView, "delta_ms"), (TemplateInspector, "correlogram_ms")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_options_that_are_no_numbers_are_refused(run_folder, view, name, value):
+    made = view(open_session(run_folder, truth=si.load(run_folder.parent / "truth")))
+    before = getattr(made, name)
+    with pytest.raises(traitlets.TraitError, match=name):
+        setattr(made, name, value)
+    assert getattr(made, name) == before

@@ -1,5 +1,5 @@
 import { Requests, Surface, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
-import { drawAmplitudes, drawCorrelograms, drawWaveforms, templateLayout } from "./template_panels.js";
+import { drawAmplitudes, drawCorrelograms, drawWaveforms, markSelected, templateLayout } from "./template_panels.js";
 
 const LIST_HEIGHT = 590;
 const WAVEFORM_HEIGHT = 210;
@@ -74,6 +74,7 @@ export default {
     const prefix = `crsae-curation-${Math.random().toString(36).slice(2)}-`;
     let data = null;
     let built = null;
+    let listed = null;
     let rows = [];
     let sort = { name: "id", isDown: false };
     let cursor = -1;
@@ -201,11 +202,7 @@ export default {
       const state = `${model.isStatic}`;
       if (built?.data === data && built.state === state) return;
       built = { data, state };
-      const scroll = list.scrollTop;
-      const made = decisionTable(data, { sort, prefix, choose, resort });
-      rows = made.rows;
-      list.replaceChildren(made.table);
-      list.scrollTop = scroll;
+      buildList();
       moveCursor(cursor);
       const isOff = Boolean(model.isStatic);
       hint.textContent = isOff ? IN_A_FILE : "";
@@ -224,6 +221,20 @@ export default {
       tools.save.textContent = data.is_saved && data.path ? "saved" : "save";
       const isPending = data.steps.length && !data.is_saved;
       view.summary.textContent = data.summary + (isPending ? (data.path || isOff ? "; not saved" : "; not saved, no path") : "");
+    }
+
+    // What the rows say and their colors do not change with the selection: they are kept, as making them takes longest.
+    function buildList() {
+      const { unit_ids: unitIds, figures } = data.detail.pictures.overview;
+      const known = figures.map((figure) => [figure.name, [...figure.values]]);
+      const content = JSON.stringify([sort, unitColor(0), unitIds, known, data.decided, data.labels, data.is_removed]);
+      if (content === listed) return markSelected(list, new Set(data.selected.map(nameOf)));
+      listed = content;
+      const made = decisionTable(data, { sort, prefix, choose, resort });
+      rows = made.rows;
+      const scroll = list.scrollTop;
+      list.replaceChildren(made.table);
+      list.scrollTop = scroll;
     }
 
     function buildActions(isOff) {

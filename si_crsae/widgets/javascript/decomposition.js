@@ -1,6 +1,6 @@
 import { Requests, Surface, chips, drawAxes, formatNumber, formatTime, frame, make, scale, showTip, unitColor, unpack } from "./shared.js";
+import { drawOverview } from "./overview.js";
 
-const OVERVIEW_HEIGHT = 34;
 const TOP = 30;
 const AXIS_HEIGHT = 36;
 const LABEL_WIDTH = 44;
@@ -79,7 +79,7 @@ export default {
       layout = { boxes, rowHeight, panelWidth, rows };
       // a height of ten noise deviations per row of the default size
       layout.perUnit = (gain * Math.max(rowHeight, 14)) / 12;
-      drawOverview(overview, data, colors, width);
+      drawOverview(overview, data, colors, width, LABEL_WIDTH);
       const context = main.resize(width, height);
       context.font = "11px system-ui, sans-serif";
       drawRowLabels(context, colors);
@@ -95,6 +95,10 @@ export default {
       });
       clip(context, boxes[0], () => drawLayer(context, boxes[0], data.traces, colors.trace));
       clip(context, boxes[1], () => drawSpikes(context, boxes[1], colors));
+      // too many to draw each of them
+      if (data.event_time_s.length && !data.waveforms.length) {
+        clip(context, boxes[1], () => drawLayer(context, boxes[1], data.explained, colors.muted));
+      }
       clip(context, boxes[2], () => drawLayer(context, boxes[2], data.residual, colors.trace));
       clip(context, boxes[2], () => drawFinding(context, boxes[2], colors));
       if (!data.traces) drawMissing(context, colors);
@@ -316,6 +320,7 @@ export default {
       const nearest = at.panel === 1 ? nearestEvent(at) : -1;
       if (nearest >= 0) model.send({ kind: "select_units", unit_ids: [data.unit_ids[data.event_unit[nearest]]] });
     });
+    main.canvas.addEventListener("pointercancel", () => { drag = null; });
     main.canvas.addEventListener("pointerleave", (event) => showTip(event, null));
     main.canvas.addEventListener("wheel", (event) => {
       const at = data && place(event);
@@ -366,30 +371,3 @@ export default {
     };
   },
 };
-
-function drawOverview(surface, data, colors, width) {
-  const context = surface.resize(width, OVERVIEW_HEIGHT);
-  const left = LABEL_WIDTH;
-  const x = scale(0, data.duration_s, left, width - 6);
-  const highest = Math.max(...data.overview, 1);
-  const binWidth = (width - 6 - left) / data.overview.length;
-  context.fillStyle = colors.muted;
-  context.globalAlpha = 0.6;
-  data.overview.forEach((count, bin) => {
-    const height = (count / highest) * 18;
-    context.fillRect(left + bin * binWidth, 20 - height, Math.max(binWidth - 0.3, 0.4), height);
-  });
-  context.globalAlpha = 1;
-  context.fillStyle = colors.accent;
-  const from = x(data.start_s);
-  context.fillRect(from - 1, 0, Math.max(x(data.end_s) - from, 2) + 1, 21);
-  context.font = "11px system-ui, sans-serif";
-  context.fillStyle = colors.muted;
-  context.textAlign = "right";
-  context.textBaseline = "middle";
-  context.fillText("spikes", left - 6, 11);
-  context.textAlign = "left";
-  context.fillText("0", left, 28);
-  context.textAlign = "right";
-  context.fillText(formatTime(data.duration_s, 1), width - 6, 28);
-}

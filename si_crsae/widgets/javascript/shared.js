@@ -227,30 +227,32 @@ export function chips(unitIds, { pressed, selected, act, title }) {
     }, unitId));
 }
 
-// Sends messages one at a time: while the kernel works on one, only the newest of the others waits.
+// Sends messages one at a time: while the kernel works on one, only the newest of each kind waits.
 export class Requests {
   constructor(model) {
     this.model = model;
-    this.waiting = null;
+    this.waiting = new Map();
     this.isBusy = false;
-    const free = () => {
-      this.isBusy = false;
-      clearTimeout(this.timer);
-      if (this.waiting) this.send(this.waiting);
-    };
-    model.on("change:payload", free);
-    model.on("change:error", free);
+    model.on("change:payload", () => this.next());
+    model.on("change:error", () => this.next());
+  }
+
+  next() {
+    this.isBusy = false;
+    clearTimeout(this.timer);
+    const [first] = this.waiting.values();
+    if (first) this.send(first);
   }
 
   send(message) {
-    this.waiting = null;
     if (this.isBusy) {
-      this.waiting = message;
+      this.waiting.set(message.kind, message);
       return;
     }
+    this.waiting.delete(message.kind);
     this.isBusy = !this.model.isStatic;
     // a kernel that finds nothing changed answers nothing
-    this.timer = setTimeout(() => { this.isBusy = false; if (this.waiting) this.send(this.waiting); }, 1000);
+    this.timer = setTimeout(() => this.next(), 1000);
     this.model.send(message);
   }
 }

@@ -25,6 +25,11 @@ export function swatch(unit, place) {
     makeSvg("path", { d: markerPath(place, 25, 6, 3), fill: color }));
 }
 
+// Tells the rows of a list of units, of which each has the name of its unit, which of them are selected.
+export function markSelected(list, names) {
+  for (const row of list.querySelectorAll("tr[data-unit]")) row.setAttribute("aria-selected", String(names.has(row.dataset.unit)));
+}
+
 function markerPath(place, x, y, size) {
   const shapes = [
     `M${x - size} ${y}a${size} ${size} 0 1 0 ${2 * size} 0a${size} ${size} 0 1 0 ${-2 * size} 0z`,

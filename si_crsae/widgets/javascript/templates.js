@@ -1,5 +1,5 @@
 import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor } from "./shared.js";
-import { drawAmplitudes, drawCorrelograms, drawWaveforms, probeMap, swatch, templateLayout } from "./template_panels.js";
+import { drawAmplitudes, drawCorrelograms, drawWaveforms, markSelected, probeMap, swatch, templateLayout } from "./template_panels.js";
 
 const PANEL_HEIGHT = 400;
 const LOW_HEIGHT = 230;
@@ -90,6 +90,7 @@ export default {
     const prefix = `crsae-unit-${Math.random().toString(36).slice(2)}-`;
     let data = null;
     let built = null;
+    let listed = null;
     let rows = [];
     let sort = { name: "id", isDown: false };
     let cursor = -1;
@@ -190,11 +191,7 @@ export default {
     function build() {
       if (built === data) return;
       built = data;
-      const made = unitList(data, { sort, cursor, prefix, choose, resort });
-      rows = made.rows;
-      const scroll = list.scrollTop;
-      list.replaceChildren(made.table);
-      list.scrollTop = scroll;
+      buildList();
       moveCursor(cursor);
       quality.replaceChildren(qualityTable(data, (unit) => select([unit, ...data.selected.filter((other) => other !== unit)])));
       const buttons = data.neighbors.map((unit, rank) => make("button", {
@@ -203,6 +200,19 @@ export default {
       }, `unit ${nameOf(unit)}: ${data.similarity[rank].toFixed(2)}`));
       const text = data.neighbors.length ? `Similar to unit ${nameOf(data.drawn[0])}: ` : "No other unit resembles the leading one.";
       neighbors.replaceChildren(make("span", { class: "crsae-summary" }, text), ...buttons);
+    }
+
+    // What the rows say and their colors do not change with the selection: they are kept, as making them takes longest.
+    function buildList() {
+      const { unit_ids: unitIds, figures } = data.overview;
+      const content = JSON.stringify([sort, unitColor(0), unitIds, figures.map((figure) => [figure.name, [...figure.values]])]);
+      if (content === listed) return markSelected(list, new Set(data.selected.map(nameOf)));
+      listed = content;
+      const made = unitList(data, { sort, cursor, prefix, choose, resort });
+      rows = made.rows;
+      const scroll = list.scrollTop;
+      list.replaceChildren(made.table);
+      list.scrollTop = scroll;
     }
 
     function resort(name) {

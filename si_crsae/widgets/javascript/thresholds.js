@@ -1,4 +1,4 @@
-import { Surface, drawAxes, formatNumber, frame, make, scale, showTip, unitColor } from "./shared.js";
+import { Requests, Surface, drawAxes, formatNumber, frame, make, scale, showTip, unitColor } from "./shared.js";
 
 const HISTOGRAM_HEIGHT = 260;
 const SIDE_BY_SIDE = 700;
@@ -16,6 +16,7 @@ export default {
     const figures = make("div", { role: "status", "data-part": "figures", style: "margin: 4px 0" });
     const warning = make("div", { class: "crsae-error crsae-hidden", role: "status", "data-part": "warning" });
     const legend = make("div", { class: "crsae-note" });
+    const requests = new Requests(model);
     let data = null;
     let at = 0;
     let isDragging = false;
@@ -28,6 +29,7 @@ export default {
     const best = button("least errors", "Put the threshold where missed and false together are least", () => set(data.best_index));
     const reset = button("reset", "Forget the threshold of this unit", () => set(data.lowest_index));
     const resetAll = button("reset all", "Forget the thresholds of all units", () => {
+      requests.waiting.clear(); // older than this
       model.send({ kind: "reset" });
       if (model.isStatic) set(data.lowest_index);
     });
@@ -48,8 +50,9 @@ export default {
 
     function store() {
       if (!data) return;
-      if (at === data.lowest_index) model.send({ kind: "reset", unit_index: data.unit_index });
-      else model.send({ kind: "set_threshold", unit_index: data.unit_index, value: data.grid[at] });
+      requests.waiting.clear(); // a reset does not wait behind a threshold that was chosen after it
+      if (at === data.lowest_index) requests.send({ kind: "reset", unit_index: data.unit_index });
+      else requests.send({ kind: "set_threshold", unit_index: data.unit_index, value: data.grid[at] });
     }
 
     function set(index) {
@@ -65,8 +68,10 @@ export default {
 
     function draw(payload, colors, width) {
       if (data !== payload) {
+        // an answer to one of several keys is older than what is shown: the last one's is on its way
+        const isOutrun = requests.isBusy && data?.unit_index === payload.unit_index;
         data = payload;
-        if (!isDragging) at = nearest(data.threshold);
+        if (!isDragging && !isOutrun) at = nearest(data.threshold);
         describeUnits();
         if (data.is_pending && !model.isStatic && asked !== data.unit_index) {
           asked = data.unit_index;

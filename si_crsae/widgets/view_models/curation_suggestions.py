@@ -11,6 +11,7 @@ from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.results import REFRACTORY_PERIOD_MS
 from si_crsae.widgets.view_models.curation_state import CurationState, LabelDefinition
 from si_crsae.widgets.view_models.templates import nearest_units
+from si_crsae.widgets.view_models.unit_activity import spikes_of_units
 
 MIN_SIMILARITY = 0.75
 # From here on units are alike enough to be one without a gap in their cross-correlogram.
@@ -84,9 +85,7 @@ def _times_by_unit(sorted_recording: SortedRecording) -> list[Int[np.ndarray, " 
     spikes = sorted_recording.units.spikes
     apart = max(sorted_recording.num_samples, default=0) + round(sorted_recording.sampling_frequency)
     times = spikes["sample_index"] + spikes["segment_index"] * apart
-    order = np.argsort(spikes["unit_index"], kind="stable")
-    last = np.cumsum(np.bincount(spikes["unit_index"], minlength=sorted_recording.units.num_units))
-    return [np.sort(part) for part in np.split(times[order], last[:-1])] if last.size else []
+    return [np.sort(times[mine]) for mine in spikes_of_units(sorted_recording)]
 
 
 def _merges(sorted_recording: SortedRecording, times: list[Int[np.ndarray, " spike"]]) -> Iterator[Suggestion]:

@@ -79,8 +79,6 @@ class DecompositionModel:
     event_amplitude: Float[np.ndarray, " event"]
     """In units of the unit's typical amplitude."""
     event_probability: Float[np.ndarray, " event"] | None
-    event_row: Int[np.ndarray, " event"]
-    """Row of the unit's main channel, -1 where it is not shown."""
     waveform_event: Int[np.ndarray, " waveform"]
     """Event of each waveform; a waveform is an event's part on one channel."""
     waveform_row: Int[np.ndarray, " waveform"]
@@ -141,8 +139,9 @@ def decomposition_model(
     if (stretch.end - stretch.start) * channels.size > MAX_VALUES or events.size > MAX_EVENTS:
         notes.append("the stretch is too long to show its traces: zoom in")
     else:
-        onsets, waveforms, _ = waveforms_of(units, start=stretch.start, end=stretch.end, segment_index=segment_index)
-        waveforms = waveforms[:, :, channels]
+        onsets, waveforms, _ = waveforms_of(
+            units, start=stretch.start, end=stretch.end, segment_index=segment_index, channels=channels
+        )
         shown = ~np.isin(units.spikes["unit_index"][events], hidden)
         traces = sorted_recording.get_traces(segment_index, stretch.start, stretch.end)
         explained = _sum_of(onsets[shown], waveforms[shown], stretch.end - stretch.start)
@@ -152,8 +151,6 @@ def decomposition_model(
             notes.append("there are too many spikes to draw each of them: zoom in")
     unit_index = units.spikes["unit_index"][events]
     probability = sorted_recording.posterior
-    row_of_channel = np.full(sorted_recording.channel_ids.size, -1)
-    row_of_channel[channels] = np.arange(channels.size)
     return DecompositionModel(
         start_s=stretch.start / frequency,
         end_s=stretch.end / frequency,
@@ -175,7 +172,6 @@ def decomposition_model(
         event_unit=unit_index,
         event_amplitude=units.amplitude[events] / np.where(units.scales > 0, units.scales, 1)[unit_index],
         event_probability=None if probability is None else probability.probability[events],
-        event_row=row_of_channel[units.main_channel[unit_index]],
         waveform_event=patches.event,
         waveform_row=patches.row,
         waveform_onset=patches.onset,
@@ -190,7 +186,7 @@ def spikes_per_bin(sorted_recording: SortedRecording, segment_index: int) -> Int
     """Return the number of spikes in equal parts of a segment."""
     spikes = sorted_recording.units.spikes
     first, last = np.searchsorted(spikes["segment_index"], [segment_index, segment_index + 1])
-    edges = np.linspace(0, sorted_recording.num_samples[segment_index], NUM_OVERVIEW_BINS + 1)
+    edges = np.linspace(0, sorted_recording.num_samples[segment_index], NUM_OVERVIEW_BINS + 1).astype("int64")
     return np.diff(np.searchsorted(spikes["sample_index"][first:last], edges))
 
 

@@ -1,7 +1,7 @@
 """What a threshold on the amplitudes of a unit costs: missed spikes, and what it saves: false alarms."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -185,13 +185,13 @@ def threshold_model(
     widths = np.diff(edges)
     scale, duration_s = float(tested.units.scales[unit]), _total_s(tested)
     fit_counts = None if fit is None else np.diff(fit.missed(edges)) * fit.num_all
-    return ThresholdModel(
+    model = ThresholdModel(
         unit_ids=[str(unit_id) for unit_id in tested.unit_ids],
         unit_index=unit,
-        chosen_units=[index for index, unit_id in enumerate(tested.unit_ids) if unit_id in thresholds],
+        chosen_units=[],
         num_spikes=amplitudes.size,
         lowest=lowest,
-        threshold=thresholds.get(tested.unit_ids[unit], lowest),
+        threshold=lowest,
         grid=grid,
         lowest_index=lowest_index,
         num_kept=num_kept,
@@ -207,6 +207,26 @@ def threshold_model(
         is_pending=is_pending,
         notes=[note for note in (errors.note, _about_null(null), *tested.missing) if note],
         empty="",
+    )
+    return with_thresholds(model, tested, thresholds)
+
+
+def with_thresholds(
+    model: ThresholdModel, tested: SortedRecording, thresholds: Mapping[int | str, float]
+) -> ThresholdModel:
+    """Return what is shown of the same unit with other thresholds: nothing is computed anew.
+
+    Parameters
+    ----------
+    model : ThresholdModel
+    tested : SortedRecording
+        From which the model was made.
+    thresholds : mapping of unit ids to relative amplitudes
+    """
+    return replace(
+        model,
+        chosen_units=[index for index, unit_id in enumerate(tested.unit_ids) if unit_id in thresholds],
+        threshold=thresholds.get(tested.unit_ids[model.unit_index], model.lowest),
     )
 
 
