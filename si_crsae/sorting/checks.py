@@ -284,10 +284,11 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
         saturated &= highest.astype("float64") - lowest.astype("float64") >= MIN_QUANTIZATION_LEVELS
     if saturated.any():
         ids = recording.channel_ids[saturated].tolist()
+        misread = _misread_hint(traces.dtype, lowest[saturated], highest[saturated])
         yield (
             f"channels {ids} are saturated: up to {num_extreme[saturated].max() / len(traces):.1%} of their samples "
             "lie at one extreme value; spikes there are distorted or lost; record at a lower gain, or blank them "
-            f"(spikeinterface.preprocessing.blank_saturation){_misread_hint(traces.dtype, lowest[saturated], highest[saturated])}"
+            f"(spikeinterface.preprocessing.blank_saturation){misread}"
         )
 
 
