@@ -96,7 +96,7 @@ export default {
       if (newData !== data) {
         data = newData;
         // a newer place is asked for already
-        if (!shown || !requests.waiting) shown = { start_s: data.start_s, end_s: data.end_s };
+        if (!shown || requests.waiting.size === 0) shown = { start_s: data.start_s, end_s: data.end_s };
       }
       const rows = data.row_unit.length;
       const rowHeight = Math.min(Math.max(BODY_HEIGHT / Math.max(rows, 1), MIN_ROW), MAX_ROW);
