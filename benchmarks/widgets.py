@@ -24,7 +24,7 @@ from sorters import Row, machine_row, names, save, save_case
 from si_crsae.evaluation import generate_case
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
-from notebook_server import run_cell, serve, wait_until_run, write_notebook
+from notebook_server import open_notebook, run_cell, serve, wait_until_run, write_notebook
 
 SETUP = """
 import time, io
@@ -113,7 +113,7 @@ def main() -> None:
         with serve(folder, "lab") as address_of, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1400, "height": 1000})
-            page.goto(address_of("views.ipynb"))
+            open_notebook(page, address_of("views.ipynb"))
             for index in range(2):
                 run_cell(page, index)
                 wait_until_run(page, index, timeout_s=300)

@@ -172,6 +172,26 @@ def _delayed(
     return delayed
 
 
+def sum_of_waveforms(
+    onsets: Int[np.ndarray, " event"], waveforms: Float[np.ndarray, "event sample channel"], num_samples: int
+) -> Float[np.ndarray, "sample channel"]:
+    """Return the sum of waveforms over a stretch, parts beyond its ends cut off.
+
+    Parameters
+    ----------
+    onsets : ndarray of int64, shape (event,)
+        First sample of each waveform, from the start of the stretch, as `waveforms_of` gives them.
+    waveforms : ndarray of float32, shape (event, sample, channel)
+    num_samples : int
+        Length of the stretch.
+    """
+    margin = waveforms.shape[1]
+    total = np.zeros((num_samples + 2 * margin, waveforms.shape[2]), "float32")
+    for onset, waveform in zip(onsets + margin, waveforms, strict=True):
+        total[onset : onset + margin] += waveform
+    return total[margin : margin + num_samples]
+
+
 def events_in(units: Inventory, *, start: int, end: int, segment_index: int = 0) -> Int[np.ndarray, " event"]:
     """Return the indices in ``units.spikes`` of the events whose atoms reach into a stretch.
 

@@ -29,16 +29,12 @@ def load_units(folder: str | Path) -> Inventory:
     ValueError
         If the folder does not hold the arrays of a crsae run.
     """
-    sorter_output = Path(folder) / "sorter_output"
-    for name in ("dictionary.npz", "code.npz"):
-        if not (sorter_output / name).is_file():
-            raise ValueError(
-                f"folder = {folder} holds no sorter_output/{name}: give the folder passed to run_sorter, of a "
-                "crsae run with save_array=True whose output was not deleted"
-            )
-    with np.load(sorter_output / "dictionary.npz") as saved:
+    dictionary_file, code_file = (
+        _file_of(folder, name, made_with="save_array=True") for name in ("dictionary.npz", "code.npz")
+    )
+    with np.load(dictionary_file) as saved:
         dictionary = dict(saved)
-    with np.load(sorter_output / "code.npz") as saved:
+    with np.load(code_file) as saved:
         code = dict(saved)
     amplitude, sample_offset = code.pop("amplitude"), code.pop("sample_offset")
     spikes = np.zeros(amplitude.size, minimum_spike_dtype)
@@ -75,12 +71,7 @@ def load_spike_probabilities(folder: str | Path) -> SpikePosterior:
     ValueError
         If the run was made without ``spike_probabilities=True``, or its output was deleted.
     """
-    path = Path(folder) / "sorter_output" / "spike_probabilities.npz"
-    if not path.is_file():
-        raise ValueError(
-            f"folder = {folder} holds no sorter_output/{path.name}: give the folder passed to run_sorter, of a crsae "
-            "run with spike_probabilities=True whose output was not deleted"
-        )
+    path = _file_of(folder, "spike_probabilities.npz", made_with="spike_probabilities=True")
     with np.load(path) as saved:
         return SpikePosterior(**saved)
 
@@ -98,12 +89,7 @@ def load_learning_curves(folder: str | Path) -> dict[int, LearningCurve]:
     ValueError
         If the folder does not hold the arrays of a crsae run.
     """
-    path = Path(folder) / "sorter_output" / "learning_curve.npz"
-    if not path.is_file():
-        raise ValueError(
-            f"folder = {folder} holds no sorter_output/{path.name}: give the folder passed to run_sorter, of a crsae "
-            "run with save_array=True whose output was not deleted"
-        )
+    path = _file_of(folder, "learning_curve.npz", made_with="save_array=True")
     names = [field.name for field in fields(LearningCurve)]
     with np.load(path) as saved:
         groups = sorted({int(key.split("_")[1]) for key in saved})
@@ -113,3 +99,14 @@ def load_learning_curves(folder: str | Path) -> dict[int, LearningCurve]:
             )
             for group in groups
         }
+
+
+def _file_of(folder: str | Path, name: str, *, made_with: str) -> Path:
+    """Return a file that a run has left, or raise ValueError that says which runs leave it."""
+    path = Path(folder) / "sorter_output" / name
+    if not path.is_file():
+        raise ValueError(
+            f"folder = {folder} holds no sorter_output/{name}: give the folder passed to run_sorter, of a crsae run "
+            f"with {made_with} whose output was not deleted"
+        )
+    return path

@@ -168,7 +168,7 @@ class CurationView(View):
 
     def view_model(self) -> CurationModel:
         """Return all units, the selected ones in detail, and what is worth a look."""
-        selected = [self.session.index_of(unit_id) for unit_id in self.session.selected_units]
+        selected = self.session.selected_indices
         return curation_model(
             self._history,
             self._detail_of(selected),

@@ -60,8 +60,7 @@ class DecompositionViewer(View):
 
     def view_model(self) -> DecompositionModel:
         """Return the visible stretch."""
-        selected = [self.session.index_of(unit_id) for unit_id in self.session.selected_units]
-        return decomposition_model(self.session.tested, self.stretch(), selected=selected)
+        return decomposition_model(self.session.tested, self.stretch(), selected=self.session.selected_indices)
 
     def stretch(self) -> Stretch:
         """Return what is looked at: the window around the time of the session, inside of the segment."""
@@ -70,12 +69,11 @@ class DecompositionViewer(View):
         length = min(max(round(self.window_ms * tested.sampling_frequency / 1000), 2), num_samples)
         start = round(self.session.time_s * tested.sampling_frequency) - length // 2
         start = min(max(start, 0), num_samples - length)
-        selected = [self.session.index_of(unit_id) for unit_id in self.session.selected_units]
         return Stretch(
             start=start,
             end=start + length,
             segment_index=segment_index,
-            channels=default_channels(tested, selected),
+            channels=default_channels(tested, self.session.selected_indices),
             num_columns=self.width_px,
             hidden_units=tuple(self.hidden_units),
         )
@@ -85,7 +83,6 @@ class DecompositionViewer(View):
         return super().answers() | {
             "show": self._show,
             "hide": self._hide,
-            "next_spike": self._next_spike,
             "explain": self._explain,
         }
 
@@ -109,11 +106,6 @@ class DecompositionViewer(View):
 
     def _hide(self, content: dict[str, Any]) -> None:
         self.hidden_units = [self.session.tested.unit_ids[index] for index in content["units"]]
-
-    def _next_spike(self, content: dict[str, Any]) -> None:
-        time_s = self.session.next_spike_s(backwards=content["backwards"])
-        if time_s is not None:
-            self.session.go_to(time_s)
 
     def _explain(self, content: dict[str, Any]) -> None:
         stretch = self.stretch()

@@ -61,7 +61,7 @@ class CodeRaster(View):
             session.tested,
             self.window(),
             order=self.order,
-            selected=[session.index_of(unit_id) for unit_id in session.selected_units],
+            selected=session.selected_indices,
             cursor_s=session.time_s,
         )
 
@@ -86,7 +86,7 @@ class CodeRaster(View):
 
     def answers(self) -> dict[str, Any]:
         """Return what to do with each kind of message from the browser."""
-        return super().answers() | {"show": self._show, "order": self._order, "next_spike": self._next_spike}
+        return super().answers() | {"show": self._show, "order": self._order}
 
     def draw(self, figure: "Figure") -> None:
         """Draw the visible window with matplotlib."""
@@ -108,8 +108,3 @@ class CodeRaster(View):
 
     def _order(self, content: dict[str, Any]) -> None:
         self.order = content["by"]
-
-    def _next_spike(self, content: dict[str, Any]) -> None:
-        time_s = self.session.next_spike_s(backwards=content["backwards"])
-        if time_s is not None:
-            self.session.go_to(time_s)

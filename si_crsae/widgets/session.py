@@ -48,6 +48,11 @@ class Session(traitlets.HasTraits):
         """Return the position of a unit in the sorting."""
         return self.tested.unit_ids.index(unit_id)
 
+    @property
+    def selected_indices(self) -> list[int]:
+        """Positions of the selected units in the sorting."""
+        return [self.index_of(unit_id) for unit_id in self.selected_units]
+
     def known_units(self, name: str, unit_ids: Sequence[int | str]) -> list[int | str]:
         """Return ids of units as the sorting has them, each once.
 
@@ -65,8 +70,7 @@ class Session(traitlets.HasTraits):
     def next_spike_s(self, *, backwards: bool = False) -> float | None:
         """Return when a selected unit fires next in the segment after the present time, or before it; None if never."""
         spikes, frequency = self.tested.units.spikes, self.tested.sampling_frequency
-        selected = [self.index_of(unit_id) for unit_id in self.selected_units]
-        mine = (spikes["segment_index"] == self.segment_index) & np.isin(spikes["unit_index"], selected)
+        mine = (spikes["segment_index"] == self.segment_index) & np.isin(spikes["unit_index"], self.selected_indices)
         times = spikes["sample_index"][mine]
         now = round(self.time_s * frequency)
         later = times[times < now][::-1] if backwards else times[times > now]

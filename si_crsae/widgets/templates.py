@@ -72,14 +72,10 @@ class TemplateInspector(View):
         return templates_model(
             self.session.tested,
             self.overview(),
-            selected=[self.session.index_of(unit_id) for unit_id in self.session.selected_units],
+            selected=self.session.selected_indices,
             segment_index=self.session.segment_index,
             correlogram_ms=self.correlogram_ms,
         )
-
-    def answers(self) -> dict[str, Any]:
-        """Return what to do with each kind of message from the browser."""
-        return super().answers() | {"next_spike": self._next_spike}
 
     def draw(self, figure: "Figure") -> None:
         """Draw the selected units with matplotlib."""
@@ -94,8 +90,3 @@ class TemplateInspector(View):
     @traitlets.validate("correlogram_ms")
     def _check_correlogram(self, proposal: Any) -> float:
         return finite(proposal)
-
-    def _next_spike(self, content: dict[str, Any]) -> None:
-        time_s = self.session.next_spike_s(backwards=content["backwards"])
-        if time_s is not None:
-            self.session.go_to(time_s)

@@ -80,7 +80,7 @@ class View(anywidget.AnyWidget):
 
     def answers(self) -> dict[str, Callable[[dict[str, Any]], None]]:
         """Return what to do with each kind of message from the browser."""
-        return {"select_units": self._select_units, "go_to": self._go_to}
+        return {"select_units": self._select_units, "go_to": self._go_to, "next_spike": self._next_spike}
 
     def draw(self, figure: "Figure") -> None:
         """Draw what the view shows with matplotlib."""
@@ -162,6 +162,11 @@ class View(anywidget.AnyWidget):
 
     def _go_to(self, content: dict[str, Any]) -> None:
         self.session.go_to(float(content["time_s"]), segment_index=content.get("segment_index"))
+
+    def _next_spike(self, content: dict[str, Any]) -> None:
+        time_s = self.session.next_spike_s(backwards=content["backwards"])
+        if time_s is not None:
+            self.session.go_to(time_s)
 
     def _receive(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
         answers = self.answers()

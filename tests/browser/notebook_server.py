@@ -78,6 +78,17 @@ def _wait_for(address, server, log, timeout=60):
     raise TimeoutError(address)
 
 
+def open_notebook(page, address):
+    """Open a notebook and take what Jupyter offers in its dialogs: a kernel is started again if it did not come up."""
+
+    def take(dialog):
+        print("Jupyter asks:", dialog.inner_text())
+        dialog.locator(".jp-mod-accept").click()
+
+    page.add_locator_handler(page.locator(".jp-Dialog").first, take, no_wait_after=True)
+    page.goto(address)
+
+
 def run_cell(page, index):
     """Run a cell: a page that is still loading takes no notice of keys, so ask until the cell has a number."""
     cell = page.locator(".jp-CodeCell").nth(index)

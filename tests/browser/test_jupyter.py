@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from notebook_server import run_cell, serve, write_notebook
+from notebook_server import open_notebook, run_cell, serve, write_notebook
 
 CELLS = """
 from si_crsae.widgets import DecompositionViewer, open_session
@@ -36,12 +36,13 @@ def served(request, run_folder, tmp_path_factory):
     )
     with serve(folder, request.param) as address_of:
         yield address_of("view.ipynb")
+    print((folder / "jupyter.log").read_text(encoding="utf8"))  # pytest shows it where a test has failed
 
 
 @pytest.mark.slow
 def test_views_are_drawn_answer_and_follow_a_running_cell(browser, served):
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
-    page.goto(served)
+    open_notebook(page, served)
     run_cell(page, 0)
     canvas = page.locator(".crsae canvas").nth(1)
     canvas.wait_for(timeout=90_000)

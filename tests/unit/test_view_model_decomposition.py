@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import spikeinterface as si
 
-from si_crsae.evaluation.decomposition import decompose
+from si_crsae.evaluation.decomposition import decompose, events_in
 from si_crsae.evaluation.sorted_recording import explain_sorting, open_run
 from si_crsae.widgets.static_plots.decomposition import draw_decomposition
 from si_crsae.widgets.view_models.decomposition import (
@@ -141,3 +141,11 @@ def test_the_twin_draws_three_panels_and_a_color_bar(opened):
     assert [axes.get_title() for axes in figure.axes[:3]] == ["whitened traces", "= spikes, by unit", "+ residual"]
     assert len(figure.axes) == 4
     assert len(figure.axes[0].lines) == 4
+
+
+def test_intervals_of_amplitudes_are_in_units_of_the_typical_one(opened):
+    model = decomposition_model(opened, stretch())
+    events = events_in(opened.units, start=60000, end=61500)
+    scales = opened.units.scales[opened.units.spikes["unit_index"][events]]
+    np.testing.assert_allclose(model.event_interval[:, 0] * scales, opened.posterior.amplitude_low[events], rtol=1e-5)
+    np.testing.assert_allclose(model.event_interval[:, 1] * scales, opened.posterior.amplitude_high[events], rtol=1e-5)

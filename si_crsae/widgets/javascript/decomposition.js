@@ -307,7 +307,10 @@ export default {
       const nearest = at.panel === 1 ? nearestEvent(at) : -1;
       if (nearest >= 0) {
         lines.push(`unit ${data.unit_ids[data.event_unit[nearest]]}: ${formatNumber(data.event_amplitude[nearest])} of its usual size`);
-        if (data.event_probability) lines.push(`probability ${formatNumber(data.event_probability[nearest])}`);
+        if (data.event_probability) {
+          const [low, high] = [0, 1].map((end) => formatNumber(data.event_interval[2 * nearest + end]));
+          lines.push(`90 % interval ${low} to ${high}; probability ${formatNumber(data.event_probability[nearest])}`);
+        }
       }
       showTip(event, lines.join("\n"));
     });

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from si_crsae.evaluation.decomposition import events_in, waveforms_of
+from si_crsae.evaluation.decomposition import events_in, sum_of_waveforms, waveforms_of
 from si_crsae.evaluation.plots import MIN_DRAWN
 from si_crsae.evaluation.sorted_recording import SortedRecording
 
@@ -79,6 +79,8 @@ class DecompositionModel:
     event_amplitude: Float[np.ndarray, " event"]
     """In units of the unit's typical amplitude."""
     event_probability: Float[np.ndarray, " event"] | None
+    event_interval: Float[np.ndarray, "event 2"] | None
+    """What holds the amplitude with probability 0.9, in the same units."""
     waveform_event: Int[np.ndarray, " waveform"]
     """Event of each waveform; a waveform is an event's part on one channel."""
     waveform_row: Int[np.ndarray, " waveform"]
@@ -144,13 +146,15 @@ def decomposition_model(
         )
         shown = ~np.isin(units.spikes["unit_index"][events], hidden)
         traces = sorted_recording.get_traces(segment_index, stretch.start, stretch.end)
-        explained = _sum_of(onsets[shown], waveforms[shown], stretch.end - stretch.start)
+        explained = sum_of_waveforms(onsets[shown], waveforms[shown], stretch.end - stretch.start)
         layers = _layers_of(None if traces is None else traces[:, channels], explained, step, frequency)
         patches = _patches_of(onsets, waveforms)
         if patches.is_cut:
             notes.append("there are too many spikes to draw each of them: zoom in")
     unit_index = units.spikes["unit_index"][events]
-    probability = sorted_recording.posterior
+    scales = np.where(units.scales > 0, units.scales, 1)[unit_index]
+    posterior = sorted_recording.posterior
+    ends = () if posterior is None else (posterior.amplitude_low[events], posterior.amplitude_high[events])
     return DecompositionModel(
         start_s=stretch.start / frequency,
         end_s=stretch.end / frequency,
@@ -170,8 +174,9 @@ def decomposition_model(
         residual_level=layers.residual_level,
         event_time_s=(units.spikes["sample_index"][events] + units.sample_offset[events]) / frequency,
         event_unit=unit_index,
-        event_amplitude=units.amplitude[events] / np.where(units.scales > 0, units.scales, 1)[unit_index],
-        event_probability=None if probability is None else probability.probability[events],
+        event_amplitude=units.amplitude[events] / scales,
+        event_probability=None if posterior is None else posterior.probability[events],
+        event_interval=None if posterior is None else np.stack(ends, axis=1) / scales[:, None],
         waveform_event=patches.event,
         waveform_row=patches.row,
         waveform_onset=patches.onset,
@@ -210,16 +215,6 @@ class _Patches:
     def none(cls, *, width: int = 1, is_cut: bool = False) -> "_Patches":
         nothing = np.zeros(0, "int64")
         return cls(event=nothing, row=nothing, onset=nothing, values=np.zeros((0, width), "float32"), is_cut=is_cut)
-
-
-def _sum_of(
-    onsets: Int[np.ndarray, " event"], waveforms: Float[np.ndarray, "event sample channel"], num_samples: int
-) -> Float[np.ndarray, "sample channel"]:
-    margin = waveforms.shape[1]
-    total = np.zeros((num_samples + 2 * margin, waveforms.shape[2]), "float32")
-    for onset, waveform in zip(onsets + margin, waveforms, strict=True):
-        total[onset : onset + margin] += waveform
-    return total[margin : margin + num_samples]
 
 
 def _layers_of(
@@ -325,7 +320,7 @@ def explain_residual(
     hidden = [sorted_recording.unit_ids.index(unit_id) for unit_id in stretch.hidden_units]
     onsets, waveforms, events = waveforms_of(units, start=start, end=end, segment_index=stretch.segment_index)
     shown = ~np.isin(units.spikes["unit_index"][events], hidden)
-    residual = traces - _sum_of(onsets[shown], waveforms[shown], end - start)
+    residual = traces - sum_of_waveforms(onsets[shown], waveforms[shown], end - start)
     windows = np.lib.stride_tricks.sliding_window_view(residual, width, axis=0)  # (shift, channel, width)
     shifts = sample - start + np.arange(-reach, reach + 1)[:, None] - units.num_before[candidates]
     legal = (shifts >= 0) & (shifts < len(windows))

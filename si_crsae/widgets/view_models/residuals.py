@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from si_crsae.evaluation.decomposition import waveforms_of
+from si_crsae.evaluation.decomposition import sum_of_waveforms, waveforms_of
 from si_crsae.evaluation.sorted_recording import SortedRecording
 
 
@@ -23,8 +23,4 @@ def traces_and_residual(
     if traces is None:
         return None
     onsets, waveforms, _ = waveforms_of(sorted_recording.units, start=start, end=end, segment_index=segment_index)
-    margin = waveforms.shape[1]
-    explained = np.zeros((end - start + 2 * margin, traces.shape[1]), "float32")
-    for onset, waveform in zip(onsets + margin, waveforms, strict=True):
-        explained[onset : onset + margin] += waveform
-    return traces, traces - explained[margin : margin + end - start]
+    return traces, traces - sum_of_waveforms(onsets, waveforms, end - start)
