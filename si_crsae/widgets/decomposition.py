@@ -12,8 +12,8 @@ from si_crsae.widgets.view_models.decomposition import (
     DecompositionModel,
     Stretch,
     decomposition_model,
-    default_channels,
     explain_residual,
+    stretch_around,
 )
 
 if TYPE_CHECKING:
@@ -64,18 +64,15 @@ class DecompositionViewer(View):
 
     def stretch(self) -> Stretch:
         """Return what is looked at: the window around the time of the session, inside of the segment."""
-        tested, segment_index = self.session.tested, self.session.segment_index
-        num_samples = tested.num_samples[segment_index]
-        length = min(max(round(self.window_ms * tested.sampling_frequency / 1000), 2), num_samples)
-        start = round(self.session.time_s * tested.sampling_frequency) - length // 2
-        start = min(max(start, 0), num_samples - length)
-        return Stretch(
-            start=start,
-            end=start + length,
-            segment_index=segment_index,
-            channels=default_channels(tested, self.session.selected_indices),
+        session = self.session
+        return stretch_around(
+            session.tested,
+            sample=round(session.time_s * session.tested.sampling_frequency),
+            segment_index=session.segment_index,
+            window_ms=self.window_ms,
+            selected=session.selected_indices,
             num_columns=self.width_px,
-            hidden_units=tuple(self.hidden_units),
+            hidden_units=self.hidden_units,
         )
 
     def answers(self) -> dict[str, Any]:

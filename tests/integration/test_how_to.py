@@ -1,5 +1,6 @@
 """The code of the how-to pages runs as it is written."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ PAGES = sorted((Path(__file__).parents[2] / "docs" / "how_to").glob("*.md"))
 NEEDS = {
     "neo": ["neo", "nixio"],
     "after_sorting": ["matplotlib"],
-    "look": ["anywidget", "matplotlib"],
+    "look": ["anywidget", "matplotlib", "spikeinterface_gui", "panel"],
     "slurm_and_dask": ["joblib"],
     "nwb": ["pynwb", "neuroconv"],
 }
@@ -42,6 +43,18 @@ def test_the_code_of_the_page_runs(page, folder_of_two_tetrodes, tmp_path, monke
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
+    if page.stem == "look":
+        _open_no_window(monkeypatch)
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf8"), re.MULTILINE | re.DOTALL)
     assert blocks
     exec(compile("\n".join(blocks), page.name, "exec"), {"recording": si.load(folder_of_two_tetrodes)})
+
+
+def _open_no_window(monkeypatch):
+    """Let spikeinterface-gui make all it shows, but neither wait for its user nor need a screen."""
+    import spikeinterface_gui
+
+    without_screen = functools.partial(
+        spikeinterface_gui.run_mainwindow, mode="web", start_app=False, panel_window_servable=False
+    )
+    monkeypatch.setattr(spikeinterface_gui, "run_mainwindow", without_screen)

@@ -1,5 +1,6 @@
 """The decomposition viewer as a picture."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,14 +18,18 @@ MAX_LABELED_ROWS = 32
 LEVEL_COLORS = "magma_r"
 
 
-def draw_decomposition(figure: "Figure", model: DecompositionModel) -> None:
-    """Draw traces, spikes by unit and residual side by side.
+def draw_decomposition(
+    figure: "Figure", model: DecompositionModel, *, color_of: Callable[[int], Any] = unit_color
+) -> None:
+    """Draw traces, spikes by unit and residual side by side, the residual last.
 
     Parameters
     ----------
     figure : Figure
         Empty.
     model : DecompositionModel
+    color_of : function from int to color, default: unit_color
+        Color of the unit of an index.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -47,7 +52,7 @@ def draw_decomposition(figure: "Figure", model: DecompositionModel) -> None:
         if unit in model.hidden:
             continue
         times = model.start_s + (onset + np.arange(waveform.size)) / model.sampling_frequency
-        panels[1].plot(times, waveform + row * ROW_HEIGHT, color=unit_color(unit), linewidth=1.3)
+        panels[1].plot(times, waveform + row * ROW_HEIGHT, color=color_of(unit), linewidth=1.3)
     if model.residual_level is not None:
         _draw_levels(figure, panels[2], model, model.residual_level)
     every = -(-rows.size // MAX_LABELED_ROWS)

@@ -118,6 +118,46 @@ def default_channels(sorted_recording: SortedRecording, unit_indices: Sequence[i
     return by_depth[np.isin(by_depth, nearest)]
 
 
+def stretch_around(
+    sorted_recording: SortedRecording,
+    *,
+    sample: int,
+    segment_index: int,
+    window_ms: float,
+    selected: Sequence[int],
+    num_columns: int = 1000,
+    hidden_units: Sequence[int | str] = (),
+) -> Stretch:
+    """Return the stretch around a sample, inside of its segment, on the channels to show.
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    sample : int
+        In the segment; the middle of the stretch, unless that would reach beyond an end.
+    segment_index : int
+    window_ms : float
+        Length (ms).
+    selected : sequence of int
+        Indices of the units near which channels are shown, see `default_channels`.
+    num_columns : int, default: 1000
+        Pixels across.
+    hidden_units : sequence of int or str, default: ()
+        Units whose spikes are left in the residual.
+    """
+    num_samples = sorted_recording.num_samples[segment_index]
+    length = min(max(round(window_ms * sorted_recording.sampling_frequency / 1000), 2), num_samples)
+    start = min(max(sample - length // 2, 0), num_samples - length)
+    return Stretch(
+        start=start,
+        end=start + length,
+        segment_index=segment_index,
+        channels=default_channels(sorted_recording, selected),
+        num_columns=num_columns,
+        hidden_units=tuple(hidden_units),
+    )
+
+
 def decomposition_model(
     sorted_recording: SortedRecording, stretch: Stretch, *, selected: Sequence[int] = ()
 ) -> DecompositionModel:
