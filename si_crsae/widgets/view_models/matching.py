@@ -67,7 +67,8 @@ def match_spikes(
     truth_unit = truth["unit_index"][truth_index].astype("int64")
     tested_unit = tested["unit_index"][tested_index].astype("int64")
     cells = truth_unit * num_units[1] + tested_unit
-    by_cell = np.argsort(cells, kind="stable")
+    small = np.min_scalar_type(num_units[0] * num_units[1])  # 16 bits are sorted several times faster than 64
+    by_cell = np.argsort(cells.astype(small), kind="stable")
     accepted = by_cell[_one_to_one(cells[by_cell], truth_index[by_cell], tested_index[by_cell])]
     return Matching(
         truth=truth_index[accepted],
