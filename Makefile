@@ -21,7 +21,7 @@ lint: $(READY)
 # Tests start processes of their own: these share the cores, so none takes them all.
 unit: export OMP_NUM_THREADS ?= 1
 unit: $(READY)
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Generated pages go first: one of a module that is gone would fail the build.
 docs: $(READY)

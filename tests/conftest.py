@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,12 @@ from hypothesis import settings
 
 settings.register_profile("si_crsae", deadline=None, derandomize=True)
 settings.load_profile("si_crsae")
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the files that have most slow tests: workers take files whole, one must not be left with those."""
+    num_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -num_slow[item.path])
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
