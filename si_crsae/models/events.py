@@ -11,6 +11,7 @@ from torch import Tensor
 from si_crsae.core.encoder import EVENT_PRICE, Encoder, EncoderSettings
 from si_crsae.core.maximization import code_statistics, update_atoms
 from si_crsae.core.refine import group_code
+from si_crsae.core.robust import robust_sd
 from si_crsae.core.threads import in_threads
 from si_crsae.core.types import Dictionary
 from si_crsae.core.windows import solve_windows
@@ -233,5 +234,5 @@ def _typical_amplitudes(model: Crsae, windows: Tensor) -> tuple[Float[np.ndarray
         energy = np.cumsum(own**2)  # what is noise or a rest is small, and many
         typical = own[own > own[np.searchsorted(energy, energy[-1] / 2)] / 2]
         scales[atom] = np.median(typical)
-        spreads.append(1.4826 * np.median(np.abs(typical - scales[atom])) / scales[atom])
+        spreads.append(float(robust_sd(typical)) / scales[atom])
     return scales, float(np.clip(np.median(spreads) if spreads else 0.0, *_SPREAD_RANGE))

@@ -72,6 +72,18 @@ class Inventory:
         """Number of units."""
         return self.scales.size
 
+    def relative_amplitude(self, chosen: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, " chosen"]:
+        """Return amplitudes in units of the typical one of their unit, 1 where that is unknown.
+
+        Parameters
+        ----------
+        chosen : ndarray of int64, shape (chosen,)
+            Indices of spikes.
+        """
+        scales = self.scales[self.spikes["unit_index"][chosen]].astype("float64")
+        is_known = scales > 0
+        return np.where(is_known, self.amplitude[chosen] / np.where(is_known, scales, 1), 1.0)
+
 
 def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inventory:
     """Return the units of all groups that have a spike.

@@ -9,18 +9,13 @@ from spikeinterface.core import BaseRecording
 from torch import Tensor
 
 from si_crsae.core.filtering import filter_with_basis
+from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.recording import plan_tiles, read_tile
 
 NUM_ROWS = 4000
 NUM_TILES = 40
 MAX_ROW_DISTANCE = 30  # samples; filtering is what costs
-MAD_TO_SD = 1.4826
-
-
-def robust_sd(values: np.ndarray) -> np.ndarray:
-    """Return the standard deviation along the first axis, from the median absolute deviation."""
-    return (MAD_TO_SD * np.median(np.abs(values - np.median(values, axis=0)), axis=0)).astype("float32")
 
 
 def noise_of_atoms(

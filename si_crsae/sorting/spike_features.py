@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from scipy.special import expit, ndtr
 
 from si_crsae.core.gram import Gram
+from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.expectation import Model
-from si_crsae.sorting.noise import robust_sd
 from si_crsae.sorting.stages import WeighedCode
 
 # Amplitudes are taken to spread by at least so much of their scale, and by this until so many have been seen.

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.expectation import Observations
-from si_crsae.sorting.noise import robust_sd
 
 TRIMMED_FRACTION = 0.1
 MIN_WAVEFORMS = 15

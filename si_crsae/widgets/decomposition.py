@@ -8,13 +8,9 @@ from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.decomposition import draw_decomposition
 from si_crsae.widgets.view import View, load_module
-from si_crsae.widgets.view_models.decomposition import (
-    DecompositionModel,
-    Stretch,
-    decomposition_model,
-    explain_residual,
-    stretch_around,
-)
+from si_crsae.widgets.view_models.decomposition import DecompositionModel, decomposition_model
+from si_crsae.widgets.view_models.explanation import explain_residual
+from si_crsae.widgets.view_models.stretch import Stretch, stretch_around
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,12 +6,9 @@ from spikeinterface_gui.view_base import ViewBase
 
 from si_crsae.evaluation.sorted_recording import SortedRecording, explain_sorting, open_run
 from si_crsae.widgets.static_plots.decomposition import ROW_HEIGHT, draw_decomposition
-from si_crsae.widgets.view_models.decomposition import (
-    Stretch,
-    decomposition_model,
-    explain_residual,
-    stretch_around,
-)
+from si_crsae.widgets.view_models.decomposition import decomposition_model
+from si_crsae.widgets.view_models.explanation import explain_residual
+from si_crsae.widgets.view_models.stretch import Stretch, stretch_around
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,12 +5,9 @@ import spikeinterface as si
 from si_crsae.evaluation.decomposition import decompose, events_in
 from si_crsae.evaluation.sorted_recording import explain_sorting, open_run
 from si_crsae.widgets.static_plots.decomposition import draw_decomposition
-from si_crsae.widgets.view_models.decomposition import (
-    Stretch,
-    decomposition_model,
-    default_channels,
-    explain_residual,
-)
+from si_crsae.widgets.view_models.decomposition import decomposition_model
+from si_crsae.widgets.view_models.explanation import explain_residual
+from si_crsae.widgets.view_models.stretch import Stretch, default_channels
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +86,7 @@ def test_the_overview_counts_every_spike_of_the_segment(opened):
 def test_channels_are_ordered_by_depth_and_those_near_the_unit_are_chosen(opened, monkeypatch):
     depths = opened.locations[default_channels(opened, []), 1]
     assert np.all(np.diff(depths) >= 0)
-    monkeypatch.setattr("si_crsae.widgets.view_models.decomposition.DEFAULT_CHANNELS", 2)
+    monkeypatch.setattr("si_crsae.widgets.view_models.stretch.DEFAULT_CHANNELS", 2)
     assert opened.units.main_channel[3] in default_channels(opened, [3])
     assert default_channels(opened, [3]).size == 2
 

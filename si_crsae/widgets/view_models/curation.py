@@ -11,7 +11,7 @@ from si_crsae.widgets.view_models.curation_history import History
 from si_crsae.widgets.view_models.curation_state import CurationState, LabelDefinition
 from si_crsae.widgets.view_models.curation_suggestions import Suggestion, label_called
 from si_crsae.widgets.view_models.templates import NO_UNITS, TemplatesModel, templates_model
-from si_crsae.widgets.view_models.unit_activity import correlogram, spikes_of_units
+from si_crsae.widgets.view_models.unit_activity import correlogram, relative_amplitudes
 from si_crsae.widgets.view_models.unit_figures import UnitOverview
 
 # More units are neither compared by eye nor merged with certainty.
@@ -170,13 +170,6 @@ def unit_detail(
         pictures=replace(pictures, notes=notes),
         split_range=split_range(sorted_recording, units[0]) if len(units) == 1 else None,
     )
-
-
-def relative_amplitudes(sorted_recording: SortedRecording, unit: int) -> Float[np.ndarray, " spike"]:
-    """Return the amplitudes of a unit's spikes in all segments, in units of its typical amplitude."""
-    units = sorted_recording.units
-    amplitude = units.amplitude[spikes_of_units(sorted_recording)[unit]].astype("float64")
-    return amplitude / (float(units.scales[unit]) or 1.0)
 
 
 def split_range(sorted_recording: SortedRecording, unit: int) -> SplitRange | None:

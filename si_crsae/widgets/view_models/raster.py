@@ -126,7 +126,7 @@ def raster_model(
         size_step=SIZE_STEP,
         event_after_s=after_s[: drawn.size].astype("float32"),
         event_row=row[: drawn.size].astype("int16"),
-        event_size=_in_steps(_relative_size(sorted_recording, drawn)),
+        event_size=_in_steps(units.relative_amplitude(drawn)),
         event_probability=None if posterior is None else _in_steps(posterior.probability[drawn]),
         counts=_count(row, after_s / length_s, (row_unit.size, num_columns)) if are_many else None,
         rate_hz=_count(np.zeros_like(row), after_s / length_s, (1, num_bins))[0].astype("float32")
@@ -165,13 +165,6 @@ def order_units(sorted_recording: SortedRecording, order: str) -> Int[np.ndarray
 def _depths(sorted_recording: SortedRecording) -> Float[np.ndarray, " unit"]:
     """Return where the main channel of each unit is along the probe (um)."""
     return sorted_recording.locations[sorted_recording.units.main_channel, 1].astype("float32")
-
-
-def _relative_size(sorted_recording: SortedRecording, events: Int[np.ndarray, " event"]) -> Float[np.ndarray, " event"]:
-    """Return amplitudes in units of the units' typical ones; 1 where these are unknown."""
-    units = sorted_recording.units
-    scales = units.scales[units.spikes["unit_index"][events]] if events.size else np.ones(0)
-    return np.where(scales > 0, units.amplitude[events] / np.where(scales > 0, scales, 1), 1.0)
 
 
 def _in_steps(values: Float[np.ndarray, " event"]) -> Int[np.ndarray, " event"]:

@@ -9,16 +9,17 @@ from scipy.optimize import minimize
 from scipy.special import ndtr
 from spikeinterface.core import BaseSorting, NumpySorting
 
+from si_crsae.core.robust import robust_sd
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.evaluation.tradeoff import missed_false_alarm_curve
 from si_crsae.sorting.convert import with_all_segments
 from si_crsae.widgets.view_models.matching import common_clocks, match_spikes
 from si_crsae.widgets.view_models.residual_null import ResidualNull, count_null
+from si_crsae.widgets.view_models.unit_activity import relative_amplitudes
 
 NUM_STEPS = 160
 REACH_BELOW = 0.35
 NUM_DEVIATIONS = 4.0
-SD_PER_MAD = 1.4826
 MIN_SPIKES = 20
 DELTA_MS = 0.4
 
@@ -53,7 +54,7 @@ def fit_amplitudes(amplitudes: Float[np.ndarray, " spike"], *, lowest: float) ->
     if amplitudes.size < MIN_SPIKES:
         return None
     center = float(np.median(amplitudes))
-    spread = SD_PER_MAD * float(np.median(np.abs(amplitudes - center)))
+    spread = float(robust_sd(amplitudes))
     if spread == 0:
         return None
     highest = center + NUM_DEVIATIONS * spread
@@ -121,12 +122,6 @@ class Errors:
     source: str
     matched_unit: str = ""
     note: str = ""
-
-
-def relative_amplitudes(tested: SortedRecording, unit: int) -> Float[np.ndarray, " spike"]:
-    """Return the amplitudes of a unit's spikes in units of its typical amplitude."""
-    amplitude = tested.units.amplitude[tested.units.spikes["unit_index"] == unit]
-    return amplitude / float(tested.units.scales[unit])
 
 
 def lowest_of(tested: SortedRecording, unit: int) -> float:

@@ -69,6 +69,18 @@ def spikes_of_units(sorted_recording: SortedRecording) -> list[Int[np.ndarray, "
     return _POSITIONS[id(spikes)]
 
 
+def relative_amplitudes(sorted_recording: SortedRecording, unit: int) -> Float[np.ndarray, " spike"]:
+    """Return the amplitudes of a unit's spikes in all segments, in units of its typical amplitude.
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    unit : int
+        Index of the unit.
+    """
+    return sorted_recording.units.relative_amplitude(spikes_of_units(sorted_recording)[unit])
+
+
 def correlogram(
     sorted_recording: SortedRecording, unit: int, other: int | None = None, *, window_ms: float = 50.0
 ) -> Correlogram:
@@ -150,13 +162,11 @@ def thinned_amplitudes(
         kept = _thin(inventory.spikes["sample_index"][mine], inventory.amplitude[mine], probability, budget)
         found.append(mine[kept])
     spikes = np.concatenate(found)
-    unit = inventory.spikes["unit_index"][spikes]
-    scales = np.where(inventory.scales > 0, inventory.scales, 1)
     times = inventory.spikes["sample_index"][spikes] + inventory.sample_offset[spikes]
     return Amplitudes(
         time_s=times.astype("float64") / sorted_recording.sampling_frequency,
-        amplitude=(inventory.amplitude[spikes] / scales[unit]).astype("float32"),
-        unit=unit,
+        amplitude=inventory.relative_amplitude(spikes).astype("float32"),
+        unit=inventory.spikes["unit_index"][spikes],
         probability=None if posterior is None else posterior.probability[spikes],
         num_spikes=num_spikes,
     )
