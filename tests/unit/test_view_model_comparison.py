@@ -108,6 +108,15 @@ def test_counts_are_those_of_spikeinterface():
     np.testing.assert_array_equal(matching.counts, make_match_count_matrix(truth, tested, 4).to_numpy())
 
 
+def test_bursts_of_many_units_are_told_apart():
+    rng = np.random.default_rng(2)
+    trains = [np.unique(rng.integers(0, 300, 40)) for _ in range(20)]
+    sorting = make_sorting(dict(enumerate(trains)))
+    _, _, matching = compare(sorting, sorting)
+    slow = [[len(slow_matches(truth, tested, 4)) for tested in trains] for truth in trains]
+    np.testing.assert_array_equal(matching.counts, slow)
+
+
 def test_spikes_of_different_segments_are_never_the_same():
     _, _, matching = compare(make_sorting({1: []}, {1: [100]}), make_sorting({1: [100]}, {1: []}), num_segments=2)
     assert matching.counts.sum() == 0

@@ -7,7 +7,7 @@ from si_crsae.evaluation.sorted_recording import explain_sorting, open_run
 from si_crsae.widgets.static_plots.decomposition import draw_decomposition
 from si_crsae.widgets.view_models.decomposition import decomposition_model
 from si_crsae.widgets.view_models.explanation import explain_residual
-from si_crsae.widgets.view_models.stretch import Stretch, default_channels
+from si_crsae.widgets.view_models.stretch import Stretch, default_channels, stretch_around
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,18 @@ def stretch(start=60000, length=1500, num_columns=2000, channels=(0, 1, 2, 3), h
         num_columns=num_columns,
         hidden_units=hidden,
     )
+
+
+def test_a_stretch_lies_inside_of_its_segment(opened):
+    num_samples, length = opened.num_samples[0], round(0.05 * opened.sampling_frequency)
+    for sample, start in ((0, 0), (60_000, 60_000 - length // 2), (10**9, num_samples - length)):
+        found = stretch_around(opened, sample=sample, segment_index=0, window_ms=50.0, selected=())
+        assert (found.start, found.end) == (start, start + length)
+
+
+def test_a_stretch_is_at_most_the_segment(opened):
+    found = stretch_around(opened, sample=60_000, segment_index=0, window_ms=1e9, selected=())
+    assert (found.start, found.end) == (0, opened.num_samples[0])
 
 
 def test_traces_are_the_sum_of_spikes_and_residual(opened):

@@ -48,7 +48,7 @@ def match_spikes(
 
     In order of time, every true spike takes the earliest spike of a tested unit that is left and close enough. These
     are the counts of SpikeInterface's ``make_match_count_matrix``, but one knows which spikes they are, for all units
-    at once and without a compiler.
+    at once and without a compiler. In bursts faster than delta that function takes some spikes for two pairs.
 
     Parameters
     ----------
