@@ -32,6 +32,14 @@ def seeded():
         yield
 
 
+@pytest.fixture
+def restored_threads():
+    """The number of threads that torch takes is afterwards what it was."""
+    num_threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(num_threads)
+
+
 @pytest.fixture(scope="session")
 def data_folder():
     default = Path(__file__).parents[2] / "shared" / "data"

@@ -230,6 +230,7 @@ def test_the_spikes_at_the_ends_of_a_segment_are_found():
     assert match(recording, templates)["sample_index"].tolist() == pytest.approx(times, abs=1)
 
 
+@pytest.mark.usefixtures("restored_threads")  # Lupin leaves torch with as many threads as there are cores
 @pytest.mark.parametrize(
     ("sorter", "parameters"),
     [

@@ -55,13 +55,6 @@ def code_and_gradients(encode, inputs, seed=0):
     return code.detach(), *torch.autograd.grad((code * weights).sum(), inputs)
 
 
-@pytest.fixture
-def restored_threads():
-    num_threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(num_threads)
-
-
 @more_examples
 @any_problem
 def test_every_iteration_is_that_of_fista(seed, shape, num_shifts, num_iterations, nonnegative):
