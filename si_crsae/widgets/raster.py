@@ -40,7 +40,7 @@ class CodeRaster(View):
     """
 
     title: ClassVar[str] = "Code: time x unit"
-    _esm = load_module("shared.js", "raster.js")
+    _esm = load_module("shared.js", "overview.js", "raster.js")
 
     window_s = traitlets.Float(2.0, min=MIN_WINDOW_S).tag(sync=True)
     width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)

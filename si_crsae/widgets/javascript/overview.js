@@ -2,18 +2,23 @@ import { formatTime, scale } from "./shared.js";
 
 const OVERVIEW_HEIGHT = 34;
 
+// Spikes in equal parts of a segment, as bars from left to right; what is drawn next is as opaque as they are.
+export function drawSpikesOverTime(context, counts, colors, left, right) {
+  const highest = Math.max(...counts, 1);
+  const binWidth = (right - left) / counts.length;
+  context.fillStyle = colors.muted;
+  context.globalAlpha = 0.6;
+  counts.forEach((count, bin) => {
+    const height = (count / highest) * 18;
+    context.fillRect(left + bin * binWidth, 20 - height, Math.max(binWidth - 0.3, 0.4), height);
+  });
+}
+
 // Spikes over a whole segment, and where in it the visible stretch lies.
 export function drawOverview(surface, data, colors, width, left) {
   const context = surface.resize(width, OVERVIEW_HEIGHT);
   const x = scale(0, data.duration_s, left, width - 6);
-  const highest = Math.max(...data.overview, 1);
-  const binWidth = (width - 6 - left) / data.overview.length;
-  context.fillStyle = colors.muted;
-  context.globalAlpha = 0.6;
-  data.overview.forEach((count, bin) => {
-    const height = (count / highest) * 18;
-    context.fillRect(left + bin * binWidth, 20 - height, Math.max(binWidth - 0.3, 0.4), height);
-  });
+  drawSpikesOverTime(context, data.overview, colors, left, width - 6);
   context.globalAlpha = 1;
   context.fillStyle = colors.accent;
   const from = x(data.start_s);

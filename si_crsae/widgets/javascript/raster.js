@@ -1,3 +1,4 @@
+import { drawSpikesOverTime } from "./overview.js";
 import { Requests, Surface, drawAxes, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
 
 const [SEGMENT_HEIGHT, RATE_HEIGHT] = [36, 64];
@@ -226,14 +227,7 @@ const rowMiddle = (box, row) => box.bottom - (row + HALF) * box.rowHeight;
 function drawSegment(surface, data, shown, colors, width) {
   const context = surface.resize(width, SEGMENT_HEIGHT);
   const x = scale(0, data.duration_s, LEFT, width - RIGHT);
-  const highest = data.overview.reduce((most, count) => Math.max(most, count), 1);
-  const binWidth = (width - RIGHT - LEFT) / data.overview.length;
-  context.fillStyle = colors.muted;
-  context.globalAlpha = 0.6;
-  data.overview.forEach((count, bin) => {
-    const height = (count / highest) * 18;
-    context.fillRect(LEFT + bin * binWidth, 20 - height, Math.max(binWidth - 0.3, 0.4), height);
-  });
+  drawSpikesOverTime(context, data.overview, colors, LEFT, width - RIGHT);
   context.globalAlpha = 0.35;
   context.fillStyle = colors.accent;
   const [from, length] = [x(shown.start_s), Math.max(x(shown.end_s) - x(shown.start_s), 2)];
