@@ -32,9 +32,9 @@ from scipy.optimize import minimize_scalar
 from sorters import Row, data_folder, figures_of, machine_row, names, save
 from torch import Tensor
 
-from si_crsae.models.crsae import Crsae, reconstruction_loss
-from si_crsae.models.crsae_training import on_tangent
-from si_crsae.models.images import ImageLearning, denoise_image, learn_image_atoms
+from si_crsae.models.atoms import on_tangent
+from si_crsae.models.crsae.autoencoder import Crsae, reconstruction_loss
+from si_crsae.models.crsae.images import ImageLearning, denoise_image, learn_image_atoms
 
 METHODS = ("noisy", "em", "em-atoms-first-rate", "em-atoms-best-rate", "plain", "bm3d")
 WHITE = 255.0

@@ -12,10 +12,10 @@ from paper_simulation import Experiment, markdown, row
 from sorters import Row
 
 from si_crsae.core import objective
-from si_crsae.core.windows import solve_windows
+from si_crsae.core.solvers.windows import solve_windows
 from si_crsae.evaluation import filter_error, missed_false_alarm_curve
 from si_crsae.models import EventMaximization, ExpectationMaximization, find_events, make_event_encoder, train
-from si_crsae.models.events import group_windows
+from si_crsae.models.crsae.events import group_windows
 
 NUM_WINDOWS, NUM_WINDOWS_QUICK = 10_100, 505
 NUM_LEARNED = 2000

@@ -13,7 +13,7 @@ from paper_simulation import Experiment, markdown, row
 from sorters import Row
 
 from si_crsae.core import objective
-from si_crsae.core.windows import solve_windows
+from si_crsae.core.solvers.windows import solve_windows
 from si_crsae.models import EventMaximization, ExpectationMaximization
 
 SIZE, SIZE_OF_FIRST, SIZE_QUICK = 1000, 9000, 300

@@ -15,8 +15,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from spike_recordings import HARD_KINDS, SortedCase, sort_hard_case
 
-from si_crsae.sorting.spike_features import SPIKE_FEATURES, UNIT_FEATURES
-from si_crsae.sorting.spike_model import standardize, with_squares
+from si_crsae.sorting.probabilities.features import SPIKE_FEATURES, UNIT_FEATURES
+from si_crsae.sorting.probabilities.logistic import standardize, with_squares
 
 SEEDS = range(200, 212)
 DURATION_S = 30.0

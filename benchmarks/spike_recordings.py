@@ -14,11 +14,11 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation.calibration import label_spikes
 from si_crsae.evaluation.recordings import columns_probe
 from si_crsae.evaluation.simulation import CaseSpec, simulate, spike_amplitudes
-from si_crsae.sorting.expectation import Model
 from si_crsae.sorting.inventory import peaks_of_atoms
+from si_crsae.sorting.model import Model
 from si_crsae.sorting.pipeline import observe_code
-from si_crsae.sorting.posterior import amplitude_interval
-from si_crsae.sorting.spike_features import describe
+from si_crsae.sorting.probabilities.features import describe
+from si_crsae.sorting.probabilities.posterior import amplitude_interval
 from si_crsae.sorting.stages import LearnedModel, WeighedCode
 
 JOB = {"n_jobs": 1, "progress_bar": False}

@@ -25,9 +25,9 @@ from si_crsae.core import LinkedView, Quadratic, Sparse, fista_solve
 from si_crsae.core.bases import GaussianBase, LaplacianBase, SpikeAndSlab
 from si_crsae.core.code_distribution import CodeDistribution, ShiftedThreshold, sparse_prior
 from si_crsae.evaluation.patches import draw_patches, whiten_image
-from si_crsae.models.code_statistics import CodeStatistics, statistics_of
-from si_crsae.models.inference_networks import PerceptronEncoder, UnrolledEncoder
-from si_crsae.models.variational import Objective, VariationalFitting, VariationalModel, VariationalTraining
+from si_crsae.models.variational.model import Objective, VariationalFitting, VariationalModel, VariationalTraining
+from si_crsae.models.variational.networks import PerceptronEncoder, UnrolledEncoder
+from si_crsae.models.variational.statistics import CodeStatistics, statistics_of
 
 SHRINKAGE = 20.0
 KL_WEIGHT = 0.01

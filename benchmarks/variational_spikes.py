@@ -32,8 +32,8 @@ from spikeinterface.sorters import run_sorter
 
 from si_crsae.evaluation import generate_case, load_case
 from si_crsae.evaluation.calibration import expected_calibration_error, reliability_table
-from si_crsae.sorting.spike_features import SPIKE_FEATURES, UNIT_FEATURES
-from si_crsae.sorting.spike_model import missed_rate, probability_by, spike_probability
+from si_crsae.sorting.probabilities.features import SPIKE_FEATURES, UNIT_FEATURES
+from si_crsae.sorting.probabilities.logistic import missed_rate, probability_by, spike_probability
 
 FIRST_SEED = 300
 QUICK_KINDS = ("mono", "tetrode", "varied")

@@ -23,7 +23,7 @@ from sorters import Row, machine_row, names, save, save_case
 
 from si_crsae.evaluation import generate_case
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 from notebook_server import open_notebook, run_cell, serve, wait_until_run, write_notebook
 
 SETUP = """

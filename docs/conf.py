@@ -15,22 +15,13 @@ from si_crsae.core import (
     Simplex,
     Sparse,
     TwoSidedGaussian,
-    descent,
-    encoder,
-    explanations,
-    interpolation,
 )
-from si_crsae.sorting import (
-    evidence,
-    expectation,
-    fragments,
-    given,
-    posterior,
-    spike_features,
-    spike_model,
-    structure,
-    units,
-)
+from si_crsae.core.events import encoder, explanations
+from si_crsae.core.operators import interpolation
+from si_crsae.core.solvers import descent
+from si_crsae.sorting import cleaning, given, model
+from si_crsae.sorting.learning import expectation, structure, units
+from si_crsae.sorting.probabilities import evidence, features, logistic, posterior
 
 project = "si_crsae"
 author = "si_crsae contributors"
@@ -53,7 +44,7 @@ myst_substitutions = {
     }
     for module in (
         *(descent, encoder, explanations, interpolation),
-        *(evidence, expectation, fragments, given, posterior, spike_features, spike_model, structure, units),
+        *(cleaning, evidence, expectation, features, given, logistic, model, posterior, structure, units),
     )
 }
 # The tests run the notebooks and leave them with their outputs in build/notebooks, from where the pages take them.

@@ -9,7 +9,7 @@ import _si_crsae_autoload
 if TYPE_CHECKING:
     from si_crsae.config import CrsaeConfig
     from si_crsae.diagnostics import doctor
-    from si_crsae.sorting.resume import resume_sorter
+    from si_crsae.sorting.folder import resume_sorter
     from si_crsae.sorting.sorter import CrsaeSorter
 
 __version__ = "0.1.0"
@@ -21,7 +21,7 @@ _MODULE_OF_NAME = {
     "CrsaeConfig": "si_crsae.config",
     "CrsaeSorter": "si_crsae.sorting.sorter",
     "doctor": "si_crsae.diagnostics",
-    "resume_sorter": "si_crsae.sorting.resume",
+    "resume_sorter": "si_crsae.sorting.folder",
 }
 
 

@@ -34,5 +34,5 @@ def register_matching(method_list: Any) -> None:
     from si_crsae.sorting import matching
 
     # Imported before SpikeInterface's methods, it is half-way through its imports now and registers at its end.
-    if hasattr(matching, "CrsaeMatching"):
-        method_list.matching_methods.setdefault(matching.CrsaeMatching.name, matching.CrsaeMatching)
+    if hasattr(matching, "register"):
+        matching.register(method_list)

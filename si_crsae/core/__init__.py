@@ -2,18 +2,14 @@
 
 from si_crsae.core.bases import Annealing, GaussianBase, LaplacianBase, SpikeAndSlab
 from si_crsae.core.code_distribution import CodeDistribution, ShiftedThreshold, sparse_prior
-from si_crsae.core.compression import compress_templates
-from si_crsae.core.convolution import atom_correlations, correlate, count_shifts, lipschitz_bound, synthesize
-from si_crsae.core.descent import descend
-from si_crsae.core.encoder import Encoder, EncoderSettings
-from si_crsae.core.features import clean_features
-from si_crsae.core.filtering import component_lags, correlate_filtered, filter_with_basis
-from si_crsae.core.fista import FistaState, fista_init, fista_solve, fista_step, objective, optimality_residual
-from si_crsae.core.generalized import GeneralizedModel, Placement, infer_baseline, noise_gain
-from si_crsae.core.gram import Gram
-from si_crsae.core.lca import lca_iterate, lca_step
+from si_crsae.core.events.encoder import Encoder, EncoderSettings
+from si_crsae.core.events.features import clean_features
 from si_crsae.core.likelihoods import Binomial, Gaussian, Likelihood, NegativeBinomial, Poisson
-from si_crsae.core.proximal import (
+from si_crsae.core.operators.compression import compress_templates
+from si_crsae.core.operators.convolution import atom_correlations, correlate, count_shifts, lipschitz_bound, synthesize
+from si_crsae.core.operators.filtering import component_lags, correlate_filtered, filter_with_basis
+from si_crsae.core.operators.gram import Gram
+from si_crsae.core.priors import (
     Counted,
     GroupSparse,
     OnSupport,
@@ -24,9 +20,13 @@ from si_crsae.core.proximal import (
     TwoSidedGaussian,
     soft_threshold,
 )
-from si_crsae.core.quadratic import LinkedView, Quadratic
-from si_crsae.core.solvers import Solver, make_solver
-from si_crsae.core.sparsity import centered_prior, regularization_loss, update_regularization
+from si_crsae.core.regularization import centered_prior, regularization_loss, update_regularization
+from si_crsae.core.solvers.by_name import Solver, make_solver
+from si_crsae.core.solvers.descent import descend
+from si_crsae.core.solvers.fista import FistaState, fista_init, fista_solve, fista_step, objective, optimality_residual
+from si_crsae.core.solvers.generalized import GeneralizedModel, Placement, infer_baseline, noise_gain
+from si_crsae.core.solvers.lca import lca_iterate, lca_step
+from si_crsae.core.solvers.quadratic import LinkedView, Quadratic
 from si_crsae.core.types import Dictionary, SparseEvents
 
 __all__ = [

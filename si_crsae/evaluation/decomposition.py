@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording
 
-from si_crsae.core.interpolation import NUM_TAPS, WEIGHTS, split_offset
+from si_crsae.core.operators.interpolation import NUM_TAPS, WEIGHTS, split_offset
 from si_crsae.sorting.inventory import Inventory
 
 # Waveforms of so many fit into the cache of a processor.

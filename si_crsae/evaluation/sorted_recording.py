@@ -13,14 +13,21 @@ from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.convert import TemplateWindow
-from si_crsae.sorting.expectation import lowest_amplitudes
-from si_crsae.sorting.folder import load_learning_curves, load_spike_probabilities, load_units
+from si_crsae.sorting.folder import (
+    load_config,
+    load_learning_curves,
+    load_recording,
+    load_spike_probabilities,
+    load_units,
+    load_whitened,
+)
 from si_crsae.sorting.inventory import Inventory, peaks_of_atoms
-from si_crsae.sorting.learning import LearningCurve
+from si_crsae.sorting.learning.rounds import LearningCurve
+from si_crsae.sorting.model import lowest_amplitudes
 from si_crsae.sorting.recording import DUMMY_PITCH_UM, sortable_segments
-from si_crsae.sorting.reopen import NothingUsableError, load_config, load_recording, load_whitened, whiten_groups
 from si_crsae.sorting.sorter import CrsaeSorter
 from si_crsae.sorting.stages import SpikePosterior
+from si_crsae.sorting.whitening import NothingUsableError, whiten_groups
 
 SPIKES_PER_TEMPLATE = 200
 # A channel belongs to an estimated template where the mean waveform exceeds this many of its standard errors.

@@ -1,21 +1,25 @@
 """Auto-encoders built from the core, as torch modules, and how they are trained."""
 
-from si_crsae.models.code_statistics import CodeStatistics, describe_codes
-from si_crsae.models.count_image_training import CountImageLearning, learn_count_images
-from si_crsae.models.count_images import CountImageDenoiser, CountImageNetwork, denoise_count_image
-from si_crsae.models.crsae import Crsae
-from si_crsae.models.crsae_training import Backpropagation, ExpectationMaximization, RatePrior
-from si_crsae.models.denoising import Denoiser, Fitting
-from si_crsae.models.events import EventMaximization, WindowEvents, find_events, make_event_encoder
-from si_crsae.models.exponential import ExponentialAutoencoder, LikelihoodTraining, NetworkTraining, Unrolling, Windows
-from si_crsae.models.inference_networks import PerceptronEncoder, UnrolledEncoder
-from si_crsae.models.initialization import initialize_atoms
-from si_crsae.models.lcsc import Lcsc, ReconstructionTraining
-from si_crsae.models.linked import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout
-from si_crsae.models.linked_dictionaries import LinkedDictionaries
-from si_crsae.models.linked_views import View
-from si_crsae.models.ordinal import block_purity, class_blocks, strongest_block
-from si_crsae.models.spike_counts import CountModel, DenoisedCounts, denoise_counts
+from si_crsae.models.crsae.autoencoder import Crsae
+from si_crsae.models.crsae.events import EventMaximization, WindowEvents, find_events, make_event_encoder
+from si_crsae.models.crsae.initialization import initialize_atoms
+from si_crsae.models.crsae.lcsc import Lcsc, ReconstructionTraining
+from si_crsae.models.crsae.learning import Backpropagation, ExpectationMaximization, RatePrior
+from si_crsae.models.exponential.autoencoder import (
+    ExponentialAutoencoder,
+    LikelihoodTraining,
+    NetworkTraining,
+    Unrolling,
+    Windows,
+)
+from si_crsae.models.exponential.count_image_learning import CountImageLearning, learn_count_images
+from si_crsae.models.exponential.count_images import CountImageDenoiser, CountImageNetwork, denoise_count_image
+from si_crsae.models.exponential.denoiser import Denoiser, Fitting
+from si_crsae.models.exponential.spike_counts import CountModel, DenoisedCounts, denoise_counts
+from si_crsae.models.linked.dictionaries import LinkedDictionaries
+from si_crsae.models.linked.model import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout
+from si_crsae.models.linked.ordinal import block_purity, class_blocks, strongest_block
+from si_crsae.models.linked.views import View
 from si_crsae.models.training import (
     EpochReport,
     RangeTest,
@@ -26,8 +30,10 @@ from si_crsae.models.training import (
     learning_rate_range_test,
     train,
 )
-from si_crsae.models.variational import Objective, VariationalFitting, VariationalModel, VariationalTraining
-from si_crsae.models.variational_coder import EncodedWindows, VariationalSparseCoder
+from si_crsae.models.variational.coder import EncodedWindows, VariationalSparseCoder
+from si_crsae.models.variational.model import Objective, VariationalFitting, VariationalModel, VariationalTraining
+from si_crsae.models.variational.networks import PerceptronEncoder, UnrolledEncoder
+from si_crsae.models.variational.statistics import CodeStatistics, describe_codes
 
 __all__ = [
     "CodeStatistics",

@@ -10,11 +10,11 @@ from spikeinterface.core import BaseRecording, Templates, get_random_data_chunks
 from spikeinterface.preprocessing import scale
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.core.compression import compress_templates
-from si_crsae.core.encoder import Encoder
+from si_crsae.core.events.encoder import Encoder
+from si_crsae.core.operators.compression import compress_templates
 from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
-from si_crsae.sorting.expectation import Model, make_encoder, make_settings, margin_of
+from si_crsae.sorting.model import Model, make_encoder, make_settings, margin_of
 from si_crsae.sorting.recording import Tile, plan_tiles, read_tile
 
 # Of the noise of the recording: noise of 1 hides it in spikes of any size.

@@ -12,9 +12,8 @@ from spikeinterface.sortingcomponents.matching.base import BaseTemplateMatching
 
 from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.core.types import SparseEvents
-from si_crsae.registration import register_matching
-from si_crsae.sorting.expectation import margin_of
 from si_crsae.sorting.given import Normalization, encoder_of_templates, templates_in_traces
+from si_crsae.sorting.model import margin_of
 from si_crsae.sorting.recording import longest_tile, one_thread_per_tile, one_torch_thread, tile_bounds
 
 PARAMETERS = ("regularization_scale", "min_amplitude", "solver", "device", "seed")
@@ -119,4 +118,10 @@ def _warn_of_faint(templates: Templates, unit_index: np.ndarray) -> None:
         )
 
 
-register_matching(method_list)
+def register(method_list: Any) -> None:
+    """Add `CrsaeMatching` to SpikeInterface's table of template-matching methods; doing it twice changes nothing."""
+    method_list.matching_methods.setdefault(CrsaeMatching.name, CrsaeMatching)
+
+
+# SpikeInterface's methods, imported from here, have asked for this module while it was half-way through its imports.
+register(method_list)

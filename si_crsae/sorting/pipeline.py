@@ -15,15 +15,16 @@ from spikeinterface.core.job_tools import fix_job_kwargs
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.checks import find_bad_channels, resolve_device
-from si_crsae.sorting.cleaning import clean_code
-from si_crsae.sorting.evidence import encode_and_weigh
-from si_crsae.sorting.expectation import Model, encode_recording, make_encoder, make_settings
-from si_crsae.sorting.fragments import join_fragments
-from si_crsae.sorting.initialization import find_templates
+from si_crsae.sorting.cleaning import clean_code, join_fragments
+from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
-from si_crsae.sorting.learning import Learner
-from si_crsae.sorting.posterior import infer_posterior
+from si_crsae.sorting.learning.initialization import find_templates
+from si_crsae.sorting.learning.learner import Learner
+from si_crsae.sorting.model import Model, make_encoder, make_settings
 from si_crsae.sorting.preprocessing import cache, drop_cache, preprocess
+from si_crsae.sorting.probabilities.evidence import encode_and_weigh
+from si_crsae.sorting.probabilities.features import Observed
+from si_crsae.sorting.probabilities.posterior import infer_posterior
 from si_crsae.sorting.recording import (
     one_thread_per_tile,
     select_training_windows,
@@ -31,9 +32,7 @@ from si_crsae.sorting.recording import (
     split_groups,
     with_one_probe,
 )
-from si_crsae.sorting.reopen import save_whitened
 from si_crsae.sorting.results import write_results
-from si_crsae.sorting.spike_features import Observed
 from si_crsae.sorting.stages import (
     AnyCode,
     Code,
@@ -44,6 +43,7 @@ from si_crsae.sorting.stages import (
     explain_disk_errors,
     load_or_compute,
 )
+from si_crsae.sorting.whitening import save_whitened
 
 MIN_CHANNELS_FOR_THREADS = 8
 

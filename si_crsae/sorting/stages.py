@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 
 from si_crsae.core.types import Dictionary, SparseEvents
-from si_crsae.sorting.expectation import Model
-from si_crsae.sorting.learning import LearningCurve
+from si_crsae.sorting.learning.rounds import LearningCurve
+from si_crsae.sorting.model import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

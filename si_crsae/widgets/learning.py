@@ -11,7 +11,7 @@ import traitlets
 from spikeinterface.core import BaseRecording, BaseSorting
 
 from si_crsae.models.training import EpochReport, TrainingHistory
-from si_crsae.sorting.listeners import LearningRound, listen
+from si_crsae.sorting.learning.rounds import LearningRound, listen
 from si_crsae.widgets.session import Session, open_session
 from si_crsae.widgets.static_plots.learning import draw_learning
 from si_crsae.widgets.view import View, load_module

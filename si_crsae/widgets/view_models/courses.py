@@ -7,14 +7,13 @@ import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from si_crsae.core.filtering import component_lags
+from si_crsae.core.operators.filtering import component_lags
 from si_crsae.evaluation.atoms import ERROR_FLOOR_DB, filter_error
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.models.training import EpochReport, TrainingHistory
 from si_crsae.sorting.inventory import peaks_of_atoms
-from si_crsae.sorting.learning import LearningCurve, waveforms_of_atoms
-from si_crsae.sorting.listeners import LearningRound
-from si_crsae.sorting.units import TemplateGeometry
+from si_crsae.sorting.learning.rounds import LearningCurve, LearningRound, waveforms_of_atoms
+from si_crsae.sorting.learning.units import TemplateGeometry
 
 # Runs keep their atoms in half precision, which shows below.
 CHANGE_FLOOR_DB = -35.0

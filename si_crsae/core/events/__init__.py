@@ -1,0 +1,1 @@
+"""From a sparse code to events: grouped, placed between samples, refitted, decided."""

@@ -1,0 +1,352 @@
+"""What speaks for an event and against it: the weights of the explanations of what stands in its place."""
+
+from typing import no_type_check
+
+import numpy as np
+
+from si_crsae.core.compiled import compile_loops
+from si_crsae.core.events.overlaps import worth_of_one, worth_of_two
+from si_crsae.core.operators.interpolation import NUM_TAPS, WEIGHTS, split_offset, value_between
+
+# Of the explanations by two atoms: the best place of so many atoms is tried with that of every other.
+MAX_PAIRED = 6
+# Overlapping events of which the uncertainty is carried over, those that overlap most.
+MAX_PARTNERS = 8
+
+
+@compile_loops()
+@no_type_check
+def log_evidence_of_one(value, scale, noise, spread):
+    """Return the logarithm of how much likelier the traces are with one event than without, its amplitude integrated.
+
+    The amplitude has the prior N(scale, (spread * scale)^2) and, for a correlation with the atom of `value`, the
+    likelihood ``exp((value * x - x^2 / 2) / noise^2)``.
+
+    Parameters
+    ----------
+    value : float
+        Correlation of the traces with the unit-norm atom.
+    scale : float
+        Typical amplitude.
+    noise : float
+        Standard deviation of that correlation where there is no event.
+    spread : float
+        Relative standard deviation of amplitudes.
+
+    Returns
+    -------
+    float
+    """
+    pull = (noise / (spread * scale)) ** 2
+    gain = worth_of_one(value, scale, (noise, spread, np.float32(0.0))) / noise**2
+    return gain + np.log(pull / (1 + pull)) / 2
+
+
+@compile_loops()
+@no_type_check
+def log_evidence_of_two(values, scales, between, noise, spread):
+    """Return the same for two events at once, or -inf where one of them would be negative.
+
+    Parameters
+    ----------
+    values, scales : tuple of two floats
+        As for `log_evidence_of_one`.
+    between : float
+        Correlation of the two atoms where they stand.
+    noise, spread : float
+        As for `log_evidence_of_one`.
+
+    Returns
+    -------
+    float
+    """
+    worth, first, second = worth_of_two(values, scales, between, (noise, spread, np.float32(0.0)))
+    if first <= 0 or second <= 0:
+        return -np.inf
+    pull_one, pull_two = (noise / (spread * scales[0])) ** 2, (noise / (spread * scales[1])) ** 2
+    determinant = (1 + pull_one) * (1 + pull_two) - between**2
+    return worth / noise**2 + np.log(pull_one * pull_two / determinant) / 2
+
+
+@compile_loops()
+@no_type_check
+def _add_logs(first, second):
+    """Return the logarithm of the sum of two weights given by theirs."""
+    larger, smaller = max(first, second), min(first, second)
+    return larger if smaller == -np.inf else larger + np.log1p(np.exp(smaller - larger))
+
+
+@compile_loops()
+@no_type_check
+def _weigh_atoms(residual, event, events, pairs, odds, max_move):
+    """Return, for each atom that could meet an event, the log weight of all its places, and the best place.
+
+    The event itself is put back before; `values` holds the correlation at the best place.
+    """
+    atom_index, shift, offset, amplitude = events
+    gram, pair_index = pairs
+    scales, noise, spread, price = odds
+    own, sign = atom_index[event], np.sign(amplitude[event])
+    reach = gram.shape[1] // 2
+    near = np.flatnonzero(pair_index[own] >= 0)
+    weights, values = np.full(near.size, -np.inf), np.zeros(near.size)
+    places = np.zeros(near.size, np.int64)
+    start, end = max(shift[event] - max_move, 0), min(shift[event] + max_move + 1, residual.shape[1])
+    for row in range(near.size):
+        atom = near[row]
+        pair = pair_index[own, atom]
+        best = -np.inf
+        for place in range(start, end):
+            lag = place - shift[event]
+            value = residual[atom, place]
+            value = sign * (value + amplitude[event] * value_between(gram[pair], reach + lag, -offset[event]))
+            if not value > 0 or not scales[atom] > 0:
+                continue
+            evidence = log_evidence_of_one(value, scales[atom], noise, spread) - price
+            weights[row] = _add_logs(weights[row], evidence)
+            if evidence > best:
+                best, values[row], places[row] = evidence, value, place
+    return near, weights, values, places
+
+
+@compile_loops()
+@no_type_check
+def _weigh_pairs(near, weights, values, places, own, model):
+    """Return the log weights of pairs of atoms, each at its best place: those with the event's own atom, and others."""
+    (gram, pair_index), (scales, noise, spread, price) = model
+    reach = gram.shape[1] // 2
+    with_own, without = -np.inf, -np.inf
+    likely = np.argsort(-weights)[:MAX_PAIRED]
+    for one in range(likely.size):
+        for two in range(one):
+            first, second = likely[one], likely[two]
+            if weights[first] == -np.inf or weights[second] == -np.inf:
+                continue
+            lag = places[second] - places[first]
+            pair = pair_index[near[first], near[second]]
+            between = gram[pair, reach + lag] if pair >= 0 and abs(lag) <= reach else np.float32(0.0)
+            both, sizes = (values[first], values[second]), (scales[near[first]], scales[near[second]])
+            weight = log_evidence_of_two(both, sizes, between, noise, spread) - 2 * price
+            if near[first] == own or near[second] == own:
+                with_own = _add_logs(with_own, weight)
+            else:
+                without = _add_logs(without, weight)
+    return with_own, without
+
+
+@compile_loops()
+@no_type_check
+def weigh_explanations(residual, events, pairs, odds, max_move):
+    """Return the log weights of what may stand in the place of each event, all other events held fixed.
+
+    The explanations are: nothing; one atom, at any sample near; two atoms, each at its best sample. A weight is the
+    evidence, amplitudes integrated, times the prior of events, relative to nothing.
+
+    Parameters
+    ----------
+    residual : ndarray of float32, shape (atom, shift)
+        Correlation of the residual with every atom.
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
+    pairs : tuple of ndarray
+        `values` and `pair_index` of the Gram.
+    odds : tuple
+        Scale of every atom (float32; NaN for one that is out), and standard deviation of the noise, relative spread of
+        amplitudes and price of an event (nats) as float32.
+    max_move : int
+        How far from an event another explanation may stand (samples).
+
+    Returns
+    -------
+    own : ndarray of float32, shape (event,)
+        Of the atom of the event, alone or with another one.
+    rival : ndarray of float32, shape (event,)
+        Of the likeliest other atom; -inf if there is none.
+    rest : ndarray of float32, shape (event,)
+        Of all other atoms and pairs of them.
+    rival_atom : ndarray of int64, shape (event,)
+        Which atom that is; -1 if there is none.
+    """
+    num_events = events[0].size
+    own, rival = np.full(num_events, -np.inf, np.float32), np.full(num_events, -np.inf, np.float32)
+    rest, rival_atom = np.full(num_events, -np.inf, np.float32), np.full(num_events, -1, np.int64)
+    for event in range(num_events):
+        atom = events[0][event]
+        near, weights, values, places = _weigh_atoms(residual, event, events, pairs, odds, max_move)
+        with_own, without = _weigh_pairs(near, weights, values, places, atom, (pairs, odds))
+        own_weight, best, rest_weight = with_own, -1, without
+        for row in range(near.size):
+            if near[row] == atom:
+                own_weight = _add_logs(own_weight, weights[row])
+            elif weights[row] > -np.inf and (best < 0 or weights[row] > weights[best]):
+                rest_weight = rest_weight if best < 0 else _add_logs(rest_weight, weights[best])
+                best = row
+            elif weights[row] > -np.inf:
+                rest_weight = _add_logs(rest_weight, weights[row])
+        own[event], rest[event] = own_weight, rest_weight
+        if best >= 0:
+            rival[event], rival_atom[event] = weights[best], near[best]
+    return own, rival, rest, rival_atom
+
+
+@compile_loops()
+@no_type_check
+def amplitude_information(events, overlaps, odds):
+    """Return how much is known of each amplitude from the traces: 1 for an event alone, less where others overlap it.
+
+    It is the Schur complement of the other events in the Gram of all, their amplitudes having a prior: the variance of
+    a fitted amplitude is the noise variance over it.
+
+    Parameters
+    ----------
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
+    overlaps : tuple of ndarray
+        What `interactions` returns.
+    odds : tuple
+        Scale of every atom (float32), and standard deviation of the noise and relative spread of amplitudes as float32.
+
+    Returns
+    -------
+    ndarray of float32, shape (event,)
+        In (0, 1].
+    """
+    start, other, correlation = overlaps
+    scales, noise, spread = odds
+    information = np.ones(events[0].size, np.float32)
+    for event in range(information.size):
+        entries = np.arange(start[event], start[event + 1])
+        if entries.size > MAX_PARTNERS:
+            entries = entries[np.argsort(-np.abs(correlation[entries]))[:MAX_PARTNERS]]
+        if entries.size == 0:
+            continue
+        matrix, coupling = np.zeros((entries.size, entries.size)), np.zeros(entries.size)
+        for row in range(entries.size):
+            partner = other[entries[row]]
+            coupling[row] = correlation[entries[row]]
+            matrix[row, row] = 1 + (noise / (spread * scales[events[0][partner]])) ** 2
+            for entry in range(start[partner], start[partner + 1]):
+                for column in range(entries.size):
+                    if other[entries[column]] == other[entry]:
+                        matrix[row, column] = correlation[entry]
+        explained = _quadratic_form_of_inverse(matrix, coupling)
+        information[event] = max(1 - explained, 1e-3)
+    return information
+
+
+@compile_loops()
+@no_type_check
+def _quadratic_form_of_inverse(matrix, vector):
+    """Return ``vector' inverse(matrix) vector`` of a small positive definite matrix, which is overwritten."""
+    total = 0.0
+    for pivot in range(vector.size):
+        total += vector[pivot] ** 2 / matrix[pivot, pivot]
+        for row in range(pivot + 1, vector.size):
+            factor = matrix[row, pivot] / matrix[pivot, pivot]
+            vector[row] -= factor * vector[pivot]
+            for column in range(pivot + 1, vector.size):
+                matrix[row, column] -= factor * matrix[pivot, column]
+    return total
+
+
+@compile_loops()
+@no_type_check
+def subtract_waveforms(traces, events, atoms):
+    """Subtract the events from the traces, in place.
+
+    Parameters
+    ----------
+    traces : ndarray of float32, shape (channel, sample)
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32).
+    atoms : ndarray of float32, shape (atom, channel, width)
+    """
+    atom_index, shift, offset, amplitude = events
+    num_channels, width = atoms.shape[1:]
+    for event in range(shift.size):
+        first, phase = split_offset(offset[event])
+        for channel in range(num_channels):
+            atom = atoms[atom_index[event], channel]
+            if atom[width // 2] == 0 and not atom.any():
+                continue
+            for tap in range(NUM_TAPS):
+                weight = amplitude[event] * WEIGHTS[phase, tap]
+                if weight == 0:
+                    continue
+                onset = shift[event] + first + tap
+                for sample in range(max(0, -onset), min(width, traces.shape[1] - onset)):
+                    traces[channel, onset + sample] -= weight * atom[sample]
+
+
+@compile_loops()
+@no_type_check
+def relative_misfit(residual, events, shares, window):
+    """Return the mean square of the residual around each event over that of the whole stretch on the same channels.
+
+    Parameters
+    ----------
+    residual : ndarray of float32, shape (channel, sample)
+        Traces without all events.
+    events : tuple of ndarray, shape (event,)
+        Atom (int64), shift (int64), offset (float32) and amplitude (float32).
+    shares : ndarray of float32, shape (atom, channel)
+        Energy of each atom on each channel, by which the channels are weighted.
+    window : tuple of int
+        First sample of the atom to look at and the one after the last.
+
+    Returns
+    -------
+    ndarray of float32, shape (event,)
+        1 where an event leaves no more than is left elsewhere.
+    """
+    atom_index, shift, _, _ = events
+    num_channels, num_samples = residual.shape
+    usual = np.zeros(num_channels, np.float32)
+    for channel in range(num_channels):
+        usual[channel] = np.mean(residual[channel] ** 2)
+    misfit = np.ones(shift.size, np.float32)
+    for event in range(shift.size):
+        start, end = max(shift[event] + window[0], 0), min(shift[event] + window[1], num_samples)
+        found, expected = np.float32(0.0), np.float32(0.0)
+        for channel in range(num_channels):
+            share = shares[atom_index[event], channel]
+            if share == 0 or usual[channel] == 0 or end <= start:
+                continue
+            found += share * np.mean(residual[channel, start:end] ** 2)
+            expected += share * usual[channel]
+        if expected > 0:
+            misfit[event] = found / expected
+    return misfit
+
+
+@compile_loops()
+@no_type_check
+def project_residual(residual, places, channels, basis):
+    """Return the residual at some places and channels on the temporal components.
+
+    Parameters
+    ----------
+    residual : ndarray of float32, shape (channel, sample)
+        Traces without all events.
+    places : ndarray of int64, shape (row,)
+        First sample of the components.
+    channels : ndarray of int64, shape (row, local)
+        Where to look; -1 gives zeros.
+    basis : ndarray of float32, shape (component, width)
+
+    Returns
+    -------
+    ndarray of float32, shape (row, local, component)
+    """
+    num_components, width = basis.shape
+    features = np.zeros((places.size, channels.shape[1], num_components), np.float32)
+    for row in range(places.size):
+        start, end = max(0, -places[row]), min(width, residual.shape[1] - places[row])
+        for local in range(channels.shape[1]):
+            channel = channels[row, local]
+            if channel < 0 or end <= start:
+                continue
+            samples = residual[channel, places[row] + start : places[row] + end]
+            for component in range(num_components):
+                features[row, local, component] = np.sum(basis[component, start:end] * samples)
+    return features

@@ -1,0 +1,1 @@
+"""Linear maps between codes and traces: convolution, filtering, low-rank factors, Gram."""

@@ -1,0 +1,1 @@
+"""Sparse codes: one objective, several ways to its minimum."""

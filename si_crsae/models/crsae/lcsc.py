@@ -1,0 +1,79 @@
+"""Learned convolutional sparse coding: the untied auto-encoder that CRsAE is compared with."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from si_crsae.core.operators.convolution import correlate, synthesize
+from si_crsae.core.priors import soft_threshold
+from si_crsae.core.solvers.fista import safe_step_size
+from si_crsae.models.crsae.autoencoder import reconstruction_loss
+
+
+class Lcsc(torch.nn.Module):
+    """A few iterations of ISTA whose filters are learned apart from the decoder's [1]_, for comparison only.
+
+    Parameters
+    ----------
+    atoms : Tensor, shape (atom, channel, width)
+        Where the decoder and both filters of the encoder start.
+    threshold : float
+        Where the threshold of every atom starts, in the unit of the code.
+    num_iterations : int, default: 3
+
+    References
+    ----------
+    .. [1] Sreter and Giryes, "Learned convolutional sparse coding", ICASSP 2018.
+    """
+
+    def __init__(
+        self, atoms: Float[Tensor, "atom channel width"], threshold: float, *, num_iterations: int = 3
+    ) -> None:
+        super().__init__()
+        step_size = safe_step_size(atoms)
+        self.atoms = torch.nn.Parameter(atoms.detach().clone())
+        self.analysis = torch.nn.Parameter(step_size * atoms.detach())
+        self.synthesis = torch.nn.Parameter(atoms.detach().clone())
+        self.threshold = torch.nn.Parameter(torch.full((len(atoms),), step_size * threshold))
+        self.num_iterations = num_iterations
+
+    def encode(self, traces: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch atom shift"]:
+        """Return the code of some windows."""
+        shrink = self.threshold.clamp_min(0.0)
+        code = soft_threshold(correlate(traces, self.analysis), shrink)
+        for _ in range(self.num_iterations - 1):
+            left = traces - synthesize(code, self.synthesis)
+            code = soft_threshold(code + correlate(left, self.analysis), shrink)
+        return code
+
+    def forward(self, traces: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch channel sample"]:
+        """Return the reconstruction by the decoder's own atoms."""
+        return synthesize(self.encode(traces), self.atoms)
+
+
+class ReconstructionTraining:
+    """Back-propagation of the reconstruction loss through everything, by ADAM.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        An auto-encoder; trained in place.
+    learning_rate : float
+    """
+
+    def __init__(self, model: torch.nn.Module, *, learning_rate: float) -> None:
+        self.model = model
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, amsgrad=True)
+
+    def step(self, windows: Tensor) -> float:
+        """Change the model for a mini-batch; returns its loss before the change."""
+        self.optimizer.zero_grad()
+        loss = reconstruction_loss(windows, self.model(windows))
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def loss(self, windows: Tensor) -> float:
+        """Return half the squared error of a window."""
+        return float(reconstruction_loss(windows, self.model(windows)))

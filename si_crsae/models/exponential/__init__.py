@@ -1,0 +1,1 @@
+"""Auto-encoders for observations of the exponential family."""

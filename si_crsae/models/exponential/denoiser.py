@@ -1,0 +1,332 @@
+"""A scikit-learn-like face of the exponential-family auto-encoder: fit, encode, denoise, score, save and load."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from si_crsae.core import likelihoods, priors
+from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.likelihoods import Likelihood
+from si_crsae.core.priors import Prior, Sparse
+from si_crsae.core.solvers.generalized import Placement, infer_baseline
+from si_crsae.models.arrays import Array, as_tensor, choose_device, like
+from si_crsae.models.exponential.autoencoder import (
+    ExponentialAutoencoder,
+    LikelihoodTraining,
+    NetworkTraining,
+    Unrolling,
+    Windows,
+    prior_tensors,
+    with_tensors,
+)
+from si_crsae.models.saving import dataclasses_of, describe, load_saved, revive
+from si_crsae.models.training import OnEpoch, Trainer, TrainingHistory, hold_out, train
+
+_DEFAULT_LEVEL = 2.0
+_VALIDATION_SHARE = 0.1
+_KINDS = dataclasses_of(likelihoods, priors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """How a `Denoiser` learns.
+
+    Parameters
+    ----------
+    num_epochs : int, default: 20
+    batch_size : int, default: 32
+    learning_rate : float, default: 0.01
+        Of ADAM.
+    seed : int, default: 0
+        Of the first atoms, of which windows are held out, and of the order.
+    progress : bool, default: False
+        If True, show a bar of epochs.
+    """
+
+    num_epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float = 0.01
+    seed: int = 0
+    progress: bool = False
+
+
+@dataclass(kw_only=True)
+class Denoiser:
+    """Denoises observations of the exponential family, and learns how from them alone or from clean targets.
+
+    Arrays of numpy and tensors are taken, of shape (batch, channel, sample) or (batch, channel, row, column); what
+    comes back is of the kind that was given.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Of the observations: ``Poisson()``, ``Binomial(num_trials=30)``, ...
+    width : int or tuple of int
+        Of the atoms: samples, or rows and columns.
+    num_atoms : int, default: 8
+    prior : Prior, default: None
+        Of the codes, whose tensors have one value per atom (or group of atoms); if None, two-sided sparse at 2 standard
+        deviations of the noise.
+    unrolling : Unrolling, default: Unrolling()
+        Depth, stride, tied or not, ...
+    device : str, default: "auto"
+        "cpu", "cuda", or "auto" for a GPU if there is one.
+
+    Attributes
+    ----------
+    model : ExponentialAutoencoder or None
+        What `fit` has learned.
+    history : TrainingHistory or None
+        How.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from si_crsae.core.likelihoods import Poisson
+    >>> counts = np.random.default_rng(0).poisson(2.0, (20, 1, 50))
+    >>> denoiser = Denoiser(likelihood=Poisson(), width=9, num_atoms=2).fit(counts, fitting=Fitting(num_epochs=1))
+    >>> denoiser.denoise(counts).shape
+    (20, 1, 50)
+    """
+
+    likelihood: Likelihood
+    width: int | tuple[int, ...]
+    num_atoms: int = 8
+    prior: Prior | None = None
+    unrolling: Unrolling = Unrolling()
+    device: str = "auto"
+    model: ExponentialAutoencoder | None = field(default=None, init=False, repr=False)
+    history: TrainingHistory | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers with which nothing can be learned."""
+        check_at_least_one(num_atoms=self.num_atoms)
+        if not 1 <= len(self._widths) <= 2 or any(width < 1 for width in self._widths):
+            raise ValueError(f"width = {self.width}: it must be one or two numbers of at least 1")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device = {self.device!r}: it must be auto, cpu or cuda")
+
+    def fit(
+        self,
+        observed: ArrayLike | Tensor,
+        targets: ArrayLike | Tensor | None = None,
+        *,
+        baseline: ArrayLike | Tensor | None = None,
+        initial_atoms: ArrayLike | Tensor | None = None,
+        fitting: Fitting | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> "Denoiser":
+        """Learn atoms, and with targets also the prior's parameters.
+
+        Parameters
+        ----------
+        observed : array, shape (batch, channel, sample) or (batch, channel, row, column)
+        targets : array of the same shape, default: None
+            The means that `denoise` should return; if None, the likelihood of the observations decides.
+        baseline : array, broadcast to `observed`, default: None
+            Natural parameter where the code is empty; if None, that of the mean of each channel of each window.
+        initial_atoms : array, shape (atom, channel, ...), default: None
+            Where learning starts; if None, from white noise.
+        fitting : Fitting, default: None
+            If None, the default one.
+        on_epoch : callable, default: None
+            Called with an `EpochReport` before the first epoch and after each, in place of a bar.
+
+        Returns
+        -------
+        Denoiser
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the observations are none of the likelihood's, or shapes do not fit; nothing learned before is lost.
+        """
+        fitting = fitting or Fitting()
+        windows, base = self._prepare(observed, baseline)
+        clean = None if targets is None else as_tensor(targets, name="targets", device=self._torch_device).to(windows)
+        if clean is not None and clean.shape != windows.shape:
+            raise ValueError(
+                f"targets has shape {tuple(clean.shape)}: it must be that of observed, {tuple(windows.shape)}"
+            )
+        generator = torch.Generator().manual_seed(fitting.seed)
+        model = self._first_model(windows, initial_atoms, generator)
+        stacked = Windows(observed=windows, baseline=base.expand_as(windows), targets=clean).stacked()
+        self.history = train(
+            _trainer(model, fitting, is_supervised=clean is not None),
+            *hold_out(stacked, _VALIDATION_SHARE, generator=generator),
+            num_epochs=fitting.num_epochs,
+            batch_size=fitting.batch_size,
+            seed=fitting.seed,
+            progress=on_epoch or fitting.progress,
+        )
+        self.model = model
+        return self
+
+    @torch.no_grad()
+    def encode(self, observed: ArrayLike | Tensor, *, baseline: ArrayLike | Tensor | None = None) -> Array:
+        """Return the code, of shape (batch, atom, ...)."""
+        model, windows, base = self._ready(observed, baseline)
+        return like(observed, model.encode(windows, baseline=base))
+
+    def denoise(self, observed: ArrayLike | Tensor, *, baseline: ArrayLike | Tensor | None = None) -> Array:
+        """Return the mean of the observations as the auto-encoder sees it, of their shape."""
+        model, windows, base = self._ready(observed, baseline)
+        return like(observed, model.denoise(windows, baseline=base))
+
+    reconstruct = denoise
+
+    @torch.no_grad()
+    def score(
+        self,
+        observed: ArrayLike | Tensor,
+        held_out: ArrayLike | Tensor | None = None,
+        *,
+        baseline: ArrayLike | Tensor | None = None,
+    ) -> float:
+        """Return the mean log-likelihood of an observation, in nats; the higher the better.
+
+        Parameters
+        ----------
+        observed : array, shape (batch, channel, ...)
+            What is encoded.
+        held_out : array of the same shape, default: None
+            What the reconstruction is compared with, such as another trial; if None, `observed` itself.
+        baseline : array, broadcast to `observed`, default: None
+            As for `fit`.
+
+        Returns
+        -------
+        float
+        """
+        model, windows, base = self._ready(observed, baseline)
+        compared = windows if held_out is None else self._prepare(held_out, None)[0].to(windows)
+        natural = model(windows, baseline=base)
+        return -float(self.likelihood.negative_log_likelihood(compared, natural).mean())
+
+    def save(self, path: str | Path) -> None:
+        """Write what was learned to a file that torch can read without running code."""
+        model = self._fitted()
+        unrolling = asdict(model.unrolling)
+        torch.save(
+            {
+                "likelihood": describe(model.likelihood, _KINDS),
+                "prior": describe(model.prior, _KINDS),
+                "unrolling": unrolling,
+                "width": list(self._widths),
+                "state": model.state_dict(),
+            },
+            path,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> "Denoiser":
+        """Return a denoiser that `save` has written.
+
+        Raises
+        ------
+        ValueError
+            If the file is something else.
+        """
+        saved = load_saved(path, entries=("likelihood", "prior", "unrolling", "state"), what="denoiser")
+        unrolling = Unrolling(**saved["unrolling"] | {"placement": Placement(**saved["unrolling"]["placement"])})
+        likelihood, prior = (revive(saved[name], _KINDS) for name in ("likelihood", "prior"))
+        atoms = saved["state"]["atoms"]
+        denoiser = cls(
+            likelihood=likelihood,
+            width=tuple(saved["width"]),
+            num_atoms=len(atoms),
+            prior=prior,
+            unrolling=unrolling,
+            device=device,
+        )
+        model = ExponentialAutoencoder(torch.ones_like(atoms), likelihood, prior, unrolling=unrolling)
+        model.load_state_dict(saved["state"])
+        denoiser.model = model.to(denoiser._torch_device)
+        return denoiser
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        return (self.width,) if isinstance(self.width, int) else tuple(self.width)
+
+    @property
+    def _torch_device(self) -> torch.device:
+        return choose_device(self.device)
+
+    def _fitted(self) -> ExponentialAutoencoder:
+        if self.model is None:
+            raise ValueError("the denoiser has learned nothing yet: call fit, or Denoiser.load")
+        return self.model
+
+    def _ready(
+        self, observed: ArrayLike | Tensor, baseline: ArrayLike | Tensor | None
+    ) -> tuple[ExponentialAutoencoder, Tensor, Tensor]:
+        """Return what was learned, and observations and baseline of its precision, or raise ValueError."""
+        model = self._fitted()
+        windows, base = self._prepare(observed, baseline)
+        num_channels = model.atoms.shape[1]
+        if windows.shape[1] != num_channels:
+            raise ValueError(f"observed has {windows.shape[1]} channels: the denoiser has learned from {num_channels}")
+        return model, windows.to(model.atoms), base.to(model.atoms)
+
+    def _first_model(
+        self, windows: Tensor, initial_atoms: ArrayLike | Tensor | None, generator: torch.Generator
+    ) -> ExponentialAutoencoder:
+        shape = (self.num_atoms, windows.shape[1], *self._widths)
+        if initial_atoms is None:
+            atoms = torch.randn(shape, generator=generator).to(windows)
+        else:
+            atoms = as_tensor(initial_atoms, name="initial_atoms", device=self._torch_device).to(windows)
+            if atoms.shape != shape:
+                raise ValueError(f"initial_atoms has shape {tuple(atoms.shape)}: it must be {shape}")
+        prior = self.prior or Sparse(regularization=torch.full((self.num_atoms,), _DEFAULT_LEVEL))
+        _check_prior(prior, self.num_atoms)
+        prior = with_tensors(prior, {name: tensor.to(windows) for name, tensor in prior_tensors(prior).items()})
+        return ExponentialAutoencoder(atoms, self.likelihood, prior, unrolling=self.unrolling).to(windows.device)
+
+    def _prepare(self, observed: ArrayLike | Tensor, baseline: ArrayLike | Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return observations and baseline as tensors, or raise ValueError."""
+        windows = as_tensor(observed, name="observed", device=self._torch_device)
+        num_axes = 2 + len(self._widths)
+        if windows.ndim != num_axes:
+            axes = "(batch, channel, sample)" if num_axes == 3 else "(batch, channel, row, column)"
+            raise ValueError(f"observed has shape {tuple(windows.shape)}: it must have {num_axes} axes, {axes}")
+        if windows.numel() == 0:
+            raise ValueError(f"observed has shape {tuple(windows.shape)}: it must not be empty")
+        if any(size < width for size, width in zip(windows.shape[2:], self._widths, strict=True)):
+            raise ValueError(
+                f"observed has shape {tuple(windows.shape)}: it must be at least width = {self.width} long"
+            )
+        self.likelihood.check(windows)
+        if baseline is None:
+            return windows, infer_baseline(self.likelihood, windows)
+        base = as_tensor(baseline, name="baseline", device=self._torch_device).to(windows)
+        try:
+            base = base.broadcast_to(windows.shape)
+        except RuntimeError as error:
+            raise ValueError(
+                f"baseline has shape {tuple(base.shape)}: it must broadcast to observed, {tuple(windows.shape)}"
+            ) from error
+        if not bool(base.isfinite().all()):
+            raise ValueError("baseline has NaN or infinite values: the natural parameter of a rate of zero is none")
+        return windows, base
+
+
+def _trainer(model: ExponentialAutoencoder, fitting: Fitting, *, is_supervised: bool) -> Trainer:
+    if is_supervised or not model.unrolling.tied:
+        return NetworkTraining(model, learning_rate=fitting.learning_rate)
+    return LikelihoodTraining(model, learning_rate=fitting.learning_rate)
+
+
+def _check_prior(prior: Prior, num_atoms: int) -> None:
+    group_size = getattr(prior, "group_size", 1)
+    for name, values in prior_tensors(prior).items():
+        if values.shape != (num_atoms / group_size,):
+            raise ValueError(
+                f"prior: {name} has shape {tuple(values.shape)}; with num_atoms = {num_atoms} it must have "
+                f"{math.floor(num_atoms / group_size)} values, and num_atoms must be a multiple of the group size"
+            )

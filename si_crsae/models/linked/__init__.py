@@ -1,0 +1,1 @@
+"""Linked dictionaries: several views of one sparse code."""

@@ -1,0 +1,63 @@
+"""How the views of a link are made, and what their atoms start from."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """How one view of a `LinkedDictionaries` is made.
+
+    Parameters
+    ----------
+    weight : float, default: 1.0
+        Of its squared error: one over the variance of its noise, or how much it should shape the code.
+    width : int, default: None
+        Samples of an atom, for signals in which it may lie anywhere. If None, atoms are as large as the windows, and
+        the code has one position: vectors, images, snippets. All views of a link have a width, or none has.
+    stride : int, default: 1
+        Samples from one position of the code to the next: 2 for a signal of twice the sampling rate.
+    atoms : Tensor, default: None
+        If given, what they are, once and for all: of shape (atom, ...) of the windows, or (atom, channel, width).
+    """
+
+    weight: float = 1.0
+    width: int | None = None
+    stride: int = 1
+    atoms: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of range."""
+        for name, least in (("width", 1), ("stride", 1)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value >= least):
+                raise ValueError(f"{name} = {value}: it must be a whole number of at least {least}")
+        if not 0 < self.weight < math.inf:
+            raise ValueError(f"weight = {self.weight}: it must be positive; leave a view out that should not count")
+
+
+def check_views(views: Mapping[str, View]) -> None:
+    """Raise ValueError if views cannot be linked."""
+    if not isinstance(views, Mapping) or len(views) == 0:
+        raise ValueError(f"views = {views}: it must be a dict with at least one view")
+    for name, view in views.items():
+        is_free = isinstance(name, str) and name.isidentifier() and not hasattr(torch.nn.ParameterDict, name)
+        if not is_free or name == "drive":
+            raise ValueError(f"views: {name!r} cannot be the name of one; use another word of letters and digits")
+        if not isinstance(view, View):
+            raise ValueError(f"views[{name!r}] = {view}: it must be a View")
+    if all(view.atoms is not None for view in views.values()):
+        raise ValueError("views: all have fixed atoms, so that there is nothing to learn; leave one without")
+    if len({view.width is None for view in views.values()}) > 1:
+        raise ValueError("views: some have a width and others none; give a width to all, or to none")
+
+
+def describe_view(view: View) -> dict[str, Any]:
+    """Return a view as what torch reads without running code."""
+    atoms = None if view.atoms is None else torch.as_tensor(view.atoms).cpu()
+    return {"weight": float(view.weight), "width": view.width, "stride": view.stride, "atoms": atoms}

@@ -1,0 +1,1 @@
+"""Variational sparse coding: a posterior over codes."""

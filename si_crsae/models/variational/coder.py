@@ -1,0 +1,393 @@
+"""A scikit-learn-like face of variational sparse coding: fit, encode, reconstruct, score, save and load."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from si_crsae.core import bases, code_distribution
+from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.code_distribution import CodeDistribution, sparse_prior
+from si_crsae.core.operators.convolution import count_shifts
+from si_crsae.models.arrays import Array, as_tensor, choose_device, like
+from si_crsae.models.atoms import draw_pieces
+from si_crsae.models.saving import dataclasses_of, describe, load_saved, plain, revive
+from si_crsae.models.training import OnEpoch, TrainingHistory, hold_out, train
+from si_crsae.models.variational import model as variational
+from si_crsae.models.variational.model import Objective, VariationalFitting, VariationalModel, VariationalTraining
+from si_crsae.models.variational.networks import PerceptronEncoder, UnrolledEncoder
+from si_crsae.models.variational.statistics import CodeStatistics, describe_codes
+
+_VALIDATION_SHARE = 0.1
+_WINDOWS_PER_STATISTIC = 4000
+_SETTINGS = ("num_atoms", "width", "network", "depth")
+_KINDS = dataclasses_of(bases, code_distribution, variational)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedWindows:
+    """The posterior of the codes of some windows.
+
+    Parameters
+    ----------
+    mean : array, shape (batch, atom), or (batch, atom, shift) for signals
+        Of the posterior.
+    probability_active : array of the same shape
+        That a coefficient is not zero.
+    samples : array, shape (sample, batch, atom) or (sample, batch, atom, shift)
+        Draws.
+    parameters : dict of str to array
+        What the network says of each coefficient: ``shift``, ``log_scale``, and as the distribution needs it
+        ``gate_logit``, or ``log_concentration`` and ``log_rate`` of a learned threshold.
+    """
+
+    mean: Array
+    probability_active: Array
+    samples: Array
+    parameters: dict[str, Array]
+
+
+@dataclass(kw_only=True)
+class VariationalSparseCoder:
+    """Sparse coding by a network that tells the posterior of the code, with a linear decoder [1]_.
+
+    Arrays of numpy and tensors are taken and the same kind comes back: windows of shape (batch, ...), each of which has
+    one code, or, with a width, signals of shape (batch, channel, sample), whose atoms may lie at any shift. Data are
+    brought to unit variance with one factor; codes, noise and priors are relative to that.
+
+    Parameters
+    ----------
+    num_atoms : int, default: 64
+    width : int, default: None
+        Samples of an atom of signals; None for windows with one code each.
+    distribution : CodeDistribution, default: sparse_prior()
+        Base and threshold, and their priors.
+    objective : Objective, default: Objective()
+        Noise, and how draws are combined.
+    network : {"unrolled", "perceptron"}, default: "unrolled"
+        Some iterations of a sparse solver with learned filters, or the published one of some twenty times its size.
+    depth : int, default: 8
+        Iterations of the unrolled network.
+    device : str, default: "auto"
+        "cpu", "cuda", or "auto" for a GPU if there is one.
+
+    Attributes
+    ----------
+    model : VariationalModel or None
+        What `fit` has learned.
+    history : TrainingHistory or None
+        Losses and parameters of every epoch of `fit`.
+    shape : tuple of int
+        Of a window, as `fit` has seen it.
+    scale : float
+        What data are divided by.
+
+    References
+    ----------
+    .. [1] Fallah and Rozell, "Variational sparse coding with learned thresholding", ICML 2022.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> code = rng.laplace(size=(500, 8)) * (rng.random((500, 8)) < 0.2)
+    >>> windows = code @ rng.standard_normal((8, 12))
+    >>> coder = VariationalSparseCoder(num_atoms=8).fit(windows, fitting=VariationalFitting(num_epochs=2))
+    >>> coder.encode(windows).probability_active.shape
+    (500, 8)
+    """
+
+    num_atoms: int = 64
+    width: int | None = None
+    distribution: CodeDistribution = field(default_factory=sparse_prior)
+    objective: Objective = Objective()
+    network: str = "unrolled"
+    depth: int = 8
+    device: str = "auto"
+    model: VariationalModel | None = field(default=None, init=False, repr=False)
+    history: TrainingHistory | None = field(default=None, init=False, repr=False)
+    shape: tuple[int, ...] = field(default=(), init=False, repr=False)
+    scale: float = field(default=1.0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers with which nothing can be learned."""
+        check_at_least_one(num_atoms=self.num_atoms, depth=self.depth)
+        if self.width is not None and self.width < 1:
+            raise ValueError(f"width = {self.width}: it must be at least 1, or None for windows with one code each")
+        for name, choices in (("network", ("unrolled", "perceptron")), ("device", ("auto", "cpu", "cuda"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} = {getattr(self, name)!r}: it must be one of {', '.join(choices)}")
+
+    def fit(
+        self,
+        observed: ArrayLike | Tensor,
+        *,
+        initial_atoms: ArrayLike | Tensor | None = None,
+        fitting: VariationalFitting | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> "VariationalSparseCoder":
+        """Learn the network and the atoms.
+
+        Parameters
+        ----------
+        observed : array, shape (batch, ...), or (batch, channel, sample) for signals
+        initial_atoms : array, shape (atom, ...), or (atom, channel, width), default: None
+            Where learning starts, in the unit of the data; if None, white noise, for signals pieces with much energy.
+        fitting : VariationalFitting, default: None
+            If None, the default one.
+        on_epoch : callable, default: None
+            Called with an `EpochReport` before the first epoch and after each, in place of a bar.
+
+        Returns
+        -------
+        VariationalSparseCoder
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the data are no finite numbers, all the same, or too few; nothing learned before is lost.
+
+        Warns
+        -----
+        RuntimeWarning
+            If every atom's posterior collapsed to its prior, or gradients were not finite.
+        """
+        fitting = fitting or VariationalFitting()
+        windows = self._checked(observed)
+        shape = tuple(windows.shape[1:])
+        scale = float(windows.double().square().mean().sqrt())
+        if len(windows) < 2 or not float(windows.double().var(dim=0).mean()) > 1e-12 * scale**2:
+            raise ValueError(
+                f"observed has {len(windows)} windows and a standard deviation of {float(windows.std()):.3g}: "
+                "there must be at least two that differ"
+            )
+        with _seeded(fitting.seed, windows.device):
+            generator = torch.Generator().manual_seed(fitting.seed)
+            scaled = self._as_windows(windows / scale)
+            model = self._first_model(scaled, shape, initial_atoms, scale, fitting)
+            training, validation = hold_out(scaled, _VALIDATION_SHARE, generator=generator)
+            num_steps = fitting.num_epochs * -(-len(training) // fitting.batch_size)
+            trainer = VariationalTraining(model, self.objective, fitting, num_steps=num_steps)
+            history = train(
+                trainer,
+                training,
+                validation,
+                num_epochs=fitting.num_epochs,
+                batch_size=fitting.batch_size,
+                seed=fitting.seed,
+                progress=on_epoch or fitting.progress,
+            )
+            statistics = describe_codes(model, scaled[:_WINDOWS_PER_STATISTIC])
+        _warn_of_failure(statistics, trainer.num_skipped, num_steps)
+        self.model, self.history, self.shape, self.scale = model, history, shape, scale
+        return self
+
+    @torch.no_grad()
+    def encode(self, observed: ArrayLike | Tensor, *, num_samples: int = 1, seed: int = 0) -> EncodedWindows:
+        """Return the posterior of the code of every window, and draws from it.
+
+        Parameters
+        ----------
+        observed : array, shape (batch, ...), or (batch, channel, sample) for signals
+            Signals may be of any length.
+        num_samples : int, default: 1
+        seed : int, default: 0
+            Of the draws.
+
+        Returns
+        -------
+        EncodedWindows
+        """
+        model, windows = self._ready(observed)
+        check_at_least_one(num_samples=num_samples)
+        distribution = model.distribution
+        heads = model.infer(windows)
+        with _seeded(seed, windows.device):
+            samples = distribution.codes(heads, distribution.noise(heads, num_samples))
+
+        def shaped(code: Tensor) -> Array:
+            return like(observed, code if self.width is not None else code[..., 0])
+
+        return EncodedWindows(
+            mean=shaped(distribution.mean(heads)),
+            probability_active=shaped(distribution.probability_active(heads)),
+            samples=shaped(samples),
+            parameters={name: shaped(head) for name, head in heads.items()},
+        )
+
+    @torch.no_grad()
+    def reconstruct(self, observed: ArrayLike | Tensor) -> Array:
+        """Return what the mean of the posterior stands for, of the shape of `observed`."""
+        model, windows = self._ready(observed)
+        decoded = model.decode(model.distribution.mean(model.infer(windows))[None])[0] * self.scale
+        return like(observed, decoded if self.width is not None else decoded.reshape(-1, *self.shape))
+
+    @torch.no_grad()
+    def elbo(self, observed: ArrayLike | Tensor, *, num_samples: int = 10, seed: int = 0) -> Array:
+        """Return the lower bound of the log density of every window, in nats; the mean over some draws of the code.
+
+        The weight of a learned threshold's divergence, where it is not 1, is part of it, so that it then is no bound.
+
+        Parameters
+        ----------
+        observed : array, shape (batch, ...), or (batch, channel, sample) for signals
+        num_samples, seed : int
+            Of the draws.
+
+        Returns
+        -------
+        array, shape (batch,)
+        """
+        model, windows = self._ready(observed)
+        check_at_least_one(num_samples=num_samples)
+        distribution, variance = model.distribution, self.objective.noise_variance
+        heads = model.infer(windows)
+        with _seeded(seed, windows.device):
+            codes = distribution.codes(heads, distribution.noise(heads, num_samples))
+        nats = model.costs(windows, codes, variance).mean(dim=0) + distribution.kl(heads).sum(dim=(1, 2))
+        constant = windows[0].numel() * (0.5 * math.log(2 * math.pi * variance) + math.log(self.scale))
+        return like(observed, -nats - constant)
+
+    def score(self, observed: ArrayLike | Tensor) -> float:
+        """Return the mean of `elbo` over the windows; the higher the better."""
+        return float(torch.as_tensor(self.elbo(observed)).mean())
+
+    def statistics(self, observed: ArrayLike | Tensor, *, seed: int = 0) -> CodeStatistics:
+        """Return which atoms collapsed and more, in the unit of the scaled data: see `CodeStatistics`."""
+        model, windows = self._ready(observed)
+        with _seeded(seed, windows.device):
+            return describe_codes(model, windows)
+
+    def atoms(self) -> np.ndarray:
+        """Return the dictionary in the unit of the data, of shape (atom, ...), for signals (atom, channel, width)."""
+        atoms = self._fitted().atoms.detach().cpu().numpy() * self.scale
+        return atoms if self.width is not None else atoms.reshape(-1, *self.shape)
+
+    def save(self, path: str | Path) -> None:
+        """Write what was learned to a file that torch can read without running code."""
+        model = self._fitted()
+        torch.save(
+            {
+                "variational": {name: plain(getattr(self, name)) for name in _SETTINGS},
+                "distribution": describe(self.distribution, _KINDS),
+                "objective": describe(self.objective, _KINDS),
+                "shape": list(self.shape),
+                "scale": self.scale,
+                "state": model.state_dict(),
+            },
+            path,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> "VariationalSparseCoder":
+        """Return a coder that `save` has written.
+
+        Raises
+        ------
+        ValueError
+            If the file is something else.
+        """
+        entries = ("variational", "distribution", "objective", "shape", "scale", "state")
+        saved = load_saved(path, entries=entries, what="variational sparse coder")
+        distribution, objective = (revive(saved[name], _KINDS) for name in ("distribution", "objective"))
+        coder = cls(distribution=distribution, objective=objective, device=device, **saved["variational"])
+        coder.shape, coder.scale = tuple(saved["shape"]), saved["scale"]
+        model = coder._model_of(torch.ones_like(saved["state"]["atoms"]))
+        model.load_state_dict(saved["state"])
+        coder.model = model.to(choose_device(device))
+        return coder
+
+    def _checked(self, observed: ArrayLike | Tensor) -> Tensor:
+        """Return finite numbers, or raise ValueError."""
+        windows = as_tensor(observed, name="observed", device=choose_device(self.device)).float()
+        if self.width is not None and windows.ndim != 3:
+            raise ValueError(f"observed has shape {tuple(windows.shape)}: it must be (batch, channel, sample)")
+        if windows.ndim < 2 or windows.numel() == 0:
+            raise ValueError(f"observed has shape {tuple(windows.shape)}: it must be (batch, ...) and not empty")
+        if self.width is not None:
+            count_shifts(windows.shape[2], width=self.width)
+        num_bad = int((~windows.isfinite()).sum())
+        if num_bad:
+            raise ValueError(f"observed has {num_bad} NaN or infinite values: replace them, with zeros for instance")
+        return windows
+
+    def _as_windows(self, windows: Tensor) -> Tensor:
+        """Return windows of shape (batch, channel, sample)."""
+        return windows if self.width is not None else windows.flatten(1)[:, :, None]
+
+    def _fitted(self) -> VariationalModel:
+        if self.model is None:
+            raise ValueError("nothing has been learned yet: call fit, or VariationalSparseCoder.load")
+        return self.model
+
+    def _ready(self, observed: ArrayLike | Tensor) -> tuple[VariationalModel, Tensor]:
+        """Return what was learned, and scaled windows that fit it, or raise ValueError."""
+        model = self._fitted()
+        windows = self._checked(observed)
+        wanted, given = self.shape, tuple(windows.shape[1:])
+        if given != wanted and (self.width is None or given[0] != wanted[0]):
+            raise ValueError(f"observed has shape {tuple(windows.shape)}: it must be (batch, ...) as in fit, {wanted}")
+        return model, self._as_windows(windows / self.scale)
+
+    def _first_model(
+        self,
+        windows: Tensor,
+        shape: tuple[int, ...],
+        initial_atoms: ArrayLike | Tensor | None,
+        scale: float,
+        fitting: VariationalFitting,
+    ) -> VariationalModel:
+        atom_shape = (self.num_atoms, windows.shape[1], self.width or 1)
+        if initial_atoms is not None:
+            atoms = as_tensor(initial_atoms, name="initial_atoms", device=windows.device).float() / scale
+            wanted = atom_shape if self.width is not None else (self.num_atoms, *shape)
+            if tuple(atoms.shape) != wanted or not bool(atoms.isfinite().all() and atoms.any()):
+                raise ValueError(f"initial_atoms has shape {tuple(atoms.shape)}: it must be finite, of shape {wanted}")
+            return self._model_of(atoms.reshape(atom_shape))
+        if self.width is None:
+            atoms = torch.randn(atom_shape).to(windows)
+        else:
+            generator = torch.Generator().manual_seed(fitting.seed)
+            pieces = draw_pieces({"all": windows}, {"all": self.width}, {"all": 1}, self.num_atoms, generator)
+            atoms = pieces["all"]
+        norms = atoms.flatten(1).norm(dim=1).clamp_min(torch.finfo(atoms.dtype).tiny)
+        return self._model_of(atoms * (fitting.initial_norm / norms)[:, None, None])
+
+    def _model_of(self, atoms: Tensor) -> VariationalModel:
+        if self.network == "unrolled":
+            network = UnrolledEncoder(atoms, self.distribution, num_iterations=self.depth)
+        else:
+            network = PerceptronEncoder((len(atoms), atoms.shape[1], atoms.shape[2]), self.distribution)
+        return VariationalModel(atoms, network.to(atoms.device), self.distribution)
+
+
+def _warn_of_failure(statistics: CodeStatistics, num_skipped: int, num_steps: int) -> None:
+    if statistics.posterior_collapse == 1 or statistics.silent == 1:
+        warnings.warn(
+            "every atom's posterior collapsed to its prior, or to zero: the code tells nothing; lower "
+            "objective.noise_variance or the prior's penalty, or start with a smaller fitting.first_kl",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    if num_skipped:
+        warnings.warn(
+            f"{num_skipped} of {num_steps} steps had a gradient that is not finite and were left out; lower "
+            "fitting.learning_rate or fitting.dictionary_rate",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from torch's global generators as from fresh ones, and leave them as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,1 @@
+"""How probable every spike is, and what is expected of units."""

@@ -1,0 +1,72 @@
+"""Whitened traces of a whole recording, group by group, as the sorter sees them."""
+
+import logging
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from spikeinterface.core import BaseRecording, aggregate_channels
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.checks import find_bad_channels
+from si_crsae.sorting.preprocessing import preprocess
+from si_crsae.sorting.recording import sortable_segments, split_groups, with_one_probe
+
+WHITENED_FILE = "whitened_recording.json"
+
+logger = logging.getLogger(__name__)
+
+
+class NothingUsableError(ValueError):
+    """Raised for a recording without a channel that can be sorted."""
+
+
+def whiten_groups(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -> BaseRecording:
+    """Return every group of channels preprocessed by itself, as the sorter does.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Raw.
+    config : CrsaeConfig
+    folder : Path
+        Stages of a run, where its motion lies; else any folder.
+
+    Returns
+    -------
+    BaseRecording
+        The segments that can be sorted, and of the channels those that are usable.
+
+    Raises
+    ------
+    ValueError
+        If no channel is usable.
+    """
+    sortable = cast(BaseRecording, recording.select_segments(sortable_segments(recording, config).tolist()))
+    groups = []
+    for index, group in enumerate(split_groups(sortable)):
+        located = with_one_probe(group)
+        usable = find_bad_channels(located, seed=config.seed).usable_mask(located)
+        if usable.any():
+            part = cast(BaseRecording, located.select_channels(located.channel_ids[usable]))
+            groups.append(preprocess(part, config, folder=folder / f"group_{index}", keep_motion=True))
+    if not groups:
+        raise NothingUsableError("recording: no channel is usable, all are constant or repeat another")
+    return join_groups(recording, groups)
+
+
+def save_whitened(whitened: BaseRecording, folder: Path) -> None:
+    """Note in a folder how to make a whitened recording again, if that can be described in a file."""
+    if whitened.check_serializability("json"):
+        whitened.dump_to_json(folder / WHITENED_FILE)
+    else:
+        logger.warning("%s was not written: the recording exists in memory only", WHITENED_FILE)
+
+
+def join_groups(recording: BaseRecording, groups: list[BaseRecording]) -> BaseRecording:
+    """Return the channels of all groups in the order of the recording."""
+    if len(groups) == 1:
+        return groups[0]
+    joined = aggregate_channels(groups)
+    order = np.argsort(np.asarray(recording.ids_to_indices(joined.channel_ids)), kind="stable")
+    return cast(BaseRecording, joined.select_channels(joined.channel_ids[order]))

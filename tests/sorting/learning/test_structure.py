@@ -1,0 +1,130 @@
+"""Claims about which units are split, joined and dropped while the dictionary is learned."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from simulated_units import RATE_HZ, draw_times, join, make_template, make_unit, smooth_basis
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.core.operators.filtering import component_lags
+from si_crsae.sorting.learning import structure
+from si_crsae.sorting.learning.units import TemplateGeometry, separation
+
+CONFIG = CrsaeConfig()
+GAINS = (1.0, 0.6, 0.3, 0.2)
+
+
+@pytest.fixture(scope="module")
+def geometry():
+    basis = smooth_basis()
+    return TemplateGeometry(component_lags(torch.from_numpy(basis)).numpy(), basis)
+
+
+def merge(units, geometry):
+    return structure.merge_units(units, geometry, CONFIG, sampling_frequency=RATE_HZ)
+
+
+def test_a_unit_of_two_waveforms_is_split_in_its_two_neurons(geometry):
+    one = make_unit(make_template(GAINS, norm=20), draw_times(1, count=300), seed=1)
+    two = make_unit(make_template(GAINS[::-1], norm=20), draw_times(2, count=100), seed=2)
+    parts = structure.split_units([join(one, two)], geometry, CONFIG)
+    assert sorted(part.num_events for part in parts) == [100, 300]
+    small = min(parts, key=lambda part: part.num_events)
+    np.testing.assert_allclose(small.template, two.template, atol=0.6)
+
+
+def test_a_unit_of_one_waveform_is_not_split(geometry):
+    unit = make_unit(make_template(GAINS, norm=20), draw_times(1, count=400), seed=1)
+    assert structure.split_units([unit], geometry, CONFIG) == [unit]
+
+
+def test_a_unit_whose_size_varies_is_not_split(geometry):
+    unit = make_unit(make_template(GAINS, norm=20), draw_times(1, count=400), seed=1)
+    sizes = 0.8 + np.random.default_rng(0).exponential(0.3, unit.num_events)
+    varied = replace(unit, features=(unit.features + (sizes[:, None, None] - 1) * unit.template).astype("float32"))
+    by_mixture_alone = CONFIG.model_copy(update={"merge_threshold": 1e-6})
+    assert len(structure.split_units([varied], geometry, by_mixture_alone)) == 2
+    assert structure.split_units([varied], geometry, CONFIG) == [varied]
+
+
+def test_a_unit_with_few_spikes_is_not_split(geometry):
+    one = make_unit(make_template(GAINS, norm=20), draw_times(1, count=20), seed=1)
+    two = make_unit(make_template(GAINS[::-1], norm=20), draw_times(2, count=20), seed=2)
+    mixed = join(one, two)
+    assert structure.split_units([mixed], geometry, CONFIG) == [mixed]
+
+
+def test_two_halves_of_a_neuron_are_merged(geometry):
+    template, times = make_template(GAINS, norm=20), draw_times(1, count=400)
+    halves = [make_unit(template, times[::2], seed=1), make_unit(template * 1.02, times[1::2], seed=2)]
+    (merged,) = merge(halves, geometry)
+    np.testing.assert_array_equal(np.sort(merged.sample_index), times)
+
+
+def test_a_delayed_half_is_merged_at_the_times_of_the_larger_one(geometry):
+    template, times = make_template(GAINS, norm=20), draw_times(1, count=400)
+    early, late = times[:250], times[250:]
+    delayed = geometry.delayed(template, 3)
+    (merged,) = merge([make_unit(template, early, seed=1), make_unit(delayed, late - 3, seed=2)], geometry)
+    np.testing.assert_array_equal(np.sort(merged.sample_index), times)
+
+
+def test_halves_of_a_large_neuron_are_merged_although_a_little_drift_separates_them(geometry):
+    template, times = make_template(GAINS, norm=60), draw_times(1, count=400)
+    halves = [make_unit(template, times[:200], seed=1), make_unit(1.15 * template, times[200:], seed=2)]
+    assert separation(*halves, geometry, 0) > 2 * CONFIG.merge_threshold
+    assert len(merge(halves, geometry)) == 1
+
+
+def test_two_near_neurons_with_separate_waveforms_are_not_merged(geometry):
+    times = draw_times(1, count=400, refractory=100)  # they never fire together, which would keep them apart
+    one = make_unit(make_template(GAINS, norm=14), times[::2], seed=1)
+    two = make_unit(make_template((0.7, 0.8, 0.3, 0.2), norm=18), times[1::2], seed=2)
+    distance = np.linalg.norm(one.template - two.template)
+    assert structure.SAME_SHAPE_FRACTION * 16 < distance < structure.FAR_DISTANCE  # else they were never compared
+    assert len(merge([one, two], geometry)) == 2
+
+
+def test_units_that_fire_together_are_not_merged_although_their_waveforms_overlap(geometry):
+    times = draw_times(1, count=400, refractory=200)
+    weak = [make_template((1.0, 0.5, 0.3, 0.1), norm=5), make_template((0.7, 0.8, 0.3, 0.1), norm=5)]
+    apart = [make_unit(weak[0], times[::2], seed=1), make_unit(weak[1], times[1::2], seed=2)]
+    together = [make_unit(weak[0], times, seed=1), make_unit(weak[1], times + 30, seed=2)]
+    assert len(merge(apart, geometry)) == 1
+    assert len(merge(together, geometry)) == 2
+
+
+@pytest.mark.parametrize(("count", "norm", "is_kept"), [(100, 20, True), (2, 20, False), (100, 5, False)])
+def test_rare_and_faint_units_are_dropped(count, norm, is_kept):
+    unit = make_unit(make_template(GAINS, norm=norm), draw_times(1, count=count), seed=1)
+    assert structure.drop_units([unit], np.ones(1), CONFIG, duration_s=10.0) == ([unit] if is_kept else [])
+
+
+def test_a_smaller_unit_that_only_accompanies_another_is_dropped():
+    neuron = make_unit(make_template(GAINS, norm=30), draw_times(1, count=300), seed=1)
+    rest = make_unit(make_template(GAINS[::-1], norm=10), neuron.sample_index[::3] + 4, seed=2)
+    assert structure.drop_satellites([neuron, rest], sampling_frequency=RATE_HZ) == [neuron]
+
+
+@pytest.mark.parametrize(
+    ("norm", "delay", "fraction"),
+    [
+        pytest.param(10, 4, 0.3, id="often alone"),
+        pytest.param(28, 4, 1.0, id="as large"),
+        pytest.param(10, 90, 1.0, id="3 ms later"),
+    ],
+)
+def test_a_unit_of_its_own_is_no_part_of_another(norm, delay, fraction):
+    neuron = make_unit(make_template(GAINS, norm=30), draw_times(1, count=300, refractory=300), seed=1)
+    num_accompanied = round(90 * fraction)
+    times = np.concatenate([neuron.sample_index[:num_accompanied] + delay, draw_times(2, count=90)[num_accompanied:]])
+    other = make_unit(make_template(GAINS[::-1], norm=norm), times, seed=2)
+    assert len(structure.drop_satellites([neuron, other], sampling_frequency=RATE_HZ)) == 2
+
+
+def test_a_part_on_other_channels_is_a_unit_of_its_own():
+    neuron = make_unit(make_template((1, 1, 0, 0), norm=30), draw_times(1, count=300), seed=1)
+    other = make_unit(make_template((0, 0, 1, 1), norm=10), neuron.sample_index[::3] + 4, seed=2)
+    assert len(structure.drop_satellites([neuron, other], sampling_frequency=RATE_HZ)) == 2

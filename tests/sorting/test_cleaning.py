@@ -1,0 +1,137 @@
+"""Claims about the times of events: close pairs, company, turns, and the atoms of a drifting neuron."""
+
+import numpy as np
+import pytest
+import torch
+from simulated_units import NUM_SAMPLES, RATE_HZ, draw_times, make_dictionary, make_template, make_unit, smooth_basis
+
+from si_crsae.core.operators.filtering import component_lags
+from si_crsae.sorting.cleaning import join_fragments
+from si_crsae.sorting.learning.coincidence import accompanied_fraction, count_close_pairs, count_in_bins, presence_score
+from si_crsae.sorting.learning.units import TemplateGeometry
+from si_crsae.sorting.stages import Code
+
+SECOND = int(RATE_HZ)
+PERIOD = 6 * SECOND
+DURATION = 360 * SECOND
+HERE, THERE = make_template((1.0, 0.7, 0.3, 0.1), norm=30), make_template((0.7, 1.0, 0.5, 0.2), norm=28)
+
+
+def code_of(*trains, segment=None):
+    """Return a code with an atom for each train (sample,)."""
+    samples = np.concatenate(trains)
+    atoms = np.repeat(np.arange(len(trains)), [len(train) for train in trains])
+    segments = np.zeros(samples.size, "int64") if segment is None else segment
+    order = np.lexsort((samples, segments))
+    amplitude = np.linspace(20, 30, samples.size).astype("float32")
+    return Code(
+        segment_index=segments,
+        sample_index=samples,
+        sample_offset=np.linspace(-0.5, 0.5, samples.size).astype("float32"),
+        atom_index=atoms,
+        amplitude=amplitude,
+    ).select(order)
+
+
+def by_turns(times):
+    """Return the times in even and in odd periods."""
+    is_even = times // PERIOD % 2 == 0
+    return times[is_even], times[~is_even]
+
+
+@pytest.fixture(scope="module")
+def long_times():
+    """Spikes of one neuron, 15 per second."""
+    times = np.cumsum(np.random.default_rng(0).integers(90, 3900, 6000)).astype("int64")
+    return times[times < DURATION]
+
+
+def join(code, templates):
+    units = [make_unit(template, [], seed=0) for template in templates]
+    return join_fragments(code, make_dictionary(units), sampling_frequency=RATE_HZ, num_samples=[DURATION])
+
+
+def test_close_pairs_are_counted_in_both_directions():
+    one, two = code_of(np.array([100, 1000])), code_of(np.array([70, 115, 1200, NUM_SAMPLES]))
+    found, expected = count_close_pairs(one, two, window_ms=(0.4, 2.0), sampling_frequency=RATE_HZ)
+    assert found == 2  # 1 ms before and 0.5 ms after the first
+    assert expected == pytest.approx(2 * 4 * 2 * (60 - 12) / (NUM_SAMPLES - 70 + 1))
+
+
+def test_independent_trains_have_about_as_many_close_pairs_as_expected():
+    one, two = (code_of(draw_times(seed, count=1500)) for seed in (1, 2))
+    found, expected = count_close_pairs(one, two, window_ms=(0.4, 2.0), sampling_frequency=RATE_HZ)
+    assert found == pytest.approx(expected, rel=0.1)
+
+
+def test_company_counts_only_within_a_segment():
+    one = code_of(np.array([100, 500, 900]))
+    two = code_of(np.array([104, 497, 900]), segment=np.array([0, 0, 1]))
+    assert accompanied_fraction(one, two, max_lag=4) == pytest.approx(2 / 3)
+    assert accompanied_fraction(one, two, max_lag=3) == pytest.approx(1 / 3)
+
+
+def test_events_are_counted_in_whole_bins_of_each_segment():
+    events = code_of(np.array([0, 9, 10, 25, 31, 5]), segment=np.array([0, 0, 0, 0, 0, 2]))
+    np.testing.assert_array_equal(count_in_bins(events, bin_size=10, num_samples=[35, 8, 20]), [2, 1, 1, 1, 0])
+    assert count_in_bins(events, bin_size=100, num_samples=[35, 8, 20]).size == 0
+
+
+def test_presence_tells_turns_from_chance_and_company(long_times):
+    shuffled = np.random.default_rng(1).integers(0, DURATION, 500)
+    even, odd, chance = (
+        count_in_bins(code_of(times), bin_size=SECOND, num_samples=[DURATION])
+        for times in (*by_turns(long_times), shuffled)
+    )
+    assert presence_score(even, odd) < -4
+    assert presence_score(even, even) > 4
+    assert abs(presence_score(even, chance)) < 2.5
+    assert presence_score(even[:3], odd[:3]) == 0.0
+    assert presence_score(even, np.ones_like(even)) == 0.0
+
+
+def test_two_atoms_of_a_drifting_neuron_become_one_unit(long_times):
+    even, odd = by_turns(long_times)
+    joined = join(code_of(even, odd), [HERE, THERE])
+    assert np.unique(joined.atom_index).size == 1
+    np.testing.assert_array_equal(joined.sample_index, long_times)
+
+
+def test_three_atoms_in_a_chain_become_one_unit(long_times):
+    phase = long_times // PERIOD % 4
+    parts = [long_times[phase == 0], long_times[phase % 2 == 1], long_times[phase == 2]]
+    joined = join(code_of(*parts), [HERE, (HERE + THERE) / 2, THERE])
+    assert set(joined.atom_index.tolist()) == {1}
+
+
+def test_the_ends_of_a_chain_become_one_unit_although_they_look_different(long_times):
+    ends = HERE, make_template((0.2, 0.7, 1.0, 0.6), norm=30)
+    middle = (ends[0] + ends[1]) / 2
+    assert np.linalg.norm(ends[0] - ends[1]) > 0.75 * 30
+    phase = long_times // PERIOD % 4
+    parts = [long_times[phase < 2], long_times[phase == 2], long_times[phase == 3][::2]]
+    joined = join(code_of(*parts), [ends[0], middle, ends[1]])
+    assert set(joined.atom_index.tolist()) == {0}
+
+
+def test_a_delayed_atom_is_joined_at_the_times_of_the_larger_one(long_times):
+    basis = smooth_basis()
+    geometry = TemplateGeometry(component_lags(torch.from_numpy(basis)).numpy(), basis)
+    here, there = long_times[long_times // PERIOD % 3 < 2], long_times[long_times // PERIOD % 3 == 2]
+    joined = join(code_of(here, there - 3), [HERE, geometry.delayed(THERE, 3).astype("float32")])
+    np.testing.assert_array_equal(joined.sample_index, long_times)
+
+
+def test_neighbors_that_drift_together_stay_apart(long_times):
+    """The second neuron is seen while the first one is away, but the first one's remaining spikes give it away."""
+    even, odd = by_turns(long_times)
+    near = odd[::3] + 40
+    code = code_of(np.sort(np.concatenate([even, odd[::3]])), np.sort(np.concatenate([odd[1::3] + 900, near])))
+    assert np.unique(join(code, [HERE, THERE]).atom_index).size == 2
+
+
+def test_atoms_that_fire_all_the_time_or_look_different_stay_apart(long_times):
+    steady = code_of(long_times[::2], long_times[1::2])
+    assert np.unique(join(steady, [HERE, THERE]).atom_index).size == 2
+    other = make_template((0.1, 0.2, 0.6, 1.0), norm=30, shape=(-0.3, -0.8, 0.4))
+    assert np.unique(join(code_of(*by_turns(long_times)), [HERE, other]).atom_index).size == 2
