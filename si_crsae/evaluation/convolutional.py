@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.signal.windows import tukey
 
 from si_crsae.evaluation.atoms import cosines_by_lag
+from si_crsae.sorting.convert import samples_in
 
 AMPLITUDE_MEAN = 180.0
 AMPLITUDE_SD = 30.0
@@ -156,9 +157,10 @@ def _check_simulation(
             raise ValueError(f"{name} = {value}: at least 1 is needed")
     if not MIN_SAMPLING_FREQUENCY <= sampling_frequency < math.inf:
         raise ValueError(f"sampling_frequency = {sampling_frequency}: at least {MIN_SAMPLING_FREQUENCY:g} Hz is needed")
-    if width < MIN_DURATION_MS * sampling_frequency / 1000:
+    shortest = samples_in(MIN_DURATION_MS, sampling_frequency)
+    if width < shortest:
         raise ValueError(
-            f"width = {width}: at least {math.ceil(MIN_DURATION_MS * sampling_frequency / 1000)} samples are needed, "
+            f"width = {width}: at least {math.ceil(shortest)} samples are needed, "
             f"{MIN_DURATION_MS:g} ms at sampling_frequency = {sampling_frequency:g}; use wider atoms"
         )
     if counts["num_spikes"] * width > num_samples:

@@ -23,7 +23,7 @@ from si_crsae.sorting.learning.learner import Learner
 from si_crsae.sorting.model import Model, make_encoder, make_settings
 from si_crsae.sorting.preprocessing import cache, drop_cache, preprocess
 from si_crsae.sorting.probabilities.evidence import encode_and_weigh
-from si_crsae.sorting.probabilities.features import Observed
+from si_crsae.sorting.probabilities.features import CodeInContext
 from si_crsae.sorting.probabilities.posterior import infer_posterior
 from si_crsae.sorting.recording import (
     one_thread_per_tile,
@@ -241,9 +241,9 @@ def _code_with_posterior(
     return code, load_or_compute(folder / "posterior.npz", SpikePosterior, lambda: infer_posterior(observed))
 
 
-def observe_code(recording: BaseRecording, code: WeighedCode, model: Model, config: CrsaeConfig) -> Observed:
+def observe_code(recording: BaseRecording, code: WeighedCode, model: Model, config: CrsaeConfig) -> CodeInContext:
     """Return a code of a recording as `infer_posterior` takes it."""
-    return Observed(
+    return CodeInContext(
         code=code,
         model=model,
         min_amplitude=make_settings(model, config, sampling_frequency=recording.sampling_frequency).min_amplitude,

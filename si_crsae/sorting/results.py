@@ -19,13 +19,14 @@ from spikeinterface.core import (
 )
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.convert import TemplateWindow
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.convert import TemplateWindow, samples_in
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.preprocessing import bandpass, estimate_noise_levels
 from si_crsae.sorting.recording import channel_groups, with_one_probe
 from si_crsae.sorting.stages import LearnedModel, SpikePosterior
 
-REFRACTORY_PERIOD_MS = 1.5
+# Spikes that a template is the mean of, and the seconds in which they are preferred: each is read and filtered.
 MAX_TEMPLATE_SPIKES = 200
 MIN_TEMPLATE_SPIKES = 50
 TEMPLATE_WINDOWS = 20
@@ -179,7 +180,7 @@ def unit_properties(
 
 def _refractory_violations(units: Inventory, sampling_frequency: float) -> Float[np.ndarray, " unit"]:
     fractions = np.zeros(units.num_units)
-    limit = REFRACTORY_PERIOD_MS * sampling_frequency / 1000
+    limit = samples_in(ASSUMED.refractory.reported_ms, sampling_frequency)
     for unit in range(units.num_units):
         spikes = units.spikes[units.spikes["unit_index"] == unit]
         intervals = np.diff(spikes["sample_index"])[np.diff(spikes["segment_index"]) == 0]

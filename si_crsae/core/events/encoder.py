@@ -17,13 +17,16 @@ from si_crsae.core.solvers import descent
 from si_crsae.core.solvers.by_name import Solver, SolverName, make_solver
 from si_crsae.core.types import Dictionary, SparseEvents
 
+# How far events are moved, alone and in an exchange of overlapping ones (samples).
 MAX_MOVE = 2
-NUM_PLACEMENTS = 2
 MAX_EXCHANGE_MOVE = 4
-# Of an event, in nats: the rarity of spikes at one sample.
-EVENT_PRICE = 7.0
-MIN_JOIN_CORRELATION = 0.8
+# Places depend on the amplitudes of what overlaps, and these on places: both are found twice.
+NUM_PLACEMENTS = 2
+# Of amplitudes, whose noise is about 1.
 REFIT_TOLERANCE = 1e-2
+# Defaults of `EncoderSettings`, and the share of its scale above which a lambda would silence an atom.
+EVENT_PRICE, AMPLITUDE_SPREAD, JOIN_CORRELATION = 7.0, 0.1, 0.8
+MAX_REGULARIZATION_TO_SCALE = 0.7
 CPU = torch.device("cpu")
 
 
@@ -45,14 +48,18 @@ class EncoderSettings:
         Two events of one atom are at least this far apart (samples); at most the width of the atoms.
     amplitude_spread : float, default: 0.1
         Relative standard deviation of a unit's amplitudes, against which atoms of one shape are told apart.
+    event_price : float, default: 7.0
+        What an event must explain to be worth it where explanations are compared: how rare spikes are (nats).
+    join_correlation : float, default: 0.8
+        Atoms of at least this correlation, where they stand, share a spike rather than having one each.
     exchange_overlaps : bool, default: True
         If True, overlapping events are told apart together, see `resolve_overlaps`. While atoms are still learned and
         some of their scales are wrong, that explains spikes by sums of atoms that do not exist.
     num_looks : int, default: 2
         How often the residual is searched.
     tolerance : float, default: 0.1
-        Of the descent, relative to the smallest lambda. A spike between two samples makes neighboring shifts share
-        it, and settling their shares takes most of a descent; the refit does not need them.
+        Where the descent ends, relative to the smallest lambda. A spike between two samples makes neighboring shifts
+        share it, and settling their shares takes most of a descent; the refit does not need them.
     """
 
     regularization: Float[np.ndarray, " atom"]
@@ -61,7 +68,9 @@ class EncoderSettings:
     noise: float
     max_gap: int
     refractory: int
-    amplitude_spread: float = 0.1
+    amplitude_spread: float = AMPLITUDE_SPREAD
+    event_price: float = EVENT_PRICE
+    join_correlation: float = JOIN_CORRELATION
     exchange_overlaps: bool = True
     num_looks: int = 2
     tolerance: float = 0.1
@@ -87,7 +96,7 @@ class Encoder:
     factors : tuple of FactorGroup
         ``factor_atoms(dictionary)``.
     solver : Solver
-        Of the sparse code.
+        Finds the sparse code.
     device : torch.device
         Where correlation maps are computed and solved.
     """
@@ -229,7 +238,7 @@ class Encoder:
             code = solver.solve(*problem, tolerance=tolerance)
         events = SparseEvents.in_order(*refine.group_code(code.cpu().numpy(), settings.max_gap))
         return events.select(
-            refine.join_alike(events.located, *self._interactions(events), settings.max_gap, MIN_JOIN_CORRELATION)
+            refine.join_alike(events.located, *self._interactions(events), settings.max_gap, settings.join_correlation)
         )
 
     def _decide(
@@ -271,7 +280,7 @@ class Encoder:
             events.located,
             _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),
             (self.gram.values, self.gram.pair_index),
-            (self.usable_scales, noise, spread, np.float32(EVENT_PRICE)),
+            (self.usable_scales, noise, spread, np.float32(settings.event_price)),
             (MAX_EXCHANGE_MOVE, settings.refractory),
         )
         return SparseEvents.in_order(*exchanged), np.sort(shifts)

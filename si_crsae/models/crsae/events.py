@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.ndimage import maximum_filter1d
 from torch import Tensor
 
-from si_crsae.core.events.encoder import EVENT_PRICE, Encoder, EncoderSettings
+from si_crsae.core.events.encoder import EVENT_PRICE, MAX_REGULARIZATION_TO_SCALE, Encoder, EncoderSettings
 from si_crsae.core.events.refine import group_code
 from si_crsae.core.maximization import code_statistics, update_atoms
 from si_crsae.core.robust import robust_sd
@@ -20,9 +20,10 @@ from si_crsae.models.crsae.autoencoder import Crsae, reconstruction_loss
 
 # Non-zeros of one atom up to this far apart are one event (samples).
 _MAX_GAP = 3
+# Amplitudes of accepted events, in units of the atom's typical one.
 _AMPLITUDE_RANGE = (0.4, 1.8)
+# Within these the spread of amplitudes is what it was measured to be.
 _SPREAD_RANGE = (0.05, 0.3)
-_MAX_REGULARIZATION_TO_SCALE = 0.7
 # Windows that are encoded side by side, with silence between them, as one signal.
 _WINDOWS_PER_SIGNAL = 128
 _MAX_WINDOWS_TO_CALIBRATE = 512
@@ -97,7 +98,7 @@ def make_event_encoder(model: Crsae, windows: Float[Tensor, "batch channel sampl
         torch.eye(width),
         num_before=0,
     )
-    lambdas = np.where(is_used, np.minimum(level.numpy(), _MAX_REGULARIZATION_TO_SCALE * scales), np.inf)
+    lambdas = np.where(is_used, np.minimum(level.numpy(), MAX_REGULARIZATION_TO_SCALE * scales), np.inf)
     settings = EncoderSettings(
         regularization=lambdas.astype("float32"),
         min_amplitude=(_AMPLITUDE_RANGE[0] * scales).astype("float32"),

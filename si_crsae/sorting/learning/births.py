@@ -12,6 +12,7 @@ from spikeinterface.core.numpyextractors import SpikeVectorSortingSegment
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.types import Dictionary
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.learning.expectation import Observations
 from si_crsae.sorting.learning.initialization import find_templates
 
@@ -43,8 +44,9 @@ def find_missed_templates(
     config: CrsaeConfig,
     *,
     job_kwargs: dict[str, Any],
+    assumed: Assumptions = ASSUMED,
 ) -> Float[np.ndarray, "unit channel component"]:
     """Return templates of clusters in the residual, on the dictionary's temporal basis."""
     residual = residual_recording(recording, dictionary, observations)
-    templates = find_templates(residual, config, job_kwargs=job_kwargs)
+    templates = find_templates(residual, config, job_kwargs=job_kwargs, assumed=assumed)
     return (torch.from_numpy(templates) @ dictionary.basis.T).numpy()

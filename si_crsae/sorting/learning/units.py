@@ -9,11 +9,8 @@ from torch import Tensor
 
 from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.learning.expectation import Observations
-
-TRIMMED_FRACTION = 0.1
-MIN_WAVEFORMS = 15
-MIN_CHANNEL_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +88,18 @@ class TemplateGeometry:
         return float(np.sqrt(max(squared, 0.0))), int(lags[best])
 
 
-def without_events(template: Float[np.ndarray, "channel component"], near: Int[np.ndarray, "channel local"]) -> Unit:
+def without_events(
+    template: Float[np.ndarray, "channel component"],
+    near: Int[np.ndarray, "channel local"],
+    *,
+    assumed: Assumptions = ASSUMED,
+) -> Unit:
     """Return a unit of which only the template is known, cut to the channels on which it stands out of the noise."""
     norms = np.linalg.norm(template, axis=1)
     main_channel = int(np.argmax(norms))
     channels = near[main_channel]
-    kept = np.isin(np.arange(len(template)), channels) & (norms >= min(MIN_CHANNEL_NORM, norms[main_channel]))
+    lowest = min(assumed.units.min_channel_norm, norms[main_channel])
+    kept = np.isin(np.arange(len(template)), channels) & (norms >= lowest)
     return Unit(
         template=np.where(kept[:, None], template, 0).astype("float32"),
         channels=channels,
@@ -113,6 +116,7 @@ def collect_units(
     near: Int[np.ndarray, "channel local"],
     *,
     average: bool = True,
+    assumed: Assumptions = ASSUMED,
 ) -> list[Unit]:
     """Return the unit of every atom, its template made anew from the clean waveforms, or the atom itself.
 
@@ -124,6 +128,7 @@ def collect_units(
         Channels around each channel; -1 where there are fewer.
     average : bool, default: True
         If False, templates are atoms at the median amplitude of their events.
+    assumed : Assumptions, default: ASSUMED
     """
     units = []
     weights, scales = dictionary.weights.numpy(), dictionary.scales.numpy()
@@ -139,41 +144,47 @@ def collect_units(
             sample_index=observations.sample_index[mine],
         )
         if not average:
-            typical = np.median(unit.amplitude) if unit.num_events >= MIN_WAVEFORMS else scales[atom]
+            is_known = unit.num_events >= assumed.units.min_waveforms
+            typical = np.median(unit.amplitude) if is_known else scales[atom]
             units.append(replace(unit, template=weights[atom] * typical))
             continue
         own = weights[atom][channels] * (channels >= 0)[:, None]
         residual = unit.features - unit.amplitude[:, None, None] * own
-        units.append(with_mean_template(unit, unexplained=np.sum(residual**2, axis=(1, 2))))
+        unexplained = np.sum(residual**2, axis=(1, 2))
+        units.append(with_mean_template(unit, unexplained=unexplained, assumed=assumed))
     return units
 
 
-def with_mean_template(unit: Unit, *, unexplained: Float[np.ndarray, " event"] | None = None) -> Unit:
+def with_mean_template(
+    unit: Unit, *, unexplained: Float[np.ndarray, " event"] | None = None, assumed: Assumptions = ASSUMED
+) -> Unit:
     """Return the unit with the trimmed mean of its clean waveforms as template.
 
-    A tenth of the events, those with most unexplained energy, is left out, then the tenth farthest from the mean.
+    A tenth of the events, those with most unexplained energy, is left out, then the tenth farthest from the median.
     A unit with few events keeps its template.
     """
-    if unit.num_events < MIN_WAVEFORMS:
+    if unit.num_events < assumed.units.min_waveforms:
         return unit
-    features = unit.features
+    features, kept_fraction = unit.features, 1 - assumed.units.trimmed_fraction
     if unexplained is not None:
-        features = features[unexplained <= np.quantile(unexplained, 1 - TRIMMED_FRACTION)]
+        features = features[unexplained <= np.quantile(unexplained, kept_fraction)]
     distance = np.sum((features - np.median(features, axis=0)) ** 2, axis=(1, 2))
-    mean = features[distance <= np.quantile(distance, 1 - TRIMMED_FRACTION)].mean(axis=0)
-    present = (unit.channels >= 0) & (np.linalg.norm(mean, axis=1) >= MIN_CHANNEL_NORM)
+    mean = features[distance <= np.quantile(distance, kept_fraction)].mean(axis=0)
+    present = (unit.channels >= 0) & (np.linalg.norm(mean, axis=1) >= assumed.units.min_channel_norm)
     template = np.zeros_like(unit.template)
     template[unit.channels[present]] = mean[present]
     return replace(unit, template=template) if template.any() else unit
 
 
-def separation(first: Unit, second: Unit, geometry: TemplateGeometry, lag: int) -> float:
+def separation(
+    first: Unit, second: Unit, geometry: TemplateGeometry, lag: int, *, assumed: Assumptions = ASSUMED
+) -> float:
     """Return d': the distance of the units' medians along their difference, in standard deviations of one unit.
 
     The direction is the difference of the templates without their time derivatives, along which jitter alone makes
     any two halves of a unit differ. Infinite if there are too few waveforms to tell.
     """
-    if min(first.num_events, second.num_events) < MIN_WAVEFORMS:
+    if min(first.num_events, second.num_events) < assumed.units.min_waveforms:
         return np.inf
     shared = np.intersect1d(first.channels[first.channels >= 0], second.channels[second.channels >= 0])
     if shared.size == 0:
@@ -196,10 +207,12 @@ def without(values: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return values - np.multiply.outer(values @ direction, direction) / squared if squared > 0 else values
 
 
-def join_units(first: Unit, second: Unit, geometry: TemplateGeometry, lag: int) -> Unit:
+def join_units(
+    first: Unit, second: Unit, geometry: TemplateGeometry, lag: int, *, assumed: Assumptions = ASSUMED
+) -> Unit:
     """Return two units as one, on the channels of the larger one, the second delayed by `lag` samples."""
     if second.num_events > first.num_events:
-        return join_units(second, first, geometry, -lag)
+        return join_units(second, first, geometry, -lag, assumed=assumed)
     moved_template = geometry.delayed(second.template, lag)
     # channels that the second unit's waveforms do not cover are filled from its template
     features = np.repeat((moved_template[first.channels] * (first.channels >= 0)[:, None])[None], second.num_events, 0)
@@ -212,7 +225,7 @@ def join_units(first: Unit, second: Unit, geometry: TemplateGeometry, lag: int) 
         segment_index=np.concatenate([first.segment_index, second.segment_index]),
         sample_index=np.concatenate([first.sample_index, second.sample_index - lag]),
     )
-    return with_mean_template(joined)
+    return with_mean_template(joined, assumed=assumed)
 
 
 def to_dictionary(units: list[Unit], basis: Float[Tensor, "component width"], num_before: int) -> Dictionary:

@@ -9,22 +9,18 @@ from spikeinterface.core import BaseRecording
 from tqdm.auto import tqdm
 
 from si_crsae.core.events import explanations, refine
-from si_crsae.core.events.encoder import EVENT_PRICE, Encoder
+from si_crsae.core.events.encoder import Encoder
 from si_crsae.core.types import Dictionary, SparseEvents
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.learning.expectation import NOISE_ROWS_PER_TILE
 from si_crsae.sorting.model import margin_of
 from si_crsae.sorting.recording import Tile, map_tiles, plan_tiles, read_tile
 from si_crsae.sorting.stages import WeighedCode
 
-# How far from an event another explanation may stand, and the stretch in which the residual is looked at.
-MAX_MOVE_MS = 0.25
-MISFIT_MS = (-0.4, 0.6)
 # Signal of which the residuals are kept until it is known along which direction those of a unit vary most.
 SAMPLED_S = 60.0
 MAX_NOISE_ROWS = 2400
-NUM_CHANNELS = 4
-MIN_WAVEFORMS = 30
-RIDGE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +68,7 @@ class Examination:
         """Return what the events of an encoder are examined with, if residuals are sampled in so many tiles."""
         atoms = encoder.dictionary.atoms.numpy()
         shares = np.square(atoms).sum(axis=2)
-        channels = np.argsort(-shares, axis=1, kind="stable")[:, :NUM_CHANNELS]
+        channels = np.argsort(-shares, axis=1, kind="stable")[:, : ASSUMED.probabilities.num_channels]
         channels = np.where(np.take_along_axis(shares, channels, axis=1) > 0, channels, -1)
         num_noise_rows = min(NOISE_ROWS_PER_TILE, -(-MAX_NOISE_ROWS // num_sampled))
         return cls(encoder=encoder, atoms=atoms, shares=shares, channels=channels, num_noise_rows=num_noise_rows)
@@ -132,21 +128,17 @@ def _sample(tiles: list[Tile], sampling_frequency: float) -> Int[np.ndarray, " s
 def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examination) -> TileEvidence:
     """Return the weighed events of one tile, its margins left out."""
     encoder = examination.encoder
-    num_before, margin, samples_per_ms = (
-        encoder.dictionary.num_before,
-        margin_of(encoder),
-        recording.sampling_frequency / 1000,
-    )
+    num_before, margin, frequency = encoder.dictionary.num_before, margin_of(encoder), recording.sampling_frequency
     traces = read_tile(recording, tile, margin)
     correlation = encoder.correlate(traces)
     events = encoder.encode(correlation)
     to_time = tile.start + num_before - margin
     first, last = np.searchsorted(events.sample_index, [tile.start - to_time, tile.end - to_time])
-    weighed = _weigh(encoder, correlation, events, slice(first, last), samples_per_ms)
+    weighed = _weigh(encoder, correlation, events, slice(first, last), frequency)
     inside = events.select(slice(first, last))
     residual = traces.numpy()
     explanations.subtract_waveforms(residual, events.located, examination.atoms)
-    window = window_of(num_before, encoder.dictionary.width, samples_per_ms)
+    window = window_of(num_before, encoder.dictionary.width, frequency)
     project = partial(explanations.project_residual, residual, basis=encoder.dictionary.basis.numpy())
     quiet = np.linspace(tile.start - to_time, tile.end - 1 - to_time, examination.num_noise_rows).astype("int64")
     code = WeighedCode(
@@ -172,7 +164,7 @@ def _weigh(
     correlation: Float[np.ndarray, "atom shift"],
     events: SparseEvents,
     inside: slice,
-    samples_per_ms: float,
+    sampling_frequency: float,
 ) -> dict[str, np.ndarray]:
     """Return what the correlation map says of the events inside."""
     settings, gram = encoder.settings, encoder.gram
@@ -181,8 +173,8 @@ def _weigh(
         encoder.subtract(correlation, events),
         events.select(inside).located,
         (gram.values, gram.pair_index),
-        (encoder.usable_scales, noise, spread, np.float32(EVENT_PRICE)),
-        round(MAX_MOVE_MS * samples_per_ms),
+        (encoder.usable_scales, noise, spread, np.float32(settings.event_price)),
+        nearest_samples(ASSUMED.probabilities.max_move_ms, sampling_frequency),
     )
     overlaps = refine.interactions(events.located, gram.values, gram.pair_index)
     odds = (encoder.dictionary.scales.numpy(), noise, spread)
@@ -196,9 +188,10 @@ def _weigh(
     }
 
 
-def window_of(num_before: int, width: int, samples_per_ms: float) -> tuple[int, int]:
+def window_of(num_before: int, width: int, sampling_frequency: float) -> tuple[int, int]:
     """Return the first sample of an atom in which the residual is looked at, and the one after the last."""
-    start, end = (num_before + round(edge * samples_per_ms) for edge in MISFIT_MS)
+    edges = ASSUMED.probabilities.misfit_ms
+    start, end = (num_before + nearest_samples(edge, sampling_frequency) for edge in edges)
     return max(start, 0), min(end, width)
 
 
@@ -228,7 +221,8 @@ def directions_of_residuals(
     weights, basis = dictionary.weights.numpy(), dictionary.basis.numpy()
     derivative = np.gradient(basis, axis=1) @ basis.T
     directions = np.zeros((*channels.shape, basis.shape[0]), "float32")
-    for atom in np.flatnonzero(np.bincount(atom_index, minlength=len(weights)) >= MIN_WAVEFORMS):
+    num_events = np.bincount(atom_index, minlength=len(weights))
+    for atom in np.flatnonzero(num_events >= ASSUMED.probabilities.min_waveforms):
         present = channels[atom] >= 0
         local = channels[atom, present]
         own = weights[atom, local]
@@ -245,7 +239,8 @@ def _largest_excess(
     nuisance: Float[np.ndarray, "excluded dimension"],
 ) -> Float[np.ndarray, " dimension"]:
     """Return the direction of most variance in units of the noise, after projecting out some directions."""
-    covariance = np.cov(noise, rowvar=False) + np.eye(noise.shape[1]) * (RIDGE * noise.var(axis=0).mean() + 1e-9)
+    ridge = ASSUMED.probabilities.noise_ridge * noise.var(axis=0).mean() + 1e-9
+    covariance = np.cov(noise, rowvar=False) + np.eye(noise.shape[1]) * ridge
     values_n, vectors = np.linalg.eigh(covariance)
     whiten = vectors / np.sqrt(values_n) @ vectors.T
     excluded = np.linalg.qr((nuisance @ whiten).T)[0]

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.convert import nearest_samples, whole_samples
 from si_crsae.widgets.view_models.comparison import (
     OVERLAP_MS,
     OWN_REACH_MS,
@@ -138,7 +139,7 @@ def comparison_model(
     """
     spikes = pair.lists[listed]
     position = min(max(position, 0), max(spikes.size - 1, 0))
-    delta = int(matrix.delta_ms * tested.sampling_frequency / 1000 + 1e-9)
+    delta = whole_samples(matrix.delta_ms, tested.sampling_frequency)
     counts, edges = lag_histogram(pair.lists["matched"].lag, delta=delta, sampling_frequency=tested.sampling_frequency)
     has_waveforms = tested.units.atoms.any() or truth.units.atoms.any()
     return ComparisonModel(
@@ -176,7 +177,7 @@ def spike_model(
     spikes = pair.lists[listed]
     segment_index, sample = int(spikes.segment_index[position]), int(spikes.sample_index[position])
     frequency = tested.sampling_frequency
-    reach = round(SNIPPET_MS * frequency / 1000)
+    reach = nearest_samples(SNIPPET_MS, frequency)
     marks = [_marks(sorting, segment_index, sample, reach) for sorting in (truth, tested)]
     return SpikeModel(
         time_s=sample / frequency,
@@ -269,7 +270,7 @@ def _snippet(
     tested: SortedRecording, truth: SortedRecording, pair: PairModel, segment_index: int, sample: int
 ) -> Snippet | None:
     """Return traces and residual on the channels where the units of a pair are largest, from bottom to top."""
-    reach = round(SNIPPET_MS * tested.sampling_frequency / 1000)
+    reach = nearest_samples(SNIPPET_MS, tested.sampling_frequency)
     start, end = max(sample - reach, 0), min(sample + reach + 1, tested.num_samples[segment_index])
     layers = traces_and_residual(tested, segment_index=segment_index, start=start, end=end)
     if layers is None:

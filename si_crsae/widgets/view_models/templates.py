@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 
 from si_crsae.evaluation.plots import MIN_DRAWN
 from si_crsae.evaluation.sorted_recording import SortedRecording
-from si_crsae.sorting.results import REFRACTORY_PERIOD_MS
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.convert import nearest_samples
 from si_crsae.widgets.view_models.unit_activity import (
     Amplitudes,
     Correlogram,
@@ -109,7 +110,7 @@ def templates_model(
         neighbors=neighbors,
         similarity=similarity,
         correlograms=correlograms,
-        refractory_ms=REFRACTORY_PERIOD_MS,
+        refractory_ms=ASSUMED.refractory.reported_ms,
         amplitudes=thinned_amplitudes(sorted_recording, drawn, segment_index=segment_index),
         segment_index=segment_index,
         num_segments=len(sorted_recording.num_samples),
@@ -199,7 +200,7 @@ def nearest_units(
     inventory = sorted_recording.units
     atoms, width = inventory.atoms, inventory.atoms.shape[2]
     used = np.flatnonzero(atoms[unit].any(axis=1))
-    reach = min(round(MAX_LAG_MS * sorted_recording.sampling_frequency / 1000), width)
+    reach = min(nearest_samples(MAX_LAG_MS, sorted_recording.sampling_frequency), width)
     apart = inventory.num_before - inventory.num_before[unit]
     lags = np.arange(int(apart.min()) - reach, int(apart.max()) + reach + 1)
     margin = int(np.abs(lags).max())

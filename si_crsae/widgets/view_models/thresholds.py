@@ -12,7 +12,7 @@ from spikeinterface.core import BaseSorting, NumpySorting
 from si_crsae.core.robust import robust_sd
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.evaluation.tradeoff import missed_false_alarm_curve
-from si_crsae.sorting.convert import with_all_segments
+from si_crsae.sorting.convert import whole_samples, with_all_segments
 from si_crsae.widgets.view_models.matching import common_clocks, match_spikes
 from si_crsae.widgets.view_models.residual_null import ResidualNull, count_null
 from si_crsae.widgets.view_models.unit_activity import relative_amplitudes
@@ -243,7 +243,7 @@ def true_errors(
     spikes = tested.units.spikes
     mine = spikes["unit_index"] == unit
     alone = spikes[mine]
-    delta = int(DELTA_MS * tested.sampling_frequency / 1000 + 1e-9)
+    delta = whole_samples(DELTA_MS, tested.sampling_frequency)
     matching = match_spikes(
         truth.units.spikes, alone, num_units=(len(truth.unit_ids), len(tested.unit_ids)), delta=delta
     )

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from spikeinterface.postprocessing import correlogram_for_one_segment
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.convert import samples_in
 
 # A correlogram of more takes longer than a click should.
 MAX_CORRELOGRAM_SPIKES = 40_000
@@ -98,7 +99,7 @@ def correlogram(
     """
     other = unit if other is None else other
     frequency = sorted_recording.sampling_frequency
-    bin_size = max(round(window_ms * frequency / 1000 / NUM_BINS_PER_SIDE), 1)
+    bin_size = max(round(samples_in(window_ms, frequency) / NUM_BINS_PER_SIDE), 1)
     half = NUM_BINS_PER_SIDE * bin_size
     positions = spikes_of_units(sorted_recording)
     mine = positions[unit] if other == unit else np.sort(np.concatenate([positions[unit], positions[other]]))

@@ -15,7 +15,7 @@ from si_crsae.sorting.probabilities.features import (
     SPIKE_FEATURES,
     UNIT_FEATURES,
     Amplitudes,
-    Observed,
+    CodeInContext,
     describe,
     two_groups,
 )
@@ -54,7 +54,9 @@ def make_code(times, atoms=None, **fields):
 def observe(code, model=None):
     model = model or make_model()
     lowest = 0.55 * model.dictionary.scales.numpy()
-    return Observed(code=code, model=model, min_amplitude=lowest, sampling_frequency=RATE_HZ, num_samples=NUM_SAMPLES)
+    return CodeInContext(
+        code=code, model=model, min_amplitude=lowest, sampling_frequency=RATE_HZ, num_samples=NUM_SAMPLES
+    )
 
 
 def regular_times(count=200):
