@@ -115,7 +115,7 @@ class LinkingAssumptions:
     Chosen.
     """
     broad_factor: float = 4.0
-    """How broad it is (ratio to the variance of the pairs that were seen).
+    """How broad that distribution is (ratio to the variance of the pairs that were seen).
 
     Chosen.
     """
