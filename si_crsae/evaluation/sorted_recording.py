@@ -12,6 +12,7 @@ from spikeinterface.core import BaseRecording, BaseSorting, Templates, estimate_
 from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.folder import (
     load_config,
@@ -24,7 +25,7 @@ from si_crsae.sorting.folder import (
 from si_crsae.sorting.inventory import Inventory, peaks_of_atoms
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.model import lowest_amplitudes
-from si_crsae.sorting.recording import DUMMY_PITCH_UM, sortable_segments
+from si_crsae.sorting.recording import sortable_segments
 from si_crsae.sorting.sorter import CrsaeSorter
 from si_crsae.sorting.stages import SpikePosterior
 from si_crsae.sorting.whitening import NothingUsableError, whiten_groups
@@ -320,7 +321,7 @@ def _locations(
         return recording.get_channel_locations()
     if templates is not None and templates.probe is not None:
         return templates.get_channel_locations()
-    return np.column_stack([np.zeros(num_channels), DUMMY_PITCH_UM * np.arange(num_channels)])
+    return np.column_stack([np.zeros(num_channels), ASSUMED.recordings.contact_pitch_um * np.arange(num_channels)])
 
 
 def _load_templates(folder: Path) -> Templates | None:
