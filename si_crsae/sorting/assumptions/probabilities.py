@@ -60,6 +60,11 @@ class ProbabilityAssumptions:
 
     Chosen.
     """
+    coincidence_sds: float = 2.0
+    """Coincidences count from this far beyond chance on (standard deviations of what chance makes).
+
+    Chosen.
+    """
     min_hiding: float = 0.3
     """Atoms this much alike hide each other's spikes (cosine).
 
@@ -88,6 +93,11 @@ class ProbabilityAssumptions:
     """
     min_group_sd: float = 0.3
     """A group is at least this wide (noise sd): a few equal values are none.
+
+    Chosen.
+    """
+    min_group_share: float = 0.02
+    """A group holds at least this, while groups are sought (fraction of the spikes): none dies out.
 
     Chosen.
     """

@@ -18,7 +18,7 @@ class RecordingAssumptions:
     spikes, so that two at once no longer add up; above it, what all channels share would stay.
 
     Measured on `probe32` (seed 11, 90 s): with it an accuracy of 0.994 and three false units, without 1.000 and none.
-    Where between 32 and 384 channels it begins to help was not measured.
+    From how many channels on it helps was not measured.
     """
     max_frequency_fraction: float = 0.45
     """Highest upper corner of the band-pass filter (fraction of the sampling frequency); at half of it there is none.

@@ -60,7 +60,7 @@ class UnitAssumptions:
     """Smallest norm of a template that is learned (noise sd of its correlation map). Lower for small units and for
     clusters of noise, raise for fewer of both.
 
-    Chosen; 5 in the prototype, which never found two units of 5 to 6 on `lowsnr32`, and 5.5 until it rose once.
+    Chosen, and raised once, from 5.5. The prototype never found two units of 5 to 6 on `lowsnr32`.
     """
     min_norm_to_noise_given: float = 3.5
     """The same for a template that the user gives (noise sd of its correlation map), whose unit is known to exist: it
@@ -116,7 +116,7 @@ class StructureAssumptions:
     Chosen with the prototype.
     """
     far_distance: float = 12.0
-    """Units whose templates differ by less are near: their waveforms are compared (noise sd).
+    """Units whose templates differ by less are near: their waveforms are compared (noise sd of a channel).
 
     Chosen with the prototype, where two neurons of 63 and 186 spikes lay 15 apart.
     """
@@ -136,10 +136,10 @@ class StructureAssumptions:
     `lowsnr32`, `dev_tetrode` and `dev_neuronexus32` gained nothing, and under drift 0.25 was better (0.852 to 0.810).
     """
     repeat_distance: float = 7.0
-    """A new template nearer than this to another one is not admitted (noise sd, the 1.5 to 1.9 of a correlation map not
-    taken out): encoding cannot tell them apart. Lower to admit more.
+    """A new template nearer than this to another one is not admitted (noise sd of a channel): encoding cannot tell them
+    apart. Lower to admit more.
 
-    Chosen with the prototype: four times the noise of the correlation map.
+    Chosen with the prototype: about four times the noise of a correlation map, which was 1.5 to 1.9.
     """
     num_split_components: int = 5
     """Principal components of its waveforms on which a unit is split (components); more for fine differences and more

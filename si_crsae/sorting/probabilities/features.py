@@ -223,10 +223,11 @@ def two_groups(
         return 0.0, 0.0, np.zeros(values.size)
     seen = values[:: -(-values.size // MAX_GROUPED)]
     low, high = np.quantile(seen, [0.2, 0.8])
-    share, sd = 0.5, max(seen.std() / 2, PROBABILITIES.min_group_sd)
+    share, least = 0.5, PROBABILITIES.min_group_share
+    sd = max(seen.std() / 2, PROBABILITIES.min_group_sd)
     for _ in range(NUM_GROUP_STEPS):
         of_high = expit(_odds_of_high(seen, low, high, share, sd))
-        share = float(np.clip(of_high.mean(), 0.02, 0.98))
+        share = float(np.clip(of_high.mean(), least, 1 - least))
         low = np.average(seen, weights=1 - of_high + 1e-9)
         high = np.average(seen, weights=of_high + 1e-9)
         variance = np.mean((1 - of_high) * (seen - low) ** 2 + of_high * (seen - high) ** 2)
@@ -338,7 +339,8 @@ def _neighbor_features(
             features["crowding"][atom] += share * (alike[atom, other] > PROBABILITIES.min_hiding)
             near = np.searchsorted(other_times, [own_times - window, own_times + window])
             expected = own.size * share
-            excess = np.sum(near[1] > near[0]) - expected - 2 * np.sqrt(expected + 1)
+            chance_sd = np.sqrt(expected + 1)
+            excess = np.sum(near[1] > near[0]) - expected - PROBABILITIES.coincidence_sds * chance_sd
             features["coincidence"][atom] = max(features["coincidence"][atom], excess / own.size)
         features["neighbor"][atom] = np.log(nearest + 0.1)
         features["unit_alternatives"][atom] = alternatives[own].mean()
