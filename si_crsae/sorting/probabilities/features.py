@@ -9,6 +9,7 @@ from scipy.special import expit, ndtr
 from si_crsae.core.operators.gram import Gram
 from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.model import Model
+from si_crsae.sorting.probabilities.observed import Observed
 from si_crsae.sorting.stages import WeighedCode
 
 # Amplitudes are taken to spread by at least so much of their scale, and by this until so many have been seen.
@@ -92,48 +93,6 @@ class Description:
     amplitudes: Amplitudes
     spikes: Float[np.ndarray, "event feature"]
     units: Float[np.ndarray, "atom feature"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """A code, the model that it was found with, and the signal that it was found in.
-
-    Parameters
-    ----------
-    code : WeighedCode
-    model : Model
-    min_amplitude : ndarray of float32, shape (atom,)
-        Smallest amplitude of an accepted event.
-    sampling_frequency : float
-        In Hz.
-    num_samples : int
-        Of all segments.
-    """
-
-    code: WeighedCode
-    model: Model
-    min_amplitude: Float[np.ndarray, " atom"]
-    sampling_frequency: float
-    num_samples: int
-
-    @property
-    def scales(self) -> Float[np.ndarray, " atom"]:
-        """Typical amplitude of each atom."""
-        return self.model.dictionary.scales.numpy().astype("float64")
-
-    @property
-    def noise(self) -> Float[np.ndarray, " atom"]:
-        """Noise of each atom's correlation map."""
-        return self.model.noise.astype("float64")
-
-    @property
-    def noise_variance(self) -> Float[np.ndarray, " event"]:
-        """Variance of the fitted amplitude of each event."""
-        return self.noise[self.code.atom_index] ** 2 / self.code.information
-
-    def samples(self, duration_ms: float) -> float:
-        """Return how many samples a duration takes."""
-        return duration_ms * self.sampling_frequency / 1000
 
 
 def describe(observed: Observed) -> Description:

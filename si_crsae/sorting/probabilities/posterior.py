@@ -3,8 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
-from si_crsae.sorting.probabilities.features import Amplitudes, Observed, describe
+from si_crsae.sorting.probabilities.features import Amplitudes, describe
 from si_crsae.sorting.probabilities.logistic import missed_rate, spike_probability
+from si_crsae.sorting.probabilities.observed import Observed
 from si_crsae.sorting.stages import SpikePosterior
 
 # Of the normal distribution: nine tenths lie within.

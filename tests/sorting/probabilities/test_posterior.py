@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.special import expit
 
+from si_crsae.core.tables import concatenate_rows
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.model import Model
 from si_crsae.sorting.probabilities import features as spike_features
@@ -15,11 +16,11 @@ from si_crsae.sorting.probabilities.features import (
     SPIKE_FEATURES,
     UNIT_FEATURES,
     Amplitudes,
-    Observed,
     describe,
     two_groups,
 )
 from si_crsae.sorting.probabilities.logistic import missed_rate, spike_probability
+from si_crsae.sorting.probabilities.observed import Observed
 from si_crsae.sorting.probabilities.posterior import amplitude_interval, infer_posterior
 from si_crsae.sorting.stages import SpikePosterior, WeighedCode
 
@@ -334,7 +335,7 @@ def test_the_missed_rate_is_a_fraction():
 
 def test_a_posterior_is_selected_and_joined():
     first = infer_posterior(observe(make_code(regular_times(6), [0, 1, 0, 1, 0, 1])))
-    joined = SpikePosterior.concatenate([first, SpikePosterior.empty(), first])
+    joined = concatenate_rows([first, SpikePosterior.empty(), first], "spike", "unit")
     assert joined.probability.size == 12
     part = joined.select(np.array([11, 0]), np.array([3]))
     assert part.probability.tolist() == [first.probability[5], first.probability[0]]
