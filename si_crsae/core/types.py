@@ -1,11 +1,13 @@
 """What flows through the core: dictionaries of atoms and sparse events."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from si_crsae.core.tables import check_lengths, joined_columns, select_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,9 +137,7 @@ class SparseEvents:
 
     def __post_init__(self) -> None:
         """Refuse what is no list of events in time."""
-        shapes = {field.name: getattr(self, field.name).shape for field in fields(self)}
-        if len(set(shapes.values())) > 1:
-            raise ValueError(f"every array must have one entry per event, but their shapes are {shapes}")
+        check_lengths(self, "event")
         if np.any(np.diff(self.sample_index) < 0):
             raise ValueError("sample_index must be sorted by time")
 
@@ -157,7 +157,7 @@ class SparseEvents:
 
     def select(self, mask: np.ndarray | slice) -> "SparseEvents":
         """Return the events that a boolean mask, sorted indices or a slice picks."""
-        return SparseEvents(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+        return select_rows(self, mask, "event")
 
     def shifted(self, num_samples: int) -> "SparseEvents":
         """Return the events moved in time by a number of samples."""
@@ -190,5 +190,4 @@ class SparseEvents:
         """Join lists of events and sort them by time, then atom."""
         if not parts:
             return cls.empty()
-        columns = zip(*(part.located for part in parts), strict=True)
-        return cls.in_order(*(np.concatenate(column) for column in columns))
+        return cls.in_order(**joined_columns(parts, "event"))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.signal.windows import tukey
 
+from si_crsae.core.tables import check_lengths, select_rows
 from si_crsae.evaluation.atoms import cosines_by_lag
 from si_crsae.sorting.convert import samples_in
 
@@ -43,9 +44,7 @@ class SimulatedWindows:
 
     def __post_init__(self) -> None:
         """Refuse what is no list of events in order."""
-        sizes = {name: getattr(self, name).size for name in ("batch_index", "shift", "atom_index", "amplitude")}
-        if len(set(sizes.values())) > 1:
-            raise ValueError(f"every array must have one entry per event, but their sizes are {sizes}")
+        check_lengths(self, "event")
         if np.any(np.diff(self.batch_index * self.traces.shape[2] + self.shift) < 0):
             raise ValueError("events must be sorted by batch_index, then shift; sort them with numpy.lexsort")
 
@@ -55,14 +54,8 @@ class SimulatedWindows:
         if step != 1:
             raise ValueError(f"windows = {windows}: consecutive windows are needed; leave out the step")
         first, last = np.searchsorted(self.batch_index, [start, max(start, stop)])
-        return replace(
-            self,
-            traces=self.traces[windows],
-            batch_index=self.batch_index[first:last] - start,
-            shift=self.shift[first:last],
-            atom_index=self.atom_index[first:last],
-            amplitude=self.amplitude[first:last],
-        )
+        chosen = select_rows(select_rows(self, windows, "batch"), slice(first, last), "event")
+        return replace(chosen, batch_index=chosen.batch_index - start)
 
 
 def simulate_windows(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording, BaseSorting, Templates, estimate_templates
-from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
@@ -198,9 +197,7 @@ def explain_sorting(
     unsorted = SortedRecording(
         name=name,
         sorting=sorting,
-        units=_with_mean_amplitudes(
-            np.zeros((0, recording.get_num_channels(), 1), "float32"), np.zeros(0, minimum_spike_dtype), 0
-        ),
+        units=Inventory.empty(num_channels=recording.get_num_channels()),
         channel_ids=recording.channel_ids,
         locations=_locations(recording, None, recording.get_num_channels()),
         num_samples=tuple(recording.get_num_samples(index) for index in range(recording.get_num_segments())),

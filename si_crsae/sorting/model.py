@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.events.encoder import Encoder, EncoderSettings
+from si_crsae.core.tables import select_rows
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.checks import resolve_device
@@ -36,11 +37,8 @@ class Model:
 
     def select(self, atoms: np.ndarray) -> "Model":
         """Return the model of some of the atoms (mask or indices)."""
-        kept = torch.as_tensor(atoms)
-        dictionary = replace(
-            self.dictionary, weights=self.dictionary.weights[kept], scales=self.dictionary.scales[kept]
-        )
-        return Model(dictionary=dictionary, noise=self.noise[atoms], regularization=self.regularization[atoms])
+        dictionary = select_rows(self.dictionary, torch.as_tensor(atoms), "atom")
+        return replace(select_rows(self, atoms, "atom"), dictionary=dictionary)
 
 
 def make_encoder(

@@ -1,6 +1,6 @@
 """From a trained CRsAE to spikes: the events of windows, and atoms learned from them rather than from the l1 code."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from si_crsae.core.events.refine import group_code
 from si_crsae.core.maximization import code_statistics, update_atoms
 from si_crsae.core.robust import robust_sd
 from si_crsae.core.solvers.windows import solve_windows
+from si_crsae.core.tables import concatenate_rows
 from si_crsae.core.threads import in_threads
 from si_crsae.core.types import Dictionary
 from si_crsae.models.checks import check_windows
@@ -152,8 +153,7 @@ def find_events(encoder: Encoder, windows: Float[Tensor, "batch channel sample"]
         )
 
     parts = list(in_threads(encode, len(windows), per_task=_WINDOWS_PER_SIGNAL))
-    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(WindowEvents)}
-    return WindowEvents(**{name: np.concatenate(column) for name, column in columns.items()})
+    return concatenate_rows(parts, "event")
 
 
 def group_windows(

@@ -18,7 +18,7 @@ from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, local_channels
 from si_crsae.sorting.learning.births import find_missed_templates
 from si_crsae.sorting.learning.collisions import find_collisions
-from si_crsae.sorting.learning.expectation import Observations, observe
+from si_crsae.sorting.learning.expectation import EventWaveforms, encode_with_waveforms
 from si_crsae.sorting.learning.gradient import improve_by_gradient
 from si_crsae.sorting.learning.initialization import temporal_basis
 from si_crsae.sorting.learning.noise import noise_of_atoms, sample_noise
@@ -72,17 +72,17 @@ class Learner:
             if model is None:
                 break
             is_last = round_index == self.config.num_rounds - 1
-            observations = self._observe(model)
+            events = self._encode(model)
             used, mean_regularization = model.dictionary, float(model.regularization.mean())
-            model = self._maximize(model, observations, is_first=round_index == 0, is_last=is_last)
+            model = self._maximize(model, events, is_first=round_index == 0, is_last=is_last)
             rounds.append(
                 LearningRound(
                     group_index=group_index,
                     channel_ids=self.recording.channel_ids,
                     round_index=round_index,
                     num_rounds=self.config.num_rounds,
-                    objective=float(observations.objective),
-                    num_events=observations.sample_index.size,
+                    objective=float(events.objective),
+                    num_events=events.sample_index.size,
                     mean_regularization=mean_regularization,
                     used=used,
                     learned=None if model is None else model.dictionary,
@@ -98,26 +98,26 @@ class Learner:
             announce(rounds[-1])
         return model, LearningCurve.of(rounds)
 
-    def _observe(self, model: Model) -> Observations:
-        encoder = self._encoder_of(model)
+    def _encode(self, model: Model) -> EventWaveforms:
+        """Return the events of a model, and keep what they leave as the noise that the next one sees."""
         main_channels = model.dictionary.weights.norm(dim=2).argmax(dim=1).numpy()
-        observations = observe(
+        events = encode_with_waveforms(
             self.recording,
-            encoder,
+            self._encoder_of(model),
             channels=self.near[main_channels],
             num_threads=self.num_threads,
         )
-        self.noise_features = observations.noise_features
-        return observations
+        self.noise_features = events.noise_features
+        return events
 
-    def _maximize(self, model: Model, observations: Observations, *, is_first: bool, is_last: bool) -> Model | None:
+    def _maximize(self, model: Model, events: EventWaveforms, *, is_first: bool, is_last: bool) -> Model | None:
         """Return the model after the M-step and the changes of structure.
 
         What the clustering missed shows in the first residual; later ones gave only false units. The last round
         neither splits nor adds.
         """
         by_gradient = self.config.learning == "backpropagation"
-        units = collect_units(model.dictionary, observations, self.near, average=not by_gradient, assumed=self.assumed)
+        units = collect_units(model.dictionary, events, self.near, average=not by_gradient, assumed=self.assumed)
         if self.config.split_units and not is_last:
             units = split_units(units, self.geometry, self.config, assumed=self.assumed)
         units = merge_units(
@@ -128,7 +128,7 @@ class Learner:
             missed = find_missed_templates(
                 self.recording,
                 model.dictionary,
-                observations,
+                events,
                 self.config,
                 job_kwargs=self.job_kwargs,
                 assumed=self.assumed,

@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from si_crsae.core.robust import robust_sd
+from si_crsae.core.tables import concatenate_rows, select_rows
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
-from si_crsae.sorting.learning.expectation import Observations
+from si_crsae.sorting.learning.expectation import EventWaveforms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +51,7 @@ class Unit:
 
     def select(self, mask: np.ndarray) -> "Unit":
         """Return the unit with some of its events."""
-        return replace(
-            self,
-            features=self.features[mask],
-            amplitude=self.amplitude[mask],
-            segment_index=self.segment_index[mask],
-            sample_index=self.sample_index[mask],
-        )
+        return select_rows(self, mask, "event")
 
 
 class TemplateGeometry:
@@ -112,7 +107,7 @@ def without_events(
 
 def collect_units(
     dictionary: Dictionary,
-    observations: Observations,
+    events: EventWaveforms,
     near: Int[np.ndarray, "channel local"],
     *,
     average: bool = True,
@@ -123,7 +118,7 @@ def collect_units(
     Parameters
     ----------
     dictionary : Dictionary
-    observations : Observations
+    events : EventWaveforms
     near : ndarray of int64, shape (channel, local)
         Channels around each channel; -1 where there are fewer.
     average : bool, default: True
@@ -133,15 +128,15 @@ def collect_units(
     units = []
     weights, scales = dictionary.weights.numpy(), dictionary.scales.numpy()
     for atom in range(dictionary.num_atoms):
-        mine = observations.atom_index == atom
+        mine = events.atom_index == atom
         channels = near[np.argmax(np.linalg.norm(weights[atom], axis=1))]
         unit = Unit(
             template=weights[atom] * scales[atom],
             channels=channels,
-            features=observations.features[mine],
-            amplitude=observations.amplitude[mine],
-            segment_index=observations.segment_index[mine],
-            sample_index=observations.sample_index[mine],
+            features=events.features[mine],
+            amplitude=events.amplitude[mine],
+            segment_index=events.segment_index[mine],
+            sample_index=events.sample_index[mine],
         )
         if not average:
             is_known = unit.num_events >= assumed.units.min_waveforms
@@ -218,14 +213,8 @@ def join_units(
     features = np.repeat((moved_template[first.channels] * (first.channels >= 0)[:, None])[None], second.num_events, 0)
     _, mine, theirs = np.intersect1d(first.channels, second.channels, return_indices=True)
     features[:, mine] = geometry.delayed(second.features[:, theirs], lag)
-    joined = replace(
-        first,
-        features=np.concatenate([first.features, features]),
-        amplitude=np.concatenate([first.amplitude, second.amplitude]),
-        segment_index=np.concatenate([first.segment_index, second.segment_index]),
-        sample_index=np.concatenate([first.sample_index, second.sample_index - lag]),
-    )
-    return with_mean_template(joined, assumed=assumed)
+    moved = replace(second, features=features, sample_index=second.sample_index - lag)
+    return with_mean_template(concatenate_rows([first, moved], "event"), assumed=assumed)
 
 
 def to_dictionary(units: list[Unit], basis: Float[Tensor, "component width"], num_before: int) -> Dictionary:

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from si_crsae.core.events import explanations, refine
 from si_crsae.core.events.encoder import Encoder
+from si_crsae.core.tables import concatenate_rows
 from si_crsae.core.types import Dictionary, SparseEvents
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples
@@ -115,7 +116,7 @@ def encode_and_weigh(
         parts[index] = code
         bar.update()
     bar.close()
-    return WeighedCode.concatenate([parts[index] for index in range(len(tiles))])
+    return concatenate_rows([parts[index] for index in range(len(tiles))], "event")
 
 
 def _sample(tiles: list[Tile], sampling_frequency: float) -> Int[np.ndarray, " sampled"]:

@@ -9,8 +9,8 @@ from scipy.special import expit, ndtr
 from si_crsae.core.operators.gram import Gram
 from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.convert import samples_in
 from si_crsae.sorting.model import Model
+from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.stages import WeighedCode
 
 PROBABILITIES = ASSUMED.probabilities
@@ -83,48 +83,6 @@ class Description:
     amplitudes: Amplitudes
     spikes: Float[np.ndarray, "event feature"]
     units: Float[np.ndarray, "atom feature"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeInContext:
-    """A code, the model that it was found with, and the signal that it was found in.
-
-    Parameters
-    ----------
-    code : WeighedCode
-    model : Model
-    min_amplitude : ndarray of float32, shape (atom,)
-        Smallest amplitude of an accepted event.
-    sampling_frequency : float
-        In Hz.
-    num_samples : int
-        All segments together.
-    """
-
-    code: WeighedCode
-    model: Model
-    min_amplitude: Float[np.ndarray, " atom"]
-    sampling_frequency: float
-    num_samples: int
-
-    @property
-    def scales(self) -> Float[np.ndarray, " atom"]:
-        """Typical amplitude of each atom."""
-        return self.model.dictionary.scales.numpy().astype("float64")
-
-    @property
-    def noise(self) -> Float[np.ndarray, " atom"]:
-        """Noise of each atom's correlation map."""
-        return self.model.noise.astype("float64")
-
-    @property
-    def noise_variance(self) -> Float[np.ndarray, " event"]:
-        """Variance of the fitted amplitude of each event."""
-        return self.noise[self.code.atom_index] ** 2 / self.code.information
-
-    def samples(self, duration_ms: float) -> float:
-        """Return how many samples a duration takes."""
-        return samples_in(duration_ms, self.sampling_frequency)
 
 
 def describe(context: CodeInContext) -> Description:

@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.probabilities.features import Amplitudes, CodeInContext, describe
+from si_crsae.sorting.probabilities.context import CodeInContext
+from si_crsae.sorting.probabilities.features import Amplitudes, describe
 from si_crsae.sorting.probabilities.logistic import missed_rate, spike_probability
 from si_crsae.sorting.stages import SpikePosterior
 
