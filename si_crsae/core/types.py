@@ -1,6 +1,7 @@
 """What flows through the core: dictionaries of atoms and sparse events."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -109,6 +110,27 @@ class Dictionary:
         return cls(weights=coefficients / scales[:, None, None], basis=basis, scales=scales, num_before=num_before)
 
 
+class Located(NamedTuple):
+    """Events as compiled functions take them; in the order of their shifts where nothing else is said.
+
+    Parameters
+    ----------
+    atom_index : ndarray of int64, shape (event,)
+        Row in the dictionary.
+    shift : ndarray of int64, shape (event,)
+        Sample nearest to where the atom stands: to its first sample in a code or a correlation map.
+    offset : ndarray of float32, shape (event,)
+        From that sample to where the atom stands (samples).
+    amplitude : ndarray of float32, shape (event,)
+        Coefficient of the unit-norm atom, in whitened units.
+    """
+
+    atom_index: Int[np.ndarray, " event"]
+    shift: Int[np.ndarray, " event"]
+    offset: Float[np.ndarray, " event"]
+    amplitude: Float[np.ndarray, " event"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseEvents:
     """Non-zeros of a code: which atom, when, how large; sorted by time, then atom.
@@ -146,9 +168,9 @@ class SparseEvents:
         return self.sample_index.size
 
     @property
-    def located(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Atoms, samples, offsets and amplitudes, as the compiled functions take them."""
-        return self.atom_index, self.sample_index, self.sample_offset, self.amplitude
+    def located(self) -> Located:
+        """The events as compiled functions take them."""
+        return Located(self.atom_index, self.sample_index, self.sample_offset, self.amplitude)
 
     def between(self, start: int, end: int) -> "SparseEvents":
         """Return the events with ``start <= sample_index < end``."""

@@ -175,8 +175,8 @@ def group_windows(
     """
     stride = code.shape[2] + _MAX_GAP
     signal = torch.nn.functional.pad(code, (0, _MAX_GAP)).transpose(0, 1).flatten(1)
-    atom_index, position, _, amplitude = group_code(signal.numpy(), _MAX_GAP)
-    return atom_index, position // stride, position % stride, amplitude
+    events = group_code(signal.numpy(), _MAX_GAP)
+    return events.atom_index, events.shift // stride, events.shift % stride, events.amplitude
 
 
 class EventMaximization:

@@ -8,8 +8,10 @@ from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording
 from tqdm.auto import tqdm
 
-from si_crsae.core.events import explanations, refine
+from si_crsae.core.events import explanations
+from si_crsae.core.events.correlation_map import CorrelationMap
 from si_crsae.core.events.encoder import Encoder
+from si_crsae.core.events.refine import Interactions
 from si_crsae.core.tables import concatenate_rows
 from si_crsae.core.types import Dictionary, SparseEvents
 from si_crsae.sorting.assumptions import ASSUMED
@@ -32,9 +34,9 @@ class TileEvidence:
     ----------
     code : WeighedCode
     features : ndarray of float32, shape (event, local, component)
-        Of the residual, at the strongest channels of the event's atom.
+        What is left at the strongest channels of the event's atom.
     noise_features : ndarray of float32, shape (row, channel, component)
-        Of the residual at evenly spread times.
+        What is left at evenly spread times.
     """
 
     code: WeighedCode
@@ -134,9 +136,10 @@ def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examinati
     correlation = encoder.correlate(traces)
     events = encoder.encode(correlation)
     to_time = tile.start + num_before - margin
-    first, last = np.searchsorted(events.sample_index, [tile.start - to_time, tile.end - to_time])
-    weighed = _weigh(encoder, correlation, events, slice(first, last), frequency)
-    inside = events.select(slice(first, last))
+    chosen = slice(*np.searchsorted(events.sample_index, [tile.start - to_time, tile.end - to_time]))
+    max_move = nearest_samples(ASSUMED.probabilities.max_move_ms, frequency)
+    weighed = _weigh(encoder.map_of(correlation), events, chosen, max_move=max_move)
+    inside = events.select(chosen)
     residual = traces.numpy()
     explanations.subtract_waveforms(residual, events.located, examination.atoms)
     window = window_of(num_before, encoder.dictionary.width, frequency)
@@ -149,7 +152,7 @@ def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examinati
         atom_index=inside.atom_index,
         amplitude=inside.amplitude,
         found_atom=inside.atom_index,
-        misfit=explanations.relative_misfit(residual, inside.located, examination.shares, window),
+        misfit=explanations.relative_misfit(residual, inside.located, examination.shares, *window),
         deviation=np.zeros(len(inside), "float32"),
         **weighed,
     )
@@ -160,32 +163,17 @@ def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examinati
     )
 
 
-def _weigh(
-    encoder: Encoder,
-    correlation: Float[np.ndarray, "atom shift"],
-    events: SparseEvents,
-    inside: slice,
-    sampling_frequency: float,
-) -> dict[str, np.ndarray]:
-    """Return what the correlation map says of the events inside."""
-    settings, gram = encoder.settings, encoder.gram
-    noise, spread = np.float32(settings.noise), np.float32(settings.amplitude_spread)
-    own, rival, rest, rival_atom = explanations.weigh_explanations(
-        encoder.subtract(correlation, events),
-        events.select(inside).located,
-        (gram.values, gram.pair_index),
-        (encoder.usable_scales, noise, spread, np.float32(settings.event_price)),
-        nearest_samples(ASSUMED.probabilities.max_move_ms, sampling_frequency),
-    )
-    overlaps = refine.interactions(events.located, gram.values, gram.pair_index)
-    odds = (encoder.dictionary.scales.numpy(), noise, spread)
+def _weigh(seen: CorrelationMap, events: SparseEvents, chosen: slice, *, max_move: int) -> dict[str, np.ndarray]:
+    """Return what the correlation map says of the events chosen."""
+    weights = seen.weigh(events, chosen, max_move=max_move)
+    overlaps = seen.interactions(events)
     return {
-        "own_weight": own,
-        "rival_weight": rival,
-        "rest_weight": rest,
-        "rival_atom": rival_atom,
-        "information": explanations.amplitude_information(events.located, overlaps, odds)[inside],
-        "overlap": _largest_overlap(overlaps)[inside],
+        "own_weight": weights.own,
+        "rival_weight": weights.rival,
+        "rest_weight": weights.rest,
+        "rival_atom": weights.rival_atom,
+        "information": explanations.amplitude_information(events.located, overlaps, seen.odds)[chosen],
+        "overlap": _largest_overlap(overlaps)[chosen],
     }
 
 
@@ -257,11 +245,10 @@ def _with_deviation(found: TileEvidence, directions: Float[np.ndarray, "atom loc
     return replace(found.code, deviation=deviation.astype("float32"))
 
 
-def _largest_overlap(overlaps: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Float[np.ndarray, " event"]:
+def _largest_overlap(overlaps: Interactions) -> Float[np.ndarray, " event"]:
     """Return the largest correlation, of either sign, of each event with another one."""
-    start, _, correlation = overlaps
-    largest = np.zeros(start.size - 1, "float32")
-    crowded = np.flatnonzero(np.diff(start))
+    largest = np.zeros(overlaps.start.size - 1, "float32")
+    crowded = np.flatnonzero(np.diff(overlaps.start))
     if crowded.size:
-        largest[crowded] = np.maximum.reduceat(np.abs(correlation), start[crowded])
+        largest[crowded] = np.maximum.reduceat(np.abs(overlaps.correlation), overlaps.start[crowded])
     return largest
