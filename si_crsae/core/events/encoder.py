@@ -13,8 +13,9 @@ from si_crsae.core.events.placement import place_events
 from si_crsae.core.operators.factors import FactorGroup, correlate_factored, factor_atoms
 from si_crsae.core.operators.filtering import correlate_filtered, filter_with_basis
 from si_crsae.core.operators.gram import Gram
+from si_crsae.core.priors import Sparse
 from si_crsae.core.solvers import descent
-from si_crsae.core.solvers.by_name import Solver, SolverName, make_solver
+from si_crsae.core.solvers.by_name import AUTO, MapSolver, make_solver
 from si_crsae.core.types import Dictionary, SparseEvents
 
 MAX_MOVE = 2
@@ -68,10 +69,9 @@ class EncoderSettings:
     two_sided: bool = False
 
     @property
-    def thresholds(self) -> Float[np.ndarray, "atom sign"]:
-        """Lambda of positive and of negative coefficients; inf where a sign is not allowed."""
-        negative = self.regularization if self.two_sided else np.full_like(self.regularization, np.inf)
-        return np.stack([self.regularization, negative], axis=1)
+    def prior(self) -> Sparse:
+        """Prior of the code."""
+        return Sparse(regularization=torch.tensor(self.regularization), nonnegative=not self.two_sided)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,8 @@ class Encoder:
         ``Gram.of(dictionary)``.
     factors : tuple of FactorGroup
         ``factor_atoms(dictionary)``.
-    solver : Solver
-        Of the sparse code.
+    solver : MapSolver
+        Finds the sparse code.
     device : torch.device
         Where correlation maps are computed and solved.
     """
@@ -96,7 +96,7 @@ class Encoder:
     settings: EncoderSettings
     gram: Gram
     factors: tuple[FactorGroup, ...]
-    solver: Solver
+    solver: MapSolver
     device: torch.device
 
     @classmethod
@@ -105,7 +105,7 @@ class Encoder:
         dictionary: Dictionary,
         settings: EncoderSettings,
         *,
-        solver: SolverName = "auto",
+        solver: str = AUTO,
         device: torch.device = CPU,
     ) -> "Encoder":
         """Return the encoder of a dictionary.
@@ -114,8 +114,8 @@ class Encoder:
         ----------
         dictionary : Dictionary
         settings : EncoderSettings
-        solver : {"auto", "descent", "parallel", "fista", "lca"}, default: "auto"
-            See `make_solver`.
+        solver : str, default: "auto"
+            See `find_solver`.
         device : torch.device, default: CPU
             Where correlation maps are computed and solved; events are refined on the CPU.
         """
@@ -221,12 +221,12 @@ class Encoder:
         """Return the events of a residual's l1 code, found on the CPU where the device's memory does not suffice."""
         settings = self.settings
         tolerance = float(settings.tolerance * settings.regularization.min(initial=np.inf))
-        problem = (torch.from_numpy(residual), torch.from_numpy(settings.thresholds))
+        correlation = torch.from_numpy(residual)
         try:
-            code = self.solver.solve(*(part.to(self.device) for part in problem), tolerance=tolerance)
+            code = self.solver.solve(correlation.to(self.device), settings.prior, tolerance=tolerance)
         except torch.cuda.OutOfMemoryError:
-            solver = make_solver("auto", self.dictionary, self.gram, device=CPU)
-            code = solver.solve(*problem, tolerance=tolerance)
+            solver = make_solver(AUTO, self.dictionary, self.gram, device=CPU)
+            code = solver.solve(correlation, settings.prior, tolerance=tolerance)
         events = SparseEvents.in_order(*refine.group_code(code.cpu().numpy(), settings.max_gap))
         return events.select(
             refine.join_alike(events.located, *self._interactions(events), settings.max_gap, MIN_JOIN_CORRELATION)
