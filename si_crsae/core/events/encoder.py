@@ -14,7 +14,8 @@ from si_crsae.core.events.worth import Odds
 from si_crsae.core.operators.factors import FactorGroup, correlate_factored, factor_atoms
 from si_crsae.core.operators.filtering import correlate_filtered, filter_with_basis
 from si_crsae.core.operators.gram import Gram
-from si_crsae.core.solvers.by_name import Solver, SolverName, make_solver
+from si_crsae.core.priors import Sparse
+from si_crsae.core.solvers.by_name import AUTO, MapSolver, make_solver
 from si_crsae.core.types import Dictionary, SparseEvents
 
 # How far events are moved, alone and in an exchange of overlapping ones (samples).
@@ -77,10 +78,9 @@ class EncoderSettings:
     two_sided: bool = False
 
     @property
-    def thresholds(self) -> Float[np.ndarray, "atom sign"]:
-        """Lambda of positive and of negative coefficients; inf where a sign is not allowed."""
-        negative = self.regularization if self.two_sided else np.full_like(self.regularization, np.inf)
-        return np.stack([self.regularization, negative], axis=1)
+    def prior(self) -> Sparse:
+        """Prior of the code."""
+        return Sparse(regularization=torch.tensor(self.regularization), nonnegative=not self.two_sided)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class Encoder:
         ``Gram.of(dictionary)``.
     factors : tuple of FactorGroup
         ``factor_atoms(dictionary)``.
-    solver : Solver
+    solver : MapSolver
         Finds the sparse code behind a map.
     device : torch.device
         Where correlation maps are computed and solved.
@@ -105,7 +105,7 @@ class Encoder:
     settings: EncoderSettings
     gram: Gram
     factors: tuple[FactorGroup, ...]
-    solver: Solver
+    solver: MapSolver
     device: torch.device
 
     @classmethod
@@ -114,7 +114,7 @@ class Encoder:
         dictionary: Dictionary,
         settings: EncoderSettings,
         *,
-        solver: SolverName = "auto",
+        solver: str = AUTO,
         device: torch.device = CPU,
     ) -> "Encoder":
         """Return the encoder of a dictionary.
@@ -123,8 +123,8 @@ class Encoder:
         ----------
         dictionary : Dictionary
         settings : EncoderSettings
-        solver : {"auto", "descent", "parallel", "fista", "lca"}, default: "auto"
-            See `make_solver`.
+        solver : str, default: "auto"
+            See `find_solver`.
         device : torch.device, default: CPU
             Where correlation maps are computed and solved; events are refined on the CPU.
         """
@@ -241,12 +241,11 @@ class Encoder:
         """Return the l1 code behind a map, found on the CPU where the device's memory does not suffice."""
         settings = self.settings
         tolerance = float(settings.tolerance * settings.regularization.min(initial=np.inf))
-        problem = (correlation, torch.from_numpy(settings.thresholds))
         try:
-            return self.solver.solve(*(part.to(self.device) for part in problem), tolerance=tolerance)
+            return self.solver.solve(correlation.to(self.device), settings.prior, tolerance=tolerance)
         except torch.cuda.OutOfMemoryError:
-            solver = make_solver("auto", self.dictionary, self.gram, device=CPU)
-            return solver.solve(*(part.cpu() for part in problem), tolerance=tolerance)
+            solver = make_solver(AUTO, self.dictionary, self.gram, device=CPU)
+            return solver.solve(correlation.cpu(), settings.prior, tolerance=tolerance)
 
     def _decide(self, seen: CorrelationMap, events: SparseEvents, new_shifts: Int[np.ndarray, " new"]) -> SparseEvents:
         """Refit, place what is new or meets it, refit, and drop what lies outside its unit's amplitude window."""

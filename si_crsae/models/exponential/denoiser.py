@@ -8,10 +8,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core import likelihoods, priors
 from si_crsae.core.checks import check_at_least_one
-from si_crsae.core.likelihoods import Likelihood
-from si_crsae.core.priors import Prior, Sparse
+from si_crsae.core.likelihoods import LIKELIHOODS, Likelihood
+from si_crsae.core.priors import PRIORS, Prior, Sparse
 from si_crsae.core.solvers.generalized import Placement, infer_baseline
 from si_crsae.models.arrays import Array, as_tensor, choose_device, like
 from si_crsae.models.exponential.autoencoder import (
@@ -23,12 +22,12 @@ from si_crsae.models.exponential.autoencoder import (
     prior_tensors,
     with_tensors,
 )
-from si_crsae.models.saving import dataclasses_of, describe, load_saved, revive
+from si_crsae.models.saving import describe, load_saved, revive
 from si_crsae.models.training import OnEpoch, Trainer, TrainingHistory, hold_out, train
 
 _DEFAULT_LEVEL = 2.0
 _VALIDATION_SHARE = 0.1
-_KINDS = dataclasses_of(likelihoods, priors)
+_KINDS = LIKELIHOODS | PRIORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,18 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from si_crsae.core.checks import check_at_least_one
-from si_crsae.core.solvers.quadratic import LinkedView
+from si_crsae.core.solvers.by_name import AUTO, solver_names
+from si_crsae.core.solvers.quadratic import LinkedView, Quadratic
 from si_crsae.models.arrays import Array, as_tensor, choose_device, like
 from si_crsae.models.atoms import draw_pieces
-from si_crsae.models.linked.model import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout, Views
+from si_crsae.models.linked.model import (
+    HebbianTraining,
+    LinkedFitting,
+    LinkedModel,
+    ViewLayout,
+    Views,
+    threshold_prior,
+)
 from si_crsae.models.linked.views import View, check_views, describe_view
 from si_crsae.models.saving import load_saved
 from si_crsae.models.training import OnEpoch, TrainingHistory, hold_out, train
@@ -41,8 +49,8 @@ class LinkedDictionaries:
         If True, codes are zero or more.
     threshold : {"soft", "hard"}, default: "soft"
         That of the Lasso, which the cost of the paper has, or the one its Eq. 2 prints, which does not shrink.
-    solver : {"auto", "descent", "fista", "lca"}, default: "auto"
-        All find the same code under the soft threshold, up to their tolerance; "auto" is the fastest one.
+    solver : str, default: "auto"
+        See `find_solver`. All find the same code under the soft threshold, up to their tolerance.
     rescaled : bool, default: False
         How the code is inferred where views are missing. If False, under the same lambda: an atom of which they show
         little needs to be all the stronger. If True, lambda is a number of standard deviations of the noise of the
@@ -79,7 +87,7 @@ class LinkedDictionaries:
     regularization: float = 0.1
     nonnegative: bool = True
     threshold: str = "soft"
-    solver: str = "auto"
+    solver: str = AUTO
     rescaled: bool = False
     device: str = "auto"
     model: LinkedModel | None = field(default=None, init=False, repr=False)
@@ -95,14 +103,12 @@ class LinkedDictionaries:
         self.num_atoms, self.regularization = int(self.num_atoms), float(self.regularization)
         choices = {
             "threshold": ("soft", "hard"),
-            "solver": ("auto", "descent", "fista", "lca"),
+            "solver": solver_names(problem=Quadratic, prior=threshold_prior(hard=self.threshold == "hard")),
             "device": ("auto", "cpu", "cuda"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: it must be one of {', '.join(allowed)}")
-        if self.threshold == "hard" and self.solver == "descent":
-            raise ValueError("solver = 'descent': under the hard threshold it must be auto, fista or lca")
 
     def fit(
         self,
