@@ -83,13 +83,13 @@ class Series:
     """Recordings that differ in one variable."""
 
     field: str
-    """Of `Point`, the one that varies."""
+    """The field of `Point` that varies."""
     values: tuple[float, ...]
     quick_values: tuple[float, ...]
     point: Point
     """All else."""
     label: str
-    """Of the axis."""
+    """Label of the axis."""
     wobble_up_to: float
     """Largest value at which wobble runs too."""
 

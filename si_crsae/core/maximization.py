@@ -10,7 +10,7 @@ from torch import Tensor
 
 from si_crsae.core.compiled import compile_loops
 
-# Of the mean diagonal of the normal equations: what keeps two atoms that always fire together apart.
+# Added to the diagonal, relative to its mean: keeps two atoms apart that always fire together.
 _RIDGE = 1e-6
 
 
@@ -72,7 +72,7 @@ def update_atoms(
     Parameters
     ----------
     statistics : CodeStatistics
-        Of the code and the traces.
+        Made of the code and the traces.
     atoms : Tensor, shape (atom, channel, width)
         The atoms so far, which those without a code keep.
 

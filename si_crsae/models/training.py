@@ -112,7 +112,7 @@ def train(
     augment : callable, default: None
         Turns a mini-batch into another that the model should explain as well; see `flip_and_rotate`.
     seed : int, default: 0
-        Of the order of the windows and of the augmentation.
+        Decides the order of the windows and the augmentation.
     progress : bool or callable, default: False
         If True, show a bar of epochs. A function is called with an `EpochReport` before the first epoch and after each.
 
@@ -255,7 +255,7 @@ def learning_rate_range_test(
     num_steps : int, default: 4
         Steps taken at each rate.
     seed : int, default: 0
-        Of the choice of windows, the same for every rate.
+        Decides which windows a step takes, the same for every rate.
 
     Returns
     -------

@@ -30,7 +30,7 @@ class CodeRaster(View):
     window_s : float, default: 2
         Length of the window (s).
     order : {"depth", "id"}, default: "depth"
-        Of the units, see `si_crsae.widgets.view_models.raster.raster_model`.
+        Order of the units, see `si_crsae.widgets.view_models.raster.raster_model`.
     theme : {"auto", "light", "dark"}, default: "auto"
 
     Examples

@@ -29,7 +29,7 @@ class Crsae(torch.nn.Module):
     num_iterations : int, default: 180
         Depth of the encoder.
     step_size : float, default: None
-        Of the encoder, ``1 / L``; if None, the inverse of `lipschitz_bound` of the current atoms.
+        Step size of the encoder, ``1 / L``; if None, the inverse of `lipschitz_bound` of the current atoms.
     nonnegative : bool, default: False
         If True, shrinkage is one-sided and the code is kept at or above zero.
 

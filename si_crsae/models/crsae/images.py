@@ -52,7 +52,7 @@ class ImageLearning:
     batch_size : int, default: 8
         Patches of a step.
     learning_rate : float, default: 0.01
-        Of ADAM, for the atoms.
+        Step size of ADAM, for the atoms.
     rate_share : float, default: 0.1
         How far the rate goes, in each step, to what is best for the mini-batch.
     smoothness : float, default: 20.0
@@ -235,7 +235,7 @@ def learn_image_atoms(
     make_trainer : callable, default: ImageTrainer
         Given the model and the settings, returns how it learns.
     seed : int, default: 0
-        Of patches, first atoms and the order of learning.
+        Decides the patches, the first atoms and the order of learning.
     progress : bool, default: False
         If True, show a bar of epochs.
 
@@ -291,7 +291,7 @@ def draw_patches(
     num_patches : int
         As many of each image, in turn.
     settings : ImageLearning
-        Of which `patch_size` and `smoothness` are used.
+        How to learn, of which `patch_size` and `smoothness` are used.
     generator : torch.Generator
         Decides where the patches lie.
 

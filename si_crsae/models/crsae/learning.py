@@ -48,9 +48,9 @@ class Backpropagation:
     model : Crsae
         Trained in place.
     prior : RatePrior
-        Of the rate.
+        Prior of the rate.
     atom_learning_rate, rate_learning_rate : float
-        Of ADAM, in its AMSGrad variant; see `learning_rate_range_test`.
+        Step sizes of ADAM, in its AMSGrad variant; see `learning_rate_range_test`.
     atom_gradient : {"fixed-code", "unrolled"}, default: "fixed-code"
         "unrolled" is the paper's: through all iterations of the encoder. "fixed-code" is the gradient of the objective
         that the encoder minimizes, at whose minimum the code does not move to first order; the reconstruction alone
@@ -113,7 +113,7 @@ class ExpectationMaximization:
     model : Crsae
         Trained in place; its atoms must have one axis of samples and lie on the CPU.
     prior : RatePrior
-        Of the rate.
+        Prior of the rate.
     first_regularization : float, default: None
         Weight of the l1 norm in the first step; it falls by `decay` in each step until the model's own exceeds it.
         A large one leaves only what is sure in the code, from which poor atoms improve several times as fast.

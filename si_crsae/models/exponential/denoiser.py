@@ -40,9 +40,9 @@ class Fitting:
     num_epochs : int, default: 20
     batch_size : int, default: 32
     learning_rate : float, default: 0.01
-        Of ADAM.
+        Step size of ADAM.
     seed : int, default: 0
-        Of the first atoms, of which windows are held out, and of the order.
+        Decides the first atoms, which windows are held out, and the order.
     progress : bool, default: False
         If True, show a bar of epochs.
     """
@@ -64,13 +64,13 @@ class Denoiser:
     Parameters
     ----------
     likelihood : Likelihood
-        Of the observations: ``Poisson()``, ``Binomial(num_trials=30)``, ...
+        Distribution of the observations: ``Poisson()``, ``Binomial(num_trials=30)``, ...
     width : int or tuple of int
-        Of the atoms: samples, or rows and columns.
+        Size of the atoms: samples, or rows and columns.
     num_atoms : int, default: 8
     prior : Prior, default: None
-        Of the codes, whose tensors have one value per atom (or group of atoms); if None, two-sided sparse at 2 standard
-        deviations of the noise.
+        Prior of the codes, whose tensors have one value per atom (or group of atoms); if None, two-sided sparse at 2
+        standard deviations of the noise.
     unrolling : Unrolling, default: Unrolling()
         Depth, stride, tied or not, ...
     device : str, default: "auto"
@@ -81,7 +81,7 @@ class Denoiser:
     model : ExponentialAutoencoder or None
         What `fit` has learned.
     history : TrainingHistory or None
-        How.
+        Losses and parameters of every epoch of `fit`.
 
     Examples
     --------

@@ -27,10 +27,10 @@ class CountModel:
     Parameters
     ----------
     likelihood : Likelihood, default: Poisson()
-        Of the count of one bin of one trial; ``Binomial(num_trials=1)`` for bins of at most one spike.
+        Distribution of the count of one bin of one trial; ``Binomial(num_trials=1)`` for bins of at most one spike.
     num_kernels : int, default: 5
     width : int, default: 41
-        Of the kernels, in bins.
+        Length of the kernels, in bins.
     levels : tuple of float, default: (1, 1.5, 2, 3, 4, 6)
         Thresholds to choose from by cross-validation over trials, in standard deviations of the noise. One alone is
         taken as it is. For single trials, which leave nothing out to choose by, several stand for the universal
@@ -40,9 +40,9 @@ class CountModel:
     num_epochs : int, default: 40
         Passes over the units in which the kernels are learned; 0 leaves the first ones, Gaussians of several widths.
     learning_rate : float, default: 0.005
-        Of the kernels.
+        Step size of ADAM, for the kernels.
     seed : int, default: 0
-        Of which trials are held out.
+        Decides which trials are held out.
     """
 
     likelihood: Likelihood = field(default_factory=Poisson)
@@ -75,7 +75,7 @@ class DenoisedCounts:
         When and how strongly each kernel is used, in units of the noise; kernel ``k`` at shift ``s`` begins at bin
         ``s - width + 1``.
     kernels : array, shape (kernel, bin)
-        Of unit norm.
+        Kernels of unit norm.
     baseline : array, shape (unit,)
         Expected spikes of a bin where the code is empty.
     level : float

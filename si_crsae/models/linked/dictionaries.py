@@ -57,7 +57,7 @@ class LinkedDictionaries:
     history : TrainingHistory or None
         Losses and atoms of every epoch of `fit`.
     shapes : dict of str to tuple
-        Of a window of each view, as `fit` has seen them.
+        Shape of a window of each view, as `fit` has seen them.
 
     References
     ----------

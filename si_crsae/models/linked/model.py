@@ -13,7 +13,7 @@ from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.priors import Counted, Sparse
 from si_crsae.core.solvers.quadratic import LinkedView, Quadratic
 
-# Of the regularization: what the optimality conditions of a code may be off by. Rougher codes teach worse atoms.
+# What the optimality conditions of a code may be off by, relative to lambda. Rougher codes teach worse atoms.
 _TOLERANCE = 0.02
 
 Views = dict[str, Tensor]
@@ -199,16 +199,16 @@ class LinkedFitting:
     num_epochs : int, default: 20
     batch_size : int, default: 100
     learning_rate : float, default: 0.1
-        Of the Hebbian rule, in units of one over the mean squared coefficient of a mini-batch; it falls to zero.
+        Step of the Hebbian rule, in units of one over the mean squared coefficient of a mini-batch; it falls to zero.
     seen : sequence of str, default: ()
         Views from which codes will be inferred later. Where they are named, learning also makes the code that they
         alone give the one that all give, by as much as `contrast` says.
     contrast : float, default: 0.8
         From 0, the paper's rule, to 1, where only the prediction of the other views counts.
     validation_share : float, default: 0.1
-        Of the windows, held out to choose the best epoch.
+        Share of the windows that is held out to choose the best epoch.
     seed : int, default: 0
-        Of the first atoms, of which windows are held out, and of the order.
+        Decides the first atoms, which windows are held out, and the order.
     progress : bool, default: False
         If True, show a bar of epochs.
     """
@@ -251,10 +251,11 @@ class HebbianTraining:
     model : LinkedModel
         Trained in place.
     layout : ViewLayout
-        Of the windows; an entry "drive", if there is one, is a current into the neurons while all views are clamped.
+        Layout of the windows; an entry "drive", if there is one, is a current into the neurons while all views are
+        clamped.
     fitting : LinkedFitting
     num_steps : int
-        In which the learning rate falls to zero.
+        Steps in which the learning rate falls to zero.
     augment : callable, default: None
         Given the views of a mini-batch and a generator, returns others that belong together as well.
 

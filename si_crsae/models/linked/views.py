@@ -16,7 +16,7 @@ class View:
     Parameters
     ----------
     weight : float, default: 1.0
-        Of its squared error: one over the variance of its noise, or how much it should shape the code.
+        Weight of its squared error: one over the variance of its noise, or how much it should shape the code.
     width : int, default: None
         Samples of an atom, for signals in which it may lie anywhere. If None, atoms are as large as the windows, and
         the code has one position: vectors, images, snippets. All views of a link have a width, or none has.

@@ -38,7 +38,7 @@ class EncodedWindows:
     Parameters
     ----------
     mean : array, shape (batch, atom), or (batch, atom, shift) for signals
-        Of the posterior.
+        Mean of the posterior.
     probability_active : array of the same shape
         That a coefficient is not zero.
     samples : array, shape (sample, batch, atom) or (sample, batch, atom, shift)
@@ -85,7 +85,7 @@ class VariationalSparseCoder:
     history : TrainingHistory or None
         Losses and parameters of every epoch of `fit`.
     shape : tuple of int
-        Of a window, as `fit` has seen it.
+        Shape of a window, as `fit` has seen it.
     scale : float
         What data are divided by.
 
@@ -199,7 +199,7 @@ class VariationalSparseCoder:
             Signals may be of any length.
         num_samples : int, default: 1
         seed : int, default: 0
-            Of the draws.
+            Decides the draws.
 
         Returns
         -------
@@ -239,7 +239,7 @@ class VariationalSparseCoder:
         ----------
         observed : array, shape (batch, ...), or (batch, channel, sample) for signals
         num_samples, seed : int
-            Of the draws.
+            How many draws, and what decides them.
 
         Returns
         -------

@@ -34,7 +34,7 @@ class AgreementMatrix:
     num_matched: int
     """Length of the diagonal."""
     truth_ids: list[str]
-    """Of all units, by index."""
+    """Ids of all units, by index."""
     tested_ids: list[str]
     counts: Int[np.ndarray, "row column"]
     num_truth: Int[np.ndarray, " row"]
@@ -140,7 +140,7 @@ class PairModel:
 
     @property
     def median_lag(self) -> float:
-        """Of the matched spikes (samples), zero without any."""
+        """Median lag of the matched spikes (samples), zero without any."""
         return float(np.median(self.lists["matched"].lag)) if self.lists["matched"].size else 0.0
 
 

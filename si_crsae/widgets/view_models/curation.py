@@ -92,7 +92,7 @@ def curation_model(
     ----------
     history : History
     detail : Detail
-        Of the selected units, from `unit_detail`.
+        What is to be seen of the selected units, from `unit_detail`.
     selected : sequence of int, default: ()
         Indices of the selected units.
     threshold : float or None, default: None
@@ -149,7 +149,7 @@ def unit_detail(
     ----------
     sorted_recording : SortedRecording
     overview : UnitOverview
-        Of the sorting, from `describe_units`.
+        What is known of every unit, from `describe_units`.
     units : sequence of int
         Indices of the selected units, of which the first two are drawn.
     segment_index : int, default: 0

@@ -54,7 +54,7 @@ class LearningModel:
     """Curves of one course and its atoms, each on its main channel, the present version and some earlier ones."""
 
     names: list[str]
-    """Of all courses."""
+    """Names of all courses."""
     shown: int
     step_name: str
     step: int
@@ -74,7 +74,7 @@ class LearningModel:
     """Id of the unit, empty if it has none or is not known yet."""
     cell_channel: list[str]
     cell_change_db: Float[np.ndarray, " cell"]
-    """Of the last step; NaN for new atoms."""
+    """Change in the last step; NaN for new atoms."""
     selected: list[str]
     """Ids of the selected units."""
     notes: list[str]

@@ -90,8 +90,8 @@ def raster_model(
     sorted_recording : SortedRecording
     window : RasterWindow
     order : {"depth", "id"}, default: "depth"
-        Of the units: by the place of their main channels on the probe, the tip at the bottom; or by their ids, the
-        first one at the top.
+        Order of the units: by the place of their main channels on the probe, the tip at the bottom; or by their ids,
+        the first one at the top.
     selected : sequence of int, default: ()
         Indices of the selected units.
     cursor_s : float, default: 0

@@ -17,7 +17,7 @@ from si_crsae.widgets.view_models.unit_activity import (
 )
 from si_crsae.widgets.view_models.unit_figures import UnitOverview
 
-# Of more, none could be told from the others.
+# If more were drawn, none could be told from the others.
 MAX_DRAWN_UNITS = 12
 NUM_NEIGHBORS = 6
 MAX_LAG_MS = 0.5
@@ -59,9 +59,9 @@ class TemplatesModel:
     neighbors: list[int]
     """Units like the leading one, the most similar first."""
     similarity: list[float]
-    """Of the neighbors, see `nearest_units`."""
+    """How much each of the neighbors resembles the leading unit, see `nearest_units`."""
     correlograms: list[Correlogram]
-    """Of the leading unit with itself, then with the second one."""
+    """The leading unit with itself, then with the second one."""
     refractory_ms: float
     amplitudes: Amplitudes
     segment_index: int
@@ -85,7 +85,7 @@ def templates_model(
     ----------
     sorted_recording : SortedRecording
     overview : UnitOverview
-        Of the same sorting, from `describe_units`; it stays the same while the selection changes.
+        What is known of every unit, from `describe_units`; it stays the same while the selection changes.
     selected : sequence of int, default: ()
         Indices of the selected units, the leading one first.
     segment_index : int, default: 0

@@ -29,7 +29,7 @@ class Correlogram:
     unit: int
     other: int
     edges_ms: Float[np.ndarray, " edge"]
-    """Of the bins; positive where `other` fires after `unit`."""
+    """Edges of the bins; positive where `other` fires after `unit`."""
     counts: Int[np.ndarray, " bin"]
     is_sampled: bool
     """Whether it is of some stretches only, evenly spread over the recording."""
@@ -148,7 +148,7 @@ def thinned_amplitudes(
         Indices of the units.
     segment_index : int, default: 0
     max_points : int, default: 3000
-        Of each unit; fewer where many units share the picture.
+        Most spikes of each unit; fewer where many units share the picture.
     """
     inventory, posterior = sorted_recording.units, sorted_recording.posterior
     positions = spikes_of_units(sorted_recording)
