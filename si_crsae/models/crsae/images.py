@@ -257,7 +257,7 @@ def learn_image_atoms(
     settings = settings or ImageLearning()
     generator = torch.Generator().manual_seed(seed)
     num_validation = max(settings.num_patches // 8, _MIN_VALIDATION_PATCHES)
-    patches = draw_patches(
+    patches = draw_detail_patches(
         images, noise_sd, num_patches=settings.num_patches + num_validation, settings=settings, generator=generator
     )
     model = _first_model(settings, like=patches, generator=generator)
@@ -273,7 +273,7 @@ def learn_image_atoms(
     return model
 
 
-def draw_patches(
+def draw_detail_patches(
     images: Sequence[Tensor],
     noise_sd: float,
     *,

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from si_crsae.core.maximization import code_statistics, update_atoms
+from si_crsae.core.maximization import normal_equations, update_atoms
 from si_crsae.core.regularization import regularization_loss, update_regularization
 from si_crsae.core.solvers.windows import solve_windows
 from si_crsae.models.atoms import on_tangent
@@ -145,7 +145,7 @@ class ExpectationMaximization:
         model, num_shifts = self.model, code.shape[2]
         code_l1 = code.abs().sum(dim=(0, 2)) / len(windows)
         with torch.no_grad():
-            model.atoms.copy_(update_atoms(code_statistics(code, windows), model.atoms))
+            model.atoms.copy_(update_atoms(normal_equations(code, windows), model.atoms))
             shared = code_l1 if model.rate.ndim else code_l1.mean(dim=0, keepdim=True)
             rate = update_regularization(shared, num_shifts, prior_shape=self.prior.shape, prior_rate=self.prior.rate)
             model.rate.copy_(rate.view_as(model.rate))

@@ -23,7 +23,7 @@ from si_crsae.models.exponential.autoencoder import (
     prior_tensors,
     with_tensors,
 )
-from si_crsae.models.saving import dataclasses_of, describe, load_saved, revive
+from si_crsae.models.saving import dataclasses_of, describe_dataclass, load_saved, revive
 from si_crsae.models.training import OnEpoch, Trainer, TrainingHistory, hold_out, train
 
 _DEFAULT_LEVEL = 2.0
@@ -214,8 +214,8 @@ class Denoiser:
         unrolling = asdict(model.unrolling)
         torch.save(
             {
-                "likelihood": describe(model.likelihood, _KINDS),
-                "prior": describe(model.prior, _KINDS),
+                "likelihood": describe_dataclass(model.likelihood, _KINDS),
+                "prior": describe_dataclass(model.prior, _KINDS),
                 "unrolling": unrolling,
                 "width": list(self._widths),
                 "state": model.state_dict(),

@@ -19,7 +19,7 @@ from si_crsae.models.linked.views import View, check_views, describe_view
 from si_crsae.models.saving import load_saved
 from si_crsae.models.training import OnEpoch, TrainingHistory, hold_out, train
 
-Observed = Mapping[str, ArrayLike | Tensor]
+ViewArrays = Mapping[str, ArrayLike | Tensor]
 
 
 @dataclass(kw_only=True)
@@ -106,10 +106,10 @@ class LinkedDictionaries:
 
     def fit(
         self,
-        observed: Observed,
+        observed: ViewArrays,
         *,
         drive: ArrayLike | Tensor | None = None,
-        initial_atoms: Observed | None = None,
+        initial_atoms: ViewArrays | None = None,
         augment: Callable[[Views, torch.Generator], Views] | None = None,
         fitting: LinkedFitting | None = None,
         on_epoch: OnEpoch | None = None,
@@ -178,7 +178,7 @@ class LinkedDictionaries:
         self.model, self.shapes = model, shapes
         return self
 
-    def encode(self, observed: Observed) -> Array:
+    def encode(self, observed: ViewArrays) -> Array:
         """Return the code behind any of the views, of shape (batch, atom), or (batch, atom, shift) for signals.
 
         Parameters
@@ -190,7 +190,7 @@ class LinkedDictionaries:
         code = model.encode(views)
         return like(_first(observed), code if self._has_positions else code[:, :, 0])
 
-    def predict(self, observed: Observed, *, target: str) -> Array:
+    def predict(self, observed: ViewArrays, *, target: str) -> Array:
         """Return how one view would look, from any others, or from itself: then it is a reconstruction.
 
         Parameters
@@ -211,7 +211,7 @@ class LinkedDictionaries:
         windows = model.decode(model.encode(views), target, num_samples=num_samples)
         return like(_first(observed), windows if self._has_positions else windows.reshape(-1, *self.shapes[target]))
 
-    def score(self, observed: Observed, truth: ArrayLike | Tensor, *, target: str) -> float:
+    def score(self, observed: ViewArrays, truth: ArrayLike | Tensor, *, target: str) -> float:
         """Return the share of a view's energy that its prediction from other views explains; at most 1."""
         predicted = torch.as_tensor(self.predict(observed, target=target)).cpu()
         true = torch.as_tensor(truth).to(predicted)
@@ -279,7 +279,7 @@ class LinkedDictionaries:
         # What a user has changed since counts: how to infer a code is no part of what was learned.
         return self._model_of(dict(self.model.atoms.items()))
 
-    def _ready(self, observed: Observed) -> tuple[LinkedModel, Views]:
+    def _ready(self, observed: ViewArrays) -> tuple[LinkedModel, Views]:
         """Return what was learned, and the views that are given, or raise ValueError."""
         model = self._fitted()
         if not isinstance(observed, Mapping) or len(observed) == 0 or not set(observed) <= set(self.views):
@@ -317,7 +317,7 @@ class LinkedDictionaries:
         self,
         views: Views,
         shapes: dict[str, tuple[int, ...]],
-        initial_atoms: Observed | None,
+        initial_atoms: ViewArrays | None,
         generator: torch.Generator,
     ) -> Views:
         """Return the fixed atoms of each view, those that are given, or else pieces of random windows."""
@@ -372,5 +372,5 @@ class LinkedDictionaries:
         return currents[:, :, None]
 
 
-def _first(observed: Observed) -> ArrayLike | Tensor:
+def _first(observed: ViewArrays) -> ArrayLike | Tensor:
     return next(iter(observed.values()))

@@ -18,7 +18,7 @@ from si_crsae.core.code_distribution import CodeDistribution, sparse_prior
 from si_crsae.core.operators.convolution import count_shifts
 from si_crsae.models.arrays import Array, as_tensor, choose_device, like
 from si_crsae.models.atoms import draw_pieces
-from si_crsae.models.saving import dataclasses_of, describe, load_saved, plain, revive
+from si_crsae.models.saving import dataclasses_of, describe_dataclass, load_saved, plain, revive
 from si_crsae.models.training import OnEpoch, TrainingHistory, hold_out, train
 from si_crsae.models.variational import model as variational
 from si_crsae.models.variational.model import Objective, VariationalFitting, VariationalModel, VariationalTraining
@@ -276,8 +276,8 @@ class VariationalSparseCoder:
         torch.save(
             {
                 "variational": {name: plain(getattr(self, name)) for name in _SETTINGS},
-                "distribution": describe(self.distribution, _KINDS),
-                "objective": describe(self.objective, _KINDS),
+                "distribution": describe_dataclass(self.distribution, _KINDS),
+                "objective": describe_dataclass(self.objective, _KINDS),
                 "shape": list(self.shape),
                 "scale": self.scale,
                 "state": model.state_dict(),

@@ -288,7 +288,7 @@ def lag_histogram(
     return np.histogram(lags, bins=edges)[0], 1000 * edges / sampling_frequency
 
 
-def summarize(pair: PairModel, listed: str, *, delta_ms: float) -> str:
+def summarize_list(pair: PairModel, listed: str, *, delta_ms: float) -> str:
     """Return in one sentence why the spikes of a list are in it."""
     spikes = pair.lists[listed]
     taken, overlapping = int((spikes.other_tested != NOBODY).sum()), int((spikes.other_true != NOBODY).sum())

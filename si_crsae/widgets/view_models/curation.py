@@ -118,13 +118,13 @@ def curation_model(
         can_redo=history.can_redo,
         path=saved[0],
         is_saved=state == saved[1],
-        summary=summarize(state),
+        summary=summarize_state(state),
         notes=[*detail.pictures.notes, *_conflicts(state)],
         empty="" if state.unit_ids else NO_UNITS,
     )
 
 
-def summarize(state: CurationState) -> str:
+def summarize_state(state: CurationState) -> str:
     """Return in words how many units there are, how many will be, and what was decided."""
     gone = sum(len(group.unit_ids) - 1 for group in state.merges) + len(state.removed)
     left = len(state.unit_ids) - gone + sum(len(given.parts) - 1 for given in state.splits)

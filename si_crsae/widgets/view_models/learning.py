@@ -50,7 +50,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LearningModel:
+class MonitorModel:
     """Curves of one course and its atoms, each on its main channel, the present version and some earlier ones."""
 
     names: list[str]
@@ -81,7 +81,7 @@ class LearningModel:
     empty: str
 
 
-def learning_model(
+def monitor_model(
     courses: dict[str, Course],
     *,
     shown: str = "",
@@ -89,7 +89,7 @@ def learning_model(
     has_watched: bool = False,
     tested: SortedRecording | None = None,
     selected: Sequence[int | str] = (),
-) -> LearningModel:
+) -> MonitorModel:
     """Return what the learning monitor shows.
 
     Parameters
@@ -120,7 +120,7 @@ def learning_model(
         )
     if atoms.num_hidden:
         notes.append(f"{atoms.num_hidden} more atoms are not drawn; the curves are of all.")
-    return LearningModel(
+    return MonitorModel(
         names=list(courses),
         shown=list(courses).index(name),
         step_name=course.step_name,
@@ -142,9 +142,9 @@ def learning_model(
     )
 
 
-def _nothing(empty: str, *, is_running: bool) -> LearningModel:
+def _nothing(empty: str, *, is_running: bool) -> MonitorModel:
     no_cells = _Atoms.none()
-    return LearningModel(
+    return MonitorModel(
         names=[],
         shown=0,
         step_name="round",

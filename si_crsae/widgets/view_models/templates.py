@@ -10,8 +10,8 @@ from si_crsae.evaluation.plots import MIN_DRAWN
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.results import REFRACTORY_PERIOD_MS
 from si_crsae.widgets.view_models.unit_activity import (
-    Amplitudes,
     Correlogram,
+    ThinnedAmplitudes,
     correlogram,
     thinned_amplitudes,
 )
@@ -63,7 +63,7 @@ class TemplatesModel:
     correlograms: list[Correlogram]
     """The leading unit with itself, then with the second one."""
     refractory_ms: float
-    amplitudes: Amplitudes
+    amplitudes: ThinnedAmplitudes
     segment_index: int
     num_segments: int
     duration_s: float

@@ -36,8 +36,8 @@ class Correlogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Amplitudes:
-    """Amplitudes of the spikes of some units in a segment; of many spikes, those that a picture needs."""
+class ThinnedAmplitudes:
+    """ThinnedAmplitudes of the spikes of some units in a segment; of many spikes, those that a picture needs."""
 
     time_s: Float[np.ndarray, " spike"]
     amplitude: Float[np.ndarray, " spike"]
@@ -135,7 +135,7 @@ def thinned_amplitudes(
     *,
     segment_index: int = 0,
     max_points: int = MAX_AMPLITUDES,
-) -> Amplitudes:
+) -> ThinnedAmplitudes:
     """Return times and amplitudes of the spikes of some units, so many that a picture looks like that of all.
 
     Where a unit has too many spikes, time is divided into columns, of each of which the smallest, the largest and the
@@ -163,7 +163,7 @@ def thinned_amplitudes(
         found.append(mine[kept])
     spikes = np.concatenate(found)
     times = inventory.spikes["sample_index"][spikes] + inventory.sample_offset[spikes]
-    return Amplitudes(
+    return ThinnedAmplitudes(
         time_s=times.astype("float64") / sorted_recording.sampling_frequency,
         amplitude=inventory.relative_amplitude(spikes).astype("float32"),
         unit=inventory.spikes["unit_index"][spikes],
