@@ -149,7 +149,7 @@ class CurationView(WidgetView):
         self._change(History.of(load_curation(path, self.session.tested.sorting)))
 
     def do(self, step: Step) -> None:
-        """Do something, see `si_crsae.widgets.view_models.curation_history` for steps.
+        """Do something: a step from `label_step`, `merge_step`, `split_step`, `remove_step` or `restore_step`.
 
         Raises
         ------
