@@ -84,6 +84,31 @@ class EpochReport:
 OnEpoch = Callable[[EpochReport], None]
 
 
+@runtime_checkable
+class FittingSettings(Protocol):
+    """What the settings have in common with which the faces of the models learn."""
+
+    @property
+    def num_epochs(self) -> int:
+        """Passes over the windows."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Windows of a step."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """What decides all that is drawn at random."""
+        ...
+
+    @property
+    def progress(self) -> bool:
+        """Whether a bar of epochs is shown."""
+        ...
+
+
 def train(
     trainer: Trainer,
     windows: Float[Tensor, "batch channel *sample"],
@@ -150,6 +175,31 @@ def train(
         parameters=tuple(parameters),
         best_epoch=best_epoch,
     )
+
+
+def train_as_set(
+    trainer: Trainer,
+    windows: Float[Tensor, "batch channel *sample"],
+    validation: Float[Tensor, "held_out channel *sample"],
+    *,
+    fitting: FittingSettings,
+    on_epoch: OnEpoch | None = None,
+) -> TrainingHistory:
+    """Train a model by the settings of its face, see `train`; `on_epoch` takes the place of a bar of epochs."""
+    return train(
+        trainer,
+        windows,
+        validation,
+        num_epochs=fitting.num_epochs,
+        batch_size=fitting.batch_size,
+        seed=fitting.seed,
+        progress=on_epoch or fitting.progress,
+    )
+
+
+def count_steps(windows: Float[Tensor, "batch channel *sample"], fitting: FittingSettings) -> int:
+    """Return how many steps a training on some windows takes."""
+    return fitting.num_epochs * -(-len(windows) // fitting.batch_size)
 
 
 def hold_out(

@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from si_crsae.core import likelihoods, priors
-from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.checks import check_at_least_one, check_one_of
 from si_crsae.core.likelihoods import Likelihood
 from si_crsae.core.priors import Prior, Sparse
 from si_crsae.core.solvers.generalized import Placement, infer_baseline
-from si_crsae.models.arrays import Array, as_tensor, choose_device, like
+from si_crsae.models.arrays import DEVICES, Array, as_tensor, choose_device, like
+from si_crsae.models.checks import learned
 from si_crsae.models.exponential.autoencoder import (
     ExponentialAutoencoder,
     LikelihoodTraining,
@@ -24,7 +25,7 @@ from si_crsae.models.exponential.autoencoder import (
     with_tensors,
 )
 from si_crsae.models.saving import dataclasses_of, describe_dataclass, load_saved, revive
-from si_crsae.models.training import OnEpoch, Trainer, TrainingHistory, hold_out, train
+from si_crsae.models.training import OnEpoch, Trainer, TrainingHistory, hold_out, train_as_set
 
 _DEFAULT_LEVEL = 2.0
 _VALIDATION_SHARE = 0.1
@@ -107,8 +108,7 @@ class Denoiser:
         check_at_least_one(num_atoms=self.num_atoms)
         if not 1 <= len(self._widths) <= 2 or any(width < 1 for width in self._widths):
             raise ValueError(f"width = {self.width}: it must be one or two numbers of at least 1")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"device = {self.device!r}: it must be auto, cpu or cuda")
+        check_one_of("device", self.device, DEVICES)
 
     def fit(
         self,
@@ -156,14 +156,9 @@ class Denoiser:
         generator = torch.Generator().manual_seed(fitting.seed)
         model = self._first_model(windows, initial_atoms, generator)
         stacked = Windows(observed=windows, baseline=base.expand_as(windows), targets=clean).stacked()
-        self.history = train(
-            _trainer(model, fitting, is_supervised=clean is not None),
-            *hold_out(stacked, _VALIDATION_SHARE, generator=generator),
-            num_epochs=fitting.num_epochs,
-            batch_size=fitting.batch_size,
-            seed=fitting.seed,
-            progress=on_epoch or fitting.progress,
-        )
+        trainer = _trainer(model, fitting, is_supervised=clean is not None)
+        parts = hold_out(stacked, _VALIDATION_SHARE, generator=generator)
+        self.history = train_as_set(trainer, *parts, fitting=fitting, on_epoch=on_epoch)
         self.model = model
         return self
 
@@ -210,7 +205,7 @@ class Denoiser:
 
     def save(self, path: str | Path) -> None:
         """Write what was learned to a file that torch can read without running code."""
-        model = self._fitted()
+        model = learned(self.model, Denoiser)
         unrolling = asdict(model.unrolling)
         torch.save(
             {
@@ -257,16 +252,11 @@ class Denoiser:
     def _torch_device(self) -> torch.device:
         return choose_device(self.device)
 
-    def _fitted(self) -> ExponentialAutoencoder:
-        if self.model is None:
-            raise ValueError("the denoiser has learned nothing yet: call fit, or Denoiser.load")
-        return self.model
-
     def _ready(
         self, observed: ArrayLike | Tensor, baseline: ArrayLike | Tensor | None
     ) -> tuple[ExponentialAutoencoder, Tensor, Tensor]:
         """Return what was learned, and observations and baseline of its precision, or raise ValueError."""
-        model = self._fitted()
+        model = learned(self.model, Denoiser)
         windows, base = self._prepare(observed, baseline)
         num_channels = model.atoms.shape[1]
         if windows.shape[1] != num_channels:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one, check_at_least_zero
 from si_crsae.core.likelihoods import Likelihood, Poisson
 from si_crsae.core.priors import Ridge, Sparse
 from si_crsae.models.exponential.autoencoder import ExponentialAutoencoder, LikelihoodTraining, Unrolling, Windows
@@ -56,9 +57,8 @@ class CountModel:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
-        for name, least in (("num_kernels", 1), ("width", 1), ("num_iterations", 1), ("num_epochs", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be at least {least}")
+        check_at_least_one(num_kernels=self.num_kernels, width=self.width, num_iterations=self.num_iterations)
+        check_at_least_zero(num_epochs=self.num_epochs)
         if len(self.levels) == 0 or any(not level >= 0 for level in self.levels):
             raise ValueError(f"levels = {self.levels}: there must be at least one, all zero or more")
 

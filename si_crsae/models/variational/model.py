@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.bases import Annealing, Heads
-from si_crsae.core.checks import check_at_least_one, check_at_least_zero, check_positive
+from si_crsae.core.checks import check_at_least_one, check_at_least_zero, check_one_of, check_positive
 from si_crsae.core.code_distribution import CodeDistribution
 from si_crsae.core.operators.convolution import synthesize
 
@@ -51,8 +51,7 @@ class Objective:
         """Refuse what is no objective."""
         check_positive("noise_variance", self.noise_variance)
         check_at_least_one(num_samples=self.num_samples)
-        if self.combine not in _COMBINATIONS:
-            raise ValueError(f"combine = {self.combine!r}: it must be one of {', '.join(_COMBINATIONS)}")
+        check_one_of("combine", self.combine, _COMBINATIONS)
         check_at_least_zero(atom_penalty=self.atom_penalty)
 
     def weights(self, costs: Float[Tensor, "sample batch"]) -> Float[Tensor, "sample batch"]:
@@ -155,9 +154,8 @@ class VariationalFitting:
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
         check_at_least_one(num_epochs=self.num_epochs, batch_size=self.batch_size)
-        for name, choices in (("optimizer", _OPTIMIZERS), ("dictionary", _DICTIONARIES)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: it must be one of {', '.join(choices)}")
+        check_one_of("optimizer", self.optimizer, _OPTIMIZERS)
+        check_one_of("dictionary", self.dictionary, _DICTIONARIES)
         for name in ("learning_rate", "dictionary_rate", "initial_norm"):
             check_positive(name, getattr(self, name))
         if not 0 <= self.warmup[0] <= self.warmup[1] < math.inf:
