@@ -1,8 +1,9 @@
 """Auto-encoders built from the core, as torch modules, and how they are trained.
 
 Four families, each a folder: `crsae` (sparse codes of traces and images), `exponential` (counts), `linked` (several
-views of one code) and `variational` (a posterior over codes). They share the loop that trains them (`training`), the
-norm of their atoms (`atoms`), and what lets arrays (`arrays`, `checks`) and files (`saving`) in and out.
+views of one code) and `variational` (a posterior over codes). They share the loop that trains them (`training`), what
+is chosen before it (`tuning`), the norm of their atoms (`atoms`), and what lets arrays (`arrays`, `checks`) and files
+(`saving`) in and out.
 """
 
 from si_crsae.models.crsae import (
@@ -46,16 +47,8 @@ from si_crsae.models.linked import (
     class_blocks,
     strongest_block,
 )
-from si_crsae.models.training import (
-    EpochReport,
-    RangeTest,
-    Trainer,
-    TrainingHistory,
-    choose_batch_size,
-    flip_and_rotate,
-    learning_rate_range_test,
-    train,
-)
+from si_crsae.models.training import EpochReport, Trainer, TrainingHistory, flip_and_rotate, train
+from si_crsae.models.tuning import RangeTest, choose_batch_size, learning_rate_range_test
 from si_crsae.models.variational import (
     CodeStatistics,
     EncodedWindows,

@@ -1,8 +1,8 @@
 """Auto-encoders for observations of the exponential family: counts and successes, in time and in images.
 
 `autoencoder` has the model and its two ways to learn, `denoiser` its scikit-learn-like face. Two applications have
-models of their own: `spike_counts` finds the rates behind the spike counts of a population, and `count_images` denoises
-photon counts with a network that `count_image_learning` trains.
+models of their own: `spike_counts` finds the rates behind the spike counts of a population, of which `trials` makes
+windows, and `count_images` denoises photon counts with a network that `count_image_learning` trains.
 """
 
 from si_crsae.models.exponential.autoencoder import (

@@ -6,14 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from si_crsae.models.crsae.autoencoder import Crsae
-from si_crsae.models.crsae.images import (
-    ImageLearning,
-    denoise_image,
-    draw_detail_patches,
-    learn_image_atoms,
-    smooth_part,
-)
+from si_crsae.models.crsae import Crsae, ImageLearning, denoise_image, learn_image_atoms, smooth_part
+from si_crsae.models.crsae.image_learning import draw_detail_patches
 
 NOISE_SD = 20.0
 FREQUENCY = 1.0  # of the gratings, in radians per pixel
