@@ -11,9 +11,9 @@ from spikeinterface.core.base import minimum_spike_dtype
 from spikeinterface.sorters import run_sorter
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.evaluation.calibration import label_spikes
+from si_crsae.evaluation import CaseSpec, label_spikes, simulate
 from si_crsae.evaluation.recordings import columns_probe
-from si_crsae.evaluation.simulation import CaseSpec, simulate, spike_amplitudes
+from si_crsae.evaluation.simulation import spike_amplitudes
 from si_crsae.sorting.inventory import peaks_of_atoms
 from si_crsae.sorting.model import Model
 from si_crsae.sorting.probabilities.context import CodeInContext

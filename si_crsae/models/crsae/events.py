@@ -10,7 +10,7 @@ from torch import Tensor
 
 from si_crsae.core.events.encoder import EVENT_PRICE, MAX_REGULARIZATION_TO_SCALE, Encoder, EncoderSettings
 from si_crsae.core.events.refine import group_code
-from si_crsae.core.maximization import code_statistics, update_atoms
+from si_crsae.core.maximization import normal_equations, update_atoms
 from si_crsae.core.robust import robust_sd
 from si_crsae.core.solvers.windows import solve_windows
 from si_crsae.core.tables import concatenate_rows
@@ -199,7 +199,7 @@ class EventMaximization:
         code = self._encode(windows)
         loss = self._loss_of(code, windows)
         with torch.no_grad():
-            self.model.atoms.copy_(update_atoms(code_statistics(code, windows), self.model.atoms))
+            self.model.atoms.copy_(update_atoms(normal_equations(code, windows), self.model.atoms))
         return loss
 
     def loss(self, windows: Tensor) -> float:

@@ -69,7 +69,7 @@ class ExponentialAutoencoder(torch.nn.Module):
     atoms : Tensor, shape (atom, channel, width) or (atom, channel, height, width)
         First dictionary; scaled to unit norm.
     likelihood : Likelihood
-        Likelihood of the observations.
+        Distribution of the observations.
     prior : Prior
         Prior of the codes.
     unrolling : Unrolling, default: None

@@ -208,7 +208,7 @@ class LinkedFitting:
     validation_share : float, default: 0.1
         Share of the windows that is held out to choose the best epoch.
     seed : int, default: 0
-        Seed of the first atoms, of which windows are held out, and of the order.
+        Decides the first atoms, which windows are held out, and the order.
     progress : bool, default: False
         If True, show a bar of epochs.
     """
@@ -255,7 +255,7 @@ class HebbianTraining:
         clamped.
     fitting : LinkedFitting
     num_steps : int
-        In which the learning rate falls to zero.
+        Steps in which the learning rate falls to zero.
     augment : callable, default: None
         Given the views of a mini-batch and a generator, returns others that belong together as well.
 

@@ -84,7 +84,7 @@ class Displacement:
         return np.interp(depths_um, arrived, self.displacements_um)
 
 
-def compress_templates(
+def compress_epochs(
     averages: tuple[Float[np.ndarray, "unit sample channel"], Float[np.ndarray, "unit sample channel"]],
     errors: tuple[Float[np.ndarray, "unit channel"], Float[np.ndarray, "unit channel"]],
     locations: Float[np.ndarray, "channel 2"],

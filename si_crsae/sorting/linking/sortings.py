@@ -18,7 +18,7 @@ from spikeinterface.core.waveform_tools import has_exceeding_spikes
 
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples, samples_in
-from si_crsae.sorting.linking.displacement import Displacement, compress_templates, estimate_displacement
+from si_crsae.sorting.linking.displacement import Displacement, compress_epochs, estimate_displacement
 from si_crsae.sorting.linking.probability import gather_evidence, link_probabilities, scores_of_different_units
 
 LINKING = ASSUMED.linking
@@ -181,7 +181,7 @@ def link_sortings(
     means, errors = zip(*[_average(*epoch, settings=settings, in_uV=in_uV) for epoch in epochs], strict=True)
     max_delay = samples_in(settings.max_delay_ms, recording_a.sampling_frequency)
     locations = np.asarray(recording_a.get_channel_locations(), dtype=float)
-    templates_a, templates_b = compress_templates(means, errors, locations, max_delay=max_delay)
+    templates_a, templates_b = compress_epochs(means, errors, locations, max_delay=max_delay)
     scale = settings.length_scale_um
     displacement = estimate_displacement(
         templates_a, templates_b, max_displacement_um=settings.max_displacement_um, length_scale_um=scale

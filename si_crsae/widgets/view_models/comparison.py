@@ -35,7 +35,7 @@ class AgreementMatrix:
     num_matched: int
     """Length of the diagonal."""
     truth_ids: list[str]
-    """Of all units, by index."""
+    """Ids of all units, by index."""
     tested_ids: list[str]
     counts: Int[np.ndarray, "row column"]
     num_truth: Int[np.ndarray, " row"]
@@ -141,7 +141,7 @@ class PairModel:
 
     @property
     def median_lag(self) -> float:
-        """Of the matched spikes (samples), zero without any."""
+        """Median lag of the matched spikes (samples), zero without any."""
         return float(np.median(self.lists["matched"].lag)) if self.lists["matched"].size else 0.0
 
 
@@ -289,7 +289,7 @@ def lag_histogram(
     return np.histogram(lags, bins=edges)[0], 1000 * edges / sampling_frequency
 
 
-def summarize(pair: PairModel, listed: str, *, delta_ms: float) -> str:
+def summarize_list(pair: PairModel, listed: str, *, delta_ms: float) -> str:
     """Return in one sentence why the spikes of a list are in it."""
     spikes = pair.lists[listed]
     taken, overlapping = int((spikes.other_tested != NOBODY).sum()), int((spikes.other_true != NOBODY).sum())

@@ -112,7 +112,7 @@ class Course:
     versions : tuple of ndarray, each of shape (atom, channel, component)
         Atoms before the first step and after each.
     changes : tuple of Change
-        Of each version but the first.
+        How each version but the first differs from the one before.
     truth_errors : tuple of ndarray, each of shape (true,)
         How far each true atom is from the nearest one of each version (dB).
     """

@@ -37,7 +37,7 @@ class Suggestion:
     unit_ids: tuple[int | str, ...]
     reason: str
     score: float
-    """Of two of a kind, that with the larger one comes first."""
+    """How urgent: among suggestions of a kind, the largest comes first."""
     value: str = ""
     """The label that is proposed."""
 

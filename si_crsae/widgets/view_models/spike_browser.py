@@ -15,7 +15,7 @@ from si_crsae.widgets.view_models.comparison import (
     SpikeList,
     TemplatePair,
     lag_histogram,
-    summarize,
+    summarize_list,
     template_pair,
 )
 from si_crsae.widgets.view_models.matching import NOBODY
@@ -157,7 +157,7 @@ def comparison_model(
         lag_edges_ms=edges,
         listed=listed,
         position=position,
-        summary=summarize(pair, listed, delta_ms=matrix.delta_ms) if spikes.size else "",
+        summary=summarize_list(pair, listed, delta_ms=matrix.delta_ms) if spikes.size else "",
         spike=spike_model(tested, truth, pair, listed, position, delta_ms=matrix.delta_ms) if spikes.size else None,
         notes=list(dict.fromkeys(tested.missing + truth.missing)),
         empty="",

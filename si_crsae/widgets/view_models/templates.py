@@ -11,14 +11,14 @@ from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples
 from si_crsae.widgets.view_models.unit_activity import (
-    Amplitudes,
     Correlogram,
+    ThinnedAmplitudes,
     correlogram,
     thinned_amplitudes,
 )
 from si_crsae.widgets.view_models.unit_figures import UnitOverview
 
-# Of more, none could be told from the others.
+# If more were drawn, none could be told from the others.
 MAX_DRAWN_UNITS = 12
 NUM_NEIGHBORS = 6
 MAX_LAG_MS = 0.5
@@ -60,11 +60,11 @@ class TemplatesModel:
     neighbors: list[int]
     """Units like the leading one, the most similar first."""
     similarity: list[float]
-    """Of the neighbors, see `nearest_units`."""
+    """How much each of the neighbors resembles the leading unit, see `nearest_units`."""
     correlograms: list[Correlogram]
-    """Of the leading unit with itself, then with the second one."""
+    """The leading unit with itself, then with the second one."""
     refractory_ms: float
-    amplitudes: Amplitudes
+    amplitudes: ThinnedAmplitudes
     segment_index: int
     num_segments: int
     duration_s: float
@@ -86,7 +86,7 @@ def templates_model(
     ----------
     sorted_recording : SortedRecording
     overview : UnitOverview
-        Of the same sorting, from `describe_units`; it stays the same while the selection changes.
+        What is known of every unit, from `describe_units`; it stays the same while the selection changes.
     selected : sequence of int, default: ()
         Indices of the selected units, the leading one first.
     segment_index : int, default: 0

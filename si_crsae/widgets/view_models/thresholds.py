@@ -100,13 +100,13 @@ class ThresholdModel:
     source: str
     """From where missed and false are known: "truth" or "estimate"."""
     matched_unit: str
-    """Of the truth."""
+    """Id of the true unit that the unit is compared with; empty where the truth is not known."""
     edges: Float[np.ndarray, " edge"]
     counts: Int[np.ndarray, " bin"]
     null_counts: Int[np.ndarray, " bin"] | None
     """Maxima of the residual that resemble the unit, extrapolated to the recording."""
     fit_counts: Float[np.ndarray, " bin"] | None
-    """Of the fitted Gaussian."""
+    """Counts that the fitted Gaussian expects."""
     is_pending: bool
     """Whether the null is still to be estimated."""
     notes: list[str]
@@ -162,7 +162,7 @@ def threshold_model(
     truth : SortedRecording or None, default: None
         Known spikes; without them missed and false are estimated.
     null : ResidualNull or None, default: None
-        Of this unit.
+        What noise gives this unit.
     is_pending : bool, default: False
         Whether the null can still be had.
     """
