@@ -29,13 +29,7 @@ from si_crsae.sorting.assumptions.units import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
-    """All that the sorter assumes, by what it is about.
-
-    Parameters ---------- recordings : RecordingAssumptions spikes : SpikeAssumptions refractory : RefractoryAssumptions
-    initial : InitialAssumptions units : UnitAssumptions structure : StructureAssumptions collisions :
-    CollisionAssumptions fragments : FragmentAssumptions probabilities : ProbabilityAssumptions linking :
-    LinkingAssumptions
-    """
+    """All that the sorter assumes, by what it is about: each field is documented in its own class."""
 
     recordings: RecordingAssumptions = RecordingAssumptions()
     spikes: SpikeAssumptions = SpikeAssumptions()
