@@ -9,25 +9,18 @@ from jaxtyping import Bool, Float, Shaped
 from spikeinterface.core import BaseRecording
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.preprocessing import bandpass
 from si_crsae.sorting.sampling import draw_traces, sample_traces
 
-# Part of the samples that lie at the ends of a channel's range, within a tenth of it, where that has two levels: a
-# signal spends most of its time between them.
-MIN_DIGITAL_SHARE = 0.95
+# Part of a digital line's range that belongs to its levels, at either end.
 DIGITAL_MARGIN = 0.1
-# Each level is taken for more than that part of the time: a rare artifact is no level.
-MIN_LEVEL_SHARE = 1e-3
-# Part of the samples at one end of the range, from which on a channel shows nothing else.
-SATURATED_SHARE = 0.5
-MIN_QUANTIZATION_LEVELS = 16
-# Variance of a channel that earlier ones do not explain, over its own. Amplifiers have noise of their own, tenths of
-# what a channel shows; a thousandth is what rounding leaves of a copy.
-MIN_OWN_VARIANCE = 1e-3
-# What integers may add to that: the rounding of all channels in a sum, up to a hundredth.
+# Variance of a uniform distribution of width 1: what rounding adds to an integer.
 ROUNDING_VARIANCE = 1 / 12
-MAX_OWN_VARIANCE = 1e-2
+# So many samples for every channel, or correlations say nothing.
 MIN_SAMPLES_PER_CHANNEL = 20
+
+RECORDINGS = ASSUMED.recordings
 
 _DEFECTS = {
     "dead": "constant",
@@ -115,8 +108,12 @@ def is_digital(traces: Shaped[np.ndarray, "sample channel"]) -> Bool[np.ndarray,
     lowest, highest = (extreme(traces.astype("float64"), axis=0) for extreme in (np.min, np.max))
     margin = DIGITAL_MARGIN * (highest - lowest)
     low, high = (traces <= lowest + margin).mean(axis=0), (traces >= highest - margin).mean(axis=0)
-    enough_levels = (traces.dtype.kind == "f") | (highest - lowest >= MIN_QUANTIZATION_LEVELS)
-    return enough_levels & (low + high >= MIN_DIGITAL_SHARE) & (np.minimum(low, high) >= MIN_LEVEL_SHARE)
+    enough_levels = (traces.dtype.kind == "f") | (highest - lowest >= RECORDINGS.min_quantization_levels)
+    return (
+        enough_levels
+        & (low + high >= RECORDINGS.min_digital_share)
+        & (np.minimum(low, high) >= RECORDINGS.min_level_share)
+    )
 
 
 def is_saturated(traces: Shaped[np.ndarray, "sample channel"]) -> Bool[np.ndarray, " channel"]:
@@ -129,8 +126,8 @@ def is_saturated(traces: Shaped[np.ndarray, "sample channel"]) -> Bool[np.ndarra
     """
     lowest, highest = traces.min(axis=0), traces.max(axis=0)
     share = np.maximum((traces == lowest).mean(axis=0), (traces == highest).mean(axis=0))
-    enough_levels = highest.astype("float64") - lowest.astype("float64") >= MIN_QUANTIZATION_LEVELS
-    return (share >= SATURATED_SHARE) & (enough_levels | (traces.dtype.kind == "f"))
+    enough_levels = highest.astype("float64") - lowest.astype("float64") >= RECORDINGS.min_quantization_levels
+    return (share >= RECORDINGS.stuck_fraction) & (enough_levels | (traces.dtype.kind == "f"))
 
 
 def own_variances(
@@ -172,10 +169,10 @@ def _find_dependent(
     copies, sums = (np.zeros(traces.shape[1], bool) for _ in range(2))
     if len(traces) < MIN_SAMPLES_PER_CHANNEL * traces.shape[1]:
         return copies, sums
-    least = np.full(traces.shape[1], MIN_OWN_VARIANCE)
+    least = np.full(traces.shape[1], RECORDINGS.min_own_variance)
     if np.dtype(recording.get_dtype()).kind in "iu":
         rounding = (1 + traces.shape[1]) * ROUNDING_VARIANCE / traces.var(axis=0)
-        least = np.clip(rounding, MIN_OWN_VARIANCE, MAX_OWN_VARIANCE)
+        least = np.clip(rounding, RECORDINGS.min_own_variance, RECORDINGS.max_own_variance)
     correlation = np.corrcoef(traces.T)
     for channel in np.flatnonzero(own_variances(traces, least) < least):
         is_copy = (correlation[channel, :channel] ** 2 >= 1 - 2 * least[channel]).any()

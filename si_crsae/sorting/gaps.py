@@ -4,17 +4,17 @@ Padded gaps, blanked artifacts and channels that are switched off for a while ar
 traces rings through a filter like a spike, the more so where zero is not the middle of the range, as in unsigned data.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from spikeinterface.core import BaseRecording, BaseRecordingSegment
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.sampling import draw_traces
 
-# A shorter run happens to a signal of few levels, and rings little: it is less than the filter's own wavelength.
-MIN_RUN_MS = 1.0
-# Over which the value before a gap fades to the baseline: long for spikes, short for what is learned from.
-FADE_MS = 5.0
 # Places within the shortest run that are compared first: equal ones are rare where there is a signal.
 _STEPS_PER_RUN = 5
 
@@ -38,13 +38,13 @@ class GapsFilledRecording(BasePreprocessor):
         BasePreprocessor.__init__(self, recording)
         if baselines is None:
             baselines = _measure_baselines(recording, seed).tolist()
+        assumed = ASSUMED.recordings
         shortest, fade = (
-            max(round(duration_ms * recording.sampling_frequency / 1000), 2) for duration_ms in (MIN_RUN_MS, FADE_MS)
+            max(nearest_samples(duration_ms, recording.sampling_frequency), 2)
+            for duration_ms in (assumed.min_gap_ms, assumed.fade_ms)
         )
         for segment in recording.segments:
-            self.add_recording_segment(
-                _GapsFilledSegment(segment, np.asarray(baselines), shortest=shortest, fade=fade)
-            )
+            self.add_recording_segment(_GapsFilledSegment(segment, np.asarray(baselines), shortest=shortest, fade=fade))
         self._kwargs = {"recording": recording, "baselines": baselines, "seed": seed}
 
 
@@ -61,7 +61,10 @@ class _GapsFilledSegment(BasePreprocessorSegment):
         self.baselines, self.shortest, self.fade = baselines, shortest, fade
 
     def get_traces(
-        self, start_frame: int | None, end_frame: int | None, channel_indices: slice | np.ndarray | None
+        self,
+        start_frame: int | None = None,
+        end_frame: int | None = None,
+        channel_indices: Any = None,
     ) -> Shaped[np.ndarray, "sample channel"]:
         """Return the traces between two samples, their constant runs filled."""
         num_samples = self.get_num_samples()
@@ -107,7 +110,7 @@ def find_constant_runs(traces: Shaped[np.ndarray, "sample channel"], shortest: i
 
 
 def _may_hold_runs(traces: Shaped[np.ndarray, "sample channel"], shortest: int) -> Bool[np.ndarray, " channel"]:
-    """Return which channels have equal values at as many steps as every run spans: a small part of the samples tells."""
+    """Return which channels have equal values at as many steps as every run spans: few of the samples tell."""
     step = max(shortest // _STEPS_PER_RUN, 1)
     num_equal = max((shortest - 1) // step, 1)
     coarse = traces[::step]

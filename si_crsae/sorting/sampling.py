@@ -7,22 +7,22 @@ from jaxtyping import Bool, Float, Shaped
 from spikeinterface.core import BaseRecording
 
 from si_crsae.core.robust import robust_sd
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.convert import nearest_samples
 
 SLICE_S = 0.1
 NUM_SLICES = 100
 # Looked at where most of the recording is silent.
 MAX_SLICES = 800
 BLOCK_MS = 10.0
-# Noise of a block over the usual one of its channel, below which nothing was recorded there. Blocks of 10 ms of one
-# noise differ by a tenth of it; an amplifier that is off, or attenuated, leaves a tenth or nothing.
-MIN_ACTIVITY = 0.25
-# Quantile of the noise of blocks that is the usual one: up to three quarters of what is not constant may be faint, and
-# up to a quarter may be an artifact.
-USUAL_QUANTILE = 0.75
 # Noise of a block over the largest one of its channel: what a filter leaves where nothing goes in.
 NEGLIGIBLE = 1e-5
 # Of one sample: 128 MiB, a few seconds of 384 channels.
 MAX_SAMPLED_VALUES = 2**25
+# Part of a sample that is enough to learn from how channels go together.
+MIN_USABLE_SHARE = 0.1
+# Part of a recording, or of rows of noise, that is not called silent: rare noise is that faint.
+NEGLIGIBLE_SILENCE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,20 @@ class TraceSample:
     def active_share(self) -> float:
         """Part of the recording in which any channel carries a signal."""
         return float(self.active.any(axis=1).mean())
+
+    def fully_active_traces(self) -> Float[np.ndarray, "sample channel"]:
+        """Return the samples in which all channels carry a signal; where these are few, those in which any does."""
+        for active in (self.active.all(axis=1), self.active.any(axis=1)):
+            if active.mean() >= MIN_USABLE_SHARE:
+                return self.traces if active.all() else self.traces[active]
+        return self.traces
+
+    def baselines(self) -> Float[np.ndarray, " channel"]:
+        """Return the median of every channel where it is active; of all its samples if it never is."""
+        columns = zip(self.traces.T, self.active.T, strict=True)
+        return np.array(
+            [np.median(values[active] if active.any() else values) for values, active in columns], "float32"
+        )
 
     def noise_levels(self) -> Float[np.ndarray, " channel"]:
         """Return the standard deviation of every channel's noise where it is active; 0 where it never is."""
@@ -133,13 +147,27 @@ def find_activity(
     ndarray of bool, shape (sample, channel)
         Decided for blocks of 10 ms.
     """
-    length = max(round(BLOCK_MS * sampling_frequency / 1000), 2)
+    length = max(nearest_samples(BLOCK_MS, sampling_frequency), 2)
     starts = np.arange(0, max(len(traces) - length // 2, 1), length)
     blocks = np.split(traces, starts[1:])
-    noise = np.stack([robust_sd(block) for block in blocks])
-    active = noise > NEGLIGIBLE * noise.max(axis=0)
-    for channel in np.flatnonzero(active.any(axis=0)):
-        usual = np.quantile(noise[active[:, channel], channel], USUAL_QUANTILE)
-        active[:, channel] &= noise[:, channel] >= MIN_ACTIVITY * usual
+    active = is_active(np.stack([robust_sd(block) for block in blocks]))
     return np.repeat(active, [len(block) for block in blocks], axis=0)
 
+
+def is_active(noise: Float[np.ndarray, "block channel"]) -> Bool[np.ndarray, "block channel"]:
+    """Return which blocks of each channel hold its usual noise, from the noise of all blocks."""
+    assumed = ASSUMED.recordings
+    active = noise > NEGLIGIBLE * noise.max(axis=0)
+    for channel in np.flatnonzero(active.any(axis=0)):
+        usual = np.quantile(noise[active[:, channel], channel], assumed.usual_quantile)
+        active[:, channel] &= noise[:, channel] >= assumed.min_activity * usual
+    return active
+
+
+def active_share(recording: BaseRecording, *, seed: int) -> float:
+    """Return the part of a recording in which any channel carries a signal, as far as a sample tells.
+
+    A share so near to 1 that blocks of noise could make it, by their own differences, is 1.
+    """
+    share = sample_traces(recording, seed=seed).active_share
+    return 1.0 if share > 1 - NEGLIGIBLE_SILENCE else share
