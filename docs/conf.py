@@ -9,6 +9,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core import (
+    SOLVERS,
     Counted,
     GroupSparse,
     Ridge,
@@ -80,6 +81,15 @@ class PriorTable(SphinxDirective):
         for name, constraint, expression, activation, prior in PRIORS:
             found = ", ".join(f"{value:.3g}" for value in prior.activation(code, 1.0).flatten().tolist())
             rows.append(f"| {name} | {constraint} | ${expression}$ | ${activation}$ | ({found}) |")
+        return self.parse_text_to_nodes("\n".join(rows))
+
+
+class SolverTable(SphinxDirective):
+    """One row per solver in the registry: what moves in it, from its documentation."""
+
+    def run(self):
+        rows = ["| `solver` | What moves |", "| --- | --- |"]
+        rows += [f"| `{name}` | {inspect.getdoc(kind).splitlines()[0]} |" for name, kind in SOLVERS.items()]
         return self.parse_text_to_nodes("\n".join(rows))
 
 
@@ -164,3 +174,4 @@ def setup(app):
     app.connect("source-read", show_outputs)
     app.add_directive("crsae-parameters", ParameterTable)
     app.add_directive("prior-table", PriorTable)
+    app.add_directive("solver-table", SolverTable)
