@@ -1,14 +1,22 @@
 """Widgets that show what the sorter saw, for notebooks; every view has a twin for papers and saves itself as a file."""
 
-from si_crsae.widgets.comparison import ComparisonView
-from si_crsae.widgets.curation import CurationView
-from si_crsae.widgets.dashboard import VIEWS, Dashboard
-from si_crsae.widgets.decomposition import DecompositionViewer
-from si_crsae.widgets.learning import LearningMonitor
-from si_crsae.widgets.raster import CodeRaster
-from si_crsae.widgets.session import Session, open_session
-from si_crsae.widgets.templates import TemplateInspector
-from si_crsae.widgets.thresholds import ThresholdExplorer
+try:
+    from si_crsae.widgets.comparison import ComparisonView
+    from si_crsae.widgets.curation import CurationView
+    from si_crsae.widgets.dashboard import VIEWS, Dashboard
+    from si_crsae.widgets.decomposition import DecompositionViewer
+    from si_crsae.widgets.learning import LearningMonitor
+    from si_crsae.widgets.raster import CodeRaster
+    from si_crsae.widgets.session import Session, open_session
+    from si_crsae.widgets.templates import TemplateInspector
+    from si_crsae.widgets.thresholds import ThresholdExplorer
+except ImportError as error:
+    missing = (error.name or "").partition(".")[0]
+    if missing in ("", "si_crsae"):
+        raise
+    raise ImportError(
+        f"si_crsae.widgets needs {missing}, which cannot be imported: pip install 'si_crsae[widgets]'", name=missing
+    ) from error
 
 __all__ = [
     "VIEWS",
