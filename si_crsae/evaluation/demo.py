@@ -19,7 +19,8 @@ from spikeinterface.sorters import run_sorter
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation.comparison import Score, score_sorting
 from si_crsae.evaluation.decomposition import Decomposition, decompose, densest_stretch
-from si_crsae.evaluation.plots import new_figure, plot_decomposition, plot_template, unit_color
+from si_crsae.evaluation.figures import new_figure
+from si_crsae.evaluation.plots import plot_decomposition, plot_template, unit_color
 from si_crsae.evaluation.recordings import CASES, generate_case
 from si_crsae.sorting.folder import load_units
 from si_crsae.sorting.inventory import Inventory

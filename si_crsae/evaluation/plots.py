@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
-    from matplotlib.figure import Figure
 
 # Similar lightness, neighbors far apart in hue; repeated where there are more units.
 UNIT_COLORS = (
@@ -24,26 +23,6 @@ CONTACT_COLOR = "#d9d9d9"
 CELL_FILL = 0.9
 MIN_DRAWN = 0.5
 PROBABILITY_COLORS = "viridis"
-
-
-def new_figure(*, figsize: tuple[float, float]) -> "Figure":
-    """Return a figure of matplotlib's with nothing on it yet.
-
-    Parameters
-    ----------
-    figsize : tuple of float
-        Width and height in inches.
-
-    Raises
-    ------
-    ImportError
-        Without matplotlib, which comes with ``pip install 'si_crsae[widgets]'``.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures are drawn with matplotlib: pip install 'si_crsae[widgets]'") from error
-    return Figure(figsize=figsize, layout="constrained")
 
 
 def unit_color(unit_index: int) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from spikeinterface_gui.view_base import ViewBase
 
-from si_crsae.evaluation.plots import new_figure
+from si_crsae.evaluation.figures import new_figure
 from si_crsae.evaluation.sorted_recording import SortedRecording, explain_sorting, open_run
 from si_crsae.widgets.static_plots.decomposition import ROW_HEIGHT, draw_decomposition
 from si_crsae.widgets.view_models.decomposition import decomposition_model

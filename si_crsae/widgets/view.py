@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anywidget
 import traitlets
 
-from si_crsae.evaluation.plots import new_figure
+from si_crsae.evaluation.figures import new_figure
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.page import write_page
 from si_crsae.widgets.session import Session
