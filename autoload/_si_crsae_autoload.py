@@ -32,13 +32,7 @@ class ListFinder:
             spec = _find_elsewhere(fullname, path, target)
         finally:
             _SEARCHES.discard(search)
-        loader = getattr(spec, "loader", None)
-        if loader is not None and not isinstance(loader, StandInLoader):
-            stand_in = RegisteringLoader if hasattr(loader, "exec_module") else OldRegisteringLoader
-            try:
-                spec.loader = stand_in(spec, loader)
-            except Exception:  # a spec that refuses changes: `import si_crsae` registers
-                return spec
+        _register_after_execution(spec)
         return spec
 
 
@@ -89,18 +83,30 @@ class OldRegisteringLoader(StandInLoader):
         return module
 
 
+def _register_after_execution(spec):
+    loader = getattr(spec, "loader", None)
+    if loader is None or isinstance(loader, StandInLoader):
+        return
+    stand_in = RegisteringLoader if hasattr(loader, "exec_module") else OldRegisteringLoader
+    try:
+        spec.loader = stand_in(spec, loader)
+    except Exception:  # a spec that refuses changes: `import si_crsae` registers
+        return
+
+
 def _find_elsewhere(fullname, path, target):
     """Return what the other finders find; Python 3.11 also asks those with `find_module` only."""
     for finder in tuple(sys.meta_path):
+        find_spec, find_module = getattr(finder, "find_spec", None), getattr(finder, "find_module", None)
         spec = None
         if finder is ListFinder:
             continue
-        if hasattr(finder, "find_spec"):
-            spec = finder.find_spec(fullname, path, target)
-        elif sys.version_info < (3, 12) and hasattr(finder, "find_module"):
+        if find_spec is not None:
+            spec = find_spec(fullname, path, target)
+        elif find_module is not None and sys.version_info < (3, 12):
             from importlib.util import spec_from_loader
 
-            loader = finder.find_module(fullname, path)
+            loader = find_module(fullname, path)
             spec = None if loader is None else spec_from_loader(fullname, loader)
         if spec is not None:
             return spec

@@ -95,14 +95,15 @@ def say_once(message: str) -> None:
 
 
 def _enable_in_temporary_folder(dispatcher: Any) -> None:
-    import numba
+    from numba.core import config
 
-    configured = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(_temporary_folder())
+    settings: Any = config  # made at run time
+    configured = settings.CACHE_DIR
+    settings.CACHE_DIR = str(_temporary_folder())
     try:
         dispatcher.enable_caching()
     finally:
-        numba.config.CACHE_DIR = configured
+        settings.CACHE_DIR = configured
 
 
 def _temporary_folder() -> Path:
