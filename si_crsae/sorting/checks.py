@@ -252,7 +252,7 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
 
 def _silence(recording: BaseRecording, seed: int) -> Iterator[str]:
     share = active_share(recording, seed=seed)
-    if share < 1:
+    if 0 < share < 1:  # of no share at all, every channel is called constant
         yield (
             f"about {1 - share:.0%} of the recording is silent on all channels, constant or far fainter than the rest: "
             "nothing is learned from it or found in it, and rates are those of the rest"
