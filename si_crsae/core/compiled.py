@@ -32,6 +32,26 @@ def compile_loops(*, reorder_sums: bool = False) -> Callable[[Function], Functio
         if numba is None:
             return function
         compiled: Any = numba.njit(nogil=True, cache=True, fastmath=_REORDERED if reorder_sums else False)(function)
+        if hasattr(compiled, "_cache"):  # not where numba is told to compile nothing
+            _forget_lost_classes(compiled._cache)
         return compiled
 
     return decorate
+
+
+def _forget_lost_classes(cache: Any) -> None:
+    """Have a cache compile anew what it kept for a class that is gone since.
+
+    Of a NamedTuple that a function takes, numba writes down where it is defined, and fails to read the file when it is
+    not there any more: after an update, that is, in which the class has moved.
+    """
+    load = cache.load_overload
+
+    def load_or_forget(*args: Any) -> Any:
+        try:
+            return load(*args)
+        except (AttributeError, ImportError):
+            cache.flush()
+            return None
+
+    cache.load_overload = load_or_forget
