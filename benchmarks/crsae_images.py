@@ -27,14 +27,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from command_line import make_parser, names, parse
 from PIL import Image
 from scipy.optimize import minimize_scalar
-from sorters import Row, data_folder, figures_of, machine_row, names, save
+from sorters import Row, data_folder, figures_of, machine_row, save
 from torch import Tensor
 
 from si_crsae.models.atoms import on_tangent
-from si_crsae.models.crsae.autoencoder import Crsae, reconstruction_loss
-from si_crsae.models.crsae.images import ImageLearning, denoise_image, learn_image_atoms
+from si_crsae.models.crsae import Crsae, ImageLearning, denoise_image, learn_image_atoms
+from si_crsae.models.crsae.autoencoder import reconstruction_loss
 
 METHODS = ("noisy", "em", "em-atoms-first-rate", "em-atoms-best-rate", "plain", "bm3d")
 WHITE = 255.0
@@ -93,9 +94,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; --quick only changes the defaults."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="sigma 25, few and small images, a third of the steps")
-    parser.add_argument("--out", type=Path, help="JSON file of rows; must not exist yet")
+    parser = make_parser(__doc__, quick="sigma 25, few and small images, a third of the steps")
     parser.add_argument("--plot", type=Path, help="image file of the atoms learned; needs matplotlib")
     parser.add_argument("--sigmas", type=names, help="of the noise, default: 15,25,50")
     parser.add_argument("--methods", type=names, help=f"default: {','.join(METHODS)}")
@@ -104,19 +103,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--crop", type=int, help="side of the central square of test images, 0: whole; default: 256")
     parser.add_argument("--seed", type=int, default=0, help="of noise and learning, default: 0")
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
-    arguments = parser.parse_args()
-    if arguments.out is not None and arguments.out.exists():
-        parser.error(f"--out = {arguments.out} exists; give another name or remove it")
-    if arguments.plot is not None and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--plot needs matplotlib: pip install matplotlib, or leave the option out")
+    arguments = parse(parser, methods=METHODS)
     for folder in (arguments.train, arguments.test):
         if not (data_folder() / "images" / folder).is_dir():
             parser.error(f"no images in {data_folder() / 'images' / folder}: set SI_CRSAE_DATA to the data folder")
     arguments.sigmas = [float(sigma) for sigma in arguments.sigmas or (["25"] if arguments.quick else [15, 25, 50])]
     arguments.crop = (128 if arguments.quick else 256) if arguments.crop is None else arguments.crop
     arguments.methods = arguments.methods or list(METHODS)
-    if unknown := set(arguments.methods) - set(METHODS):
-        parser.error(f"--methods: unknown {sorted(unknown)}; choose from {','.join(METHODS)}")
     if "bm3d" in arguments.methods and importlib.util.find_spec("bm3d") is None:
         sys.stderr.write("bm3d is not installed and left out: pip install bm3d\n")
         arguments.methods.remove("bm3d")

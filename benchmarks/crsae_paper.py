@@ -25,7 +25,8 @@ import paper_coding
 import paper_learning
 import paper_race
 import paper_recording
-from parts import Part, make_parser, parse, run_parts
+from command_line import parse
+from parts import Part, make_parser, run_parts
 
 PARTS: dict[str, Part] = {
     "learning": paper_learning.run,
@@ -42,10 +43,10 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = make_parser(__doc__.splitlines()[0], PARTS, quick="fewer windows and seeds: two minutes on two cores")
+    parser = make_parser(__doc__, PARTS, quick="fewer windows and seeds: two minutes on two cores")
     parser.add_argument("--seeds", default="0,1,2,3,4", help="of the simulation, comma-separated")
     parser.add_argument("--snrs", default="7,10,13,16", help="of the learning part, in dB")
-    arguments = parse(parser, PARTS)
+    arguments = parse(parser, parts=PARTS)
     arguments.seeds = [int(seed) for seed in arguments.seeds.split(",")]
     arguments.snrs = [float(snr) for snr in arguments.snrs.split(",")]
     if arguments.quick:

@@ -25,7 +25,8 @@ import denoising_counts
 import denoising_filters
 import denoising_floor
 import denoising_images
-from parts import Part, make_parser, parse, run_parts
+from command_line import parse
+from parts import Part, make_parser, run_parts
 
 PARTS: dict[str, Part] = {
     "images": denoising_images.run,
@@ -42,10 +43,10 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = make_parser(__doc__.splitlines()[0], PARTS, quick="small cases and little learning: within 2 minutes")
+    parser = make_parser(__doc__, PARTS, quick="small cases and little learning: within 2 minutes")
     parser.add_argument("--steps", type=int, help="of learning for images; default: 4000, quick 60")
     parser.add_argument("--seed", type=int, default=0, help="of noise, simulation and learning; default: 0")
-    arguments = parse(parser, PARTS)
+    arguments = parse(parser, parts=PARTS)
     if arguments.steps is None:
         arguments.steps = 60 if arguments.quick else 4000
     return arguments

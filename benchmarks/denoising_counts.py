@@ -21,7 +21,7 @@ from si_crsae.evaluation.spike_counts import (
     smooth,
     smoothed_rates,
 )
-from si_crsae.models.exponential.spike_counts import CountModel, denoise_counts
+from si_crsae.models import CountModel, denoise_counts
 
 RATES_HZ = (1.0, 5.0, 20.0, 60.0)
 NUMBERS_OF_TRIALS = (5, 20, 100)

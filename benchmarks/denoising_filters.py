@@ -10,9 +10,8 @@ import torch
 from sorters import Row
 
 from si_crsae.core import Binomial, Gaussian, Likelihood, Placement, Poisson, Sparse, synthesize
-from si_crsae.evaluation.atoms import filter_error, perturb_atoms
-from si_crsae.models.exponential.autoencoder import Unrolling
-from si_crsae.models.exponential.denoiser import Denoiser, Fitting
+from si_crsae.evaluation import filter_error, perturb_atoms
+from si_crsae.models import Denoiser, Fitting, Unrolling
 
 NUM_FILTERS, WIDTH, NUM_SAMPLES, EVENTS_PER_FILTER = 3, 50, 500, 3
 FAMILIES: dict[str, tuple[Likelihood, float]] = {

@@ -10,7 +10,7 @@ from sorters import Row
 from torch.nn import functional
 
 from si_crsae.core import Placement, Poisson, Sparse
-from si_crsae.models.exponential.autoencoder import ExponentialAutoencoder, Unrolling
+from si_crsae.models import ExponentialAutoencoder, Unrolling
 
 # Name: shape of the observations, of the atoms, stride, iterations.
 CASES = {

@@ -15,8 +15,7 @@ from sorters import Row, data_folder
 from torch import Tensor
 from torch.nn import functional
 
-from si_crsae.models.exponential.count_image_learning import CountImageLearning, learn_count_images
-from si_crsae.models.exponential.count_images import CountImageDenoiser, denoise_count_image
+from si_crsae.models import CountImageDenoiser, CountImageLearning, denoise_count_image, learn_count_images
 
 PEAKS = (1.0, 2.0, 4.0)
 SETS = ("set12", "bsd68")

@@ -23,7 +23,8 @@ import linked_digits
 import linked_encoding
 import linked_sortings
 import linked_views
-from parts import Part, make_parser, parse, run_parts
+from command_line import parse
+from parts import Part, make_parser, run_parts
 
 PARTS: dict[str, Part] = {
     "digits": linked_digits.run,
@@ -40,11 +41,11 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = make_parser(__doc__.splitlines()[0], PARTS, quick="small cases and little learning: within 3 minutes")
+    parser = make_parser(__doc__, PARTS, quick="small cases and little learning: within 3 minutes")
     parser.add_argument("--splits", type=int, help="of the digits; default: 3, quick 1")
     parser.add_argument("--epochs", type=int, help="of learning from digits; default: 40, quick 1")
     parser.add_argument("--seed", type=int, default=0, help="of learning and simulation; default: 0")
-    arguments = parse(parser, PARTS)
+    arguments = parse(parser, parts=PARTS)
     arguments.splits = arguments.splits or (1 if arguments.quick else 3)
     arguments.epochs = arguments.epochs or (1 if arguments.quick else 40)
     arguments.digits = 1500 if arguments.quick else linked_digits.NUM_TRAINING

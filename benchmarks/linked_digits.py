@@ -21,7 +21,7 @@ NUM_TRAINING = 8000
 NUM_ATOMS = 256
 ATOMS_PER_CLASS = 25
 REGULARIZATION = 0.03
-# Of one block of the class vector, as high as the strongest coefficients of a digit are.
+# What the class vector is on one block: as high as the strongest coefficients of a digit are.
 BLOCK_HEIGHT = 0.3
 # Largest angle, in radians, change of size and shear, and move to either side, in pixels, of a digit learned from.
 DEFORMATIONS = (0.15, 0.1, 0.1, 1.0, 1.0)

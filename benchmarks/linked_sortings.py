@@ -59,7 +59,7 @@ class Epochs:
     pairs: Pairs
     """Units of both that are the same."""
     depths_um: np.ndarray
-    """Of the units of the first epoch, ascending."""
+    """Depths of the units of the first epoch, ascending."""
     displacements_um: np.ndarray
     """At these depths."""
     firing: tuple[BaseSorting, BaseSorting]

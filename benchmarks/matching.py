@@ -22,19 +22,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import numba
 import numpy as np
 import torch
+from command_line import make_parser, names, parse
 from probeinterface import Probe, generate_multi_columns_probe, generate_tetrode
-from sorters import Row, figures_of, machine_row, names, save
+from sorters import Row, figures_of, machine_row, save
 from spikeinterface.benchmark.benchmark_matching import MatchingBenchmark
 from spikeinterface.core import BaseRecording, BaseSorting, Templates, generate_ground_truth_recording, get_noise_levels
 from threadpoolctl import threadpool_limits
 
-from si_crsae.evaluation.comparison import found_spikes, overlapping_spikes, score_sorting
+from si_crsae.evaluation import found_spikes, overlapping_spikes, score_sorting
 
 METHODS = ("crsae", "wobble", "circus-omp", "tdc-peeler")
 WITH_NOISE_LEVELS = ("tdc-peeler",)
@@ -105,23 +105,16 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; --quick only changes the defaults."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two short cases, one seed, crsae and wobble")
-    parser.add_argument("--out", type=Path, help="JSON file of rows; must not exist yet")
+    parser = make_parser(__doc__, quick="two short cases, one seed, crsae and wobble")
     parser.add_argument("--methods", type=names, help=f"default: {','.join(METHODS)}")
     parser.add_argument("--cases", type=names, help=f"default: {','.join(CASES)}")
     parser.add_argument("--duration", type=float, help="length of the recordings in s, default: 40")
     parser.add_argument("--seeds", type=names, help="of the recordings, default: 1,2,3")
-    arguments = parser.parse_args()
-    if arguments.out is not None and arguments.out.exists():
-        parser.error(f"--out = {arguments.out} exists; give another name or remove it")
+    arguments = parse(parser, methods=METHODS, cases=CASES)
     arguments.methods = arguments.methods or list(METHODS[:2] if arguments.quick else METHODS)
     arguments.cases = arguments.cases or (["tetrode", "probe32"] if arguments.quick else list(CASES))
     arguments.duration = arguments.duration or (10.0 if arguments.quick else 40.0)
     arguments.seeds = arguments.seeds or (["1"] if arguments.quick else ["1", "2", "3"])
-    for option, given, known in (("methods", arguments.methods, METHODS), ("cases", arguments.cases, CASES)):
-        if unknown := set(given) - set(known):
-            parser.error(f"--{option}: unknown {sorted(unknown)}; choose from {','.join(known)}")
     return arguments
 
 

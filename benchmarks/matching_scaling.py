@@ -17,7 +17,6 @@ over the series, between its last two points, and over the series without the co
 
 import argparse
 import contextlib
-import importlib.util
 import json
 import os
 import subprocess
@@ -29,6 +28,7 @@ from statistics import median
 
 import numpy as np
 import psutil
+from command_line import make_parser, names, parse
 from matching import (
     JOB,
     MS_AFTER,
@@ -43,7 +43,7 @@ from matching import (
     run_once,
     unit_places,
 )
-from sorters import Row, figures_of, machine_row, names, save
+from sorters import Row, figures_of, machine_row, save
 from spikeinterface.core import BaseRecording, ChannelSparsity, Templates, generate_ground_truth_recording
 from spikeinterface.core.generate import generate_templates, generate_unit_locations
 from spikeinterface.sortingcomponents.matching.method_list import matching_methods
@@ -83,13 +83,13 @@ class Series:
     """Recordings that differ in one variable."""
 
     field: str
-    """Of `Point`, the one that varies."""
+    """The field of `Point` that varies."""
     values: tuple[float, ...]
     quick_values: tuple[float, ...]
     point: Point
     """All else."""
     label: str
-    """Of the axis."""
+    """Label of the axis."""
     wobble_up_to: float
     """Largest value at which wobble runs too."""
 
@@ -148,19 +148,11 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; --quick shortens the series."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer and smaller values of each series")
-    parser.add_argument("--out", type=Path, help="JSON file of rows; must not exist yet")
+    parser = make_parser(__doc__, quick="fewer and smaller values of each series")
     parser.add_argument("--plot", type=Path, help="image file of the series; needs matplotlib")
     parser.add_argument("--series", type=names, default=list(SERIES), help=f"default: {','.join(SERIES)}")
     parser.add_argument("--run-one", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.out is not None and arguments.out.exists():
-        parser.error(f"--out = {arguments.out} exists; give another name or remove it")
-    if arguments.plot is not None and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--plot needs matplotlib: pip install matplotlib, or leave the option out")
-    if unknown := set(arguments.series) - set(SERIES):
-        parser.error(f"--series: unknown {sorted(unknown)}; choose from {','.join(SERIES)}")
+    arguments = parse(parser, series=SERIES)
     return arguments
 
 

@@ -26,7 +26,7 @@ TARGET_DB = -12.0
 NUM_EPOCHS, NUM_EVENT_EPOCHS = 6, 2
 BATCH_SIZE = 512
 NUM_JUDGED = 100
-# Of an objective, where two are taken for the same.
+# An objective is as low as the least one of SPORCO where it is at most so many times as large.
 SAME = 1.001
 
 

@@ -12,7 +12,7 @@ from si_crsae.models import Crsae, RatePrior
 
 NUM_VALIDATION = 1000
 NUM_TEST = 100
-# Of the l1 norm in the first step of expectation-maximization, in units of a typical amplitude.
+# Weight of the l1 norm in the first step of expectation-maximization, in units of a typical amplitude.
 FIRST_LEVEL = 0.6
 
 

@@ -26,6 +26,7 @@ from statistics import median
 
 import psutil
 import spikeinterface as si
+from command_line import make_parser, names, parse
 from spikeinterface.sorters import get_default_sorter_params, installed_sorters, run_sorter
 
 from si_crsae.evaluation import CASES, align_truth, count_best_unit, generate_case, load_case, score_sorting
@@ -75,9 +76,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; --quick only changes the defaults."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two short cases, crsae and lupin")
-    parser.add_argument("--out", type=Path, help="JSON file of rows; must not exist yet")
+    parser = make_parser(__doc__, quick="two short cases, crsae and lupin")
     parser.add_argument("--sorters", type=names, help=f"default: the installed ones of {','.join(SORTERS)}")
     parser.add_argument("--cases", type=names, help=f"default: {','.join(DEFAULT_CASES)}")
     parser.add_argument("--duration", type=float, help="length of generated cases in s, default: 90")
@@ -86,21 +85,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="given to every sorter, default: 2")
     parser.add_argument("--repeats", type=int, default=2, help="calls of each sorter, at least 2, default: 2")
     parser.add_argument("--run-one", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parse(parser)
     if arguments.repeats < 2:
         parser.error(f"--repeats = {arguments.repeats}: the first call compiles, give 2 or more")
-    if arguments.out is not None and arguments.out.exists():
-        parser.error(f"--out = {arguments.out} exists; give another name or remove it")
     wanted = ("crsae", "lupin") if arguments.quick else SORTERS
     arguments.sorters = arguments.sorters or [name for name in wanted if name in installed_sorters()]
     arguments.cases = arguments.cases or (["mono", "tetrode"] if arguments.quick else available_cases())
     arguments.duration = arguments.duration or (20.0 if arguments.quick else 90.0)
     return arguments
-
-
-def names(text: str) -> list[str]:
-    """Split a comma-separated list."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def data_folder() -> Path:

@@ -2,7 +2,7 @@
 
 Recordings of every kind of `spike_recordings.HARD_KINDS` are generated and sorted; `--folder` keeps what came of each,
 so that an interrupted run goes on. The coefficients are written to the file named by --out, that of the package is
-`si_crsae/sorting/spike_coefficients.py`.
+`si_crsae/sorting/probabilities/coefficients.py`.
 
     python benchmarks/spike_probability_fit.py --folder sorted --out spike_coefficients.py
 """

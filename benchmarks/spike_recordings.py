@@ -11,15 +11,15 @@ from spikeinterface.core.base import minimum_spike_dtype
 from spikeinterface.sorters import run_sorter
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.evaluation.calibration import label_spikes
+from si_crsae.evaluation import CaseSpec, label_spikes, simulate
 from si_crsae.evaluation.recordings import columns_probe
-from si_crsae.evaluation.simulation import CaseSpec, simulate, spike_amplitudes
+from si_crsae.evaluation.simulation import spike_amplitudes
 from si_crsae.sorting.inventory import peaks_of_atoms
 from si_crsae.sorting.model import Model
-from si_crsae.sorting.pipeline import observe_code
+from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.probabilities.features import describe
 from si_crsae.sorting.probabilities.posterior import amplitude_interval
-from si_crsae.sorting.stages import LearnedModel, WeighedCode
+from si_crsae.sorting.stages import LearningResult, WeighedCode, load_stage
 
 JOB = {"n_jobs": 1, "progress_bar": False}
 
@@ -156,8 +156,8 @@ def sort_recording(
         saved = recording.save(folder=Path(folder) / "recording", verbose=False, **JOB)
         run_sorter("crsae", saved, folder=Path(folder) / "run", verbose=False, spike_probabilities=True)
         stages = Path(folder) / "run" / "sorter_output" / "stages" / "group_0"
-        with np.load(stages / "learn.npz") as learned, np.load(stages / "clean.npz") as code:
-            return judge(name, saved, LearnedModel(**learned).model, WeighedCode(**code), truth, sizes)
+        model = load_stage(stages / "learn.npz", LearningResult).model
+        return judge(name, saved, model, load_stage(stages / "clean.npz", WeighedCode), truth, sizes)
 
 
 def judge(
@@ -169,9 +169,9 @@ def judge(
     sizes: np.ndarray | None = None,
 ) -> SortedCase:
     """Return a code with its features and which of its spikes are right."""
-    observed = observe_code(recording, code, model, CrsaeConfig())
-    description = describe(observed)
-    low, high = amplitude_interval(observed, description.amplitudes)
+    context = CodeInContext.of(recording, code, model, CrsaeConfig())
+    description = describe(context)
+    low, high = amplitude_interval(context, description.amplitudes)
     atoms, unit_index = np.unique(code.atom_index, return_inverse=True)
     num_before = peaks_of_atoms(model.dictionary.atoms.numpy())[1] - model.dictionary.num_before
     times = code.sample_index + num_before[code.atom_index]
@@ -192,7 +192,7 @@ def judge(
         unit_index=unit_index,
         is_right=is_right,
         missed_rate=missed_rate,
-        relative_amplitude=code.amplitude / observed.scales[code.atom_index],
+        relative_amplitude=code.amplitude / context.scales[code.atom_index],
         amplitude=code.amplitude,
         low=low,
         high=high,

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import variational_images
 import variational_spikes
-from parts import Part, make_parser, parse, run_parts
+from command_line import parse
+from parts import Part, make_parser, run_parts
 
 PARTS: dict[str, Part] = {"images": variational_images.run, "spikes": variational_spikes.run}
 
@@ -29,7 +30,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = make_parser(__doc__.splitlines()[0], PARTS, quick="small cases and little learning: within 2 minutes")
+    parser = make_parser(__doc__, PARTS, quick="small cases and little learning: within 2 minutes")
     parser.add_argument("--size", type=int, default=16, help="rows and columns of a patch; default: 16, quick 8")
     parser.add_argument("--steps", type=int, default=5000, help="of learning from patches; default: 5000, quick 300")
     parser.add_argument("--seeds", type=int, default=2, help="how many, of learning; default: 2, quick 1")
@@ -39,7 +40,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--methods", help="names of methods of images, separated by semicolons; default: all")
     parser.add_argument("--plot", type=Path, help="picture of the dictionaries recovered from the codes")
-    arguments = parse(parser, PARTS)
+    arguments = parse(parser, parts=PARTS)
     if arguments.quick:
         arguments.size, arguments.steps, arguments.seeds = 8, 300, 1
     return arguments

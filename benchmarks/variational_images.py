@@ -21,13 +21,29 @@ from skimage.io import imread
 from sorters import Row, data_folder
 from torch import Tensor
 
-from si_crsae.core import LinkedView, Quadratic, Sparse, fista_solve
-from si_crsae.core.bases import GaussianBase, LaplacianBase, SpikeAndSlab
-from si_crsae.core.code_distribution import CodeDistribution, ShiftedThreshold, sparse_prior
+from si_crsae.core import (
+    CodeDistribution,
+    GaussianBase,
+    LaplacianBase,
+    LinkedView,
+    Quadratic,
+    ShiftedThreshold,
+    Sparse,
+    SpikeAndSlab,
+    fista_solve,
+    sparse_prior,
+)
 from si_crsae.evaluation.patches import draw_patches, whiten_image
-from si_crsae.models.variational.model import Objective, VariationalFitting, VariationalModel, VariationalTraining
-from si_crsae.models.variational.networks import PerceptronEncoder, UnrolledEncoder
-from si_crsae.models.variational.statistics import CodeStatistics, statistics_of
+from si_crsae.models import (
+    CodeStatistics,
+    Objective,
+    PerceptronEncoder,
+    UnrolledEncoder,
+    VariationalFitting,
+    VariationalModel,
+    VariationalTraining,
+)
+from si_crsae.models.variational.statistics import statistics_of
 
 SHRINKAGE = 20.0
 KL_WEIGHT = 0.01

@@ -18,20 +18,20 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from parts import Part, make_parser, parse, run_parts
+from command_line import names, parse
+from parts import Part, make_parser, run_parts
 from scipy.special import expit
 from scipy.stats import pearsonr
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sorters import DATA_FILES, Row, data_folder, names
+from sorters import DATA_FILES, Row, data_folder
 from spike_probability_fit import fit_probability
 from spike_recordings import HARD_KINDS, JOB, SortedCase, sort_hard_case, sort_recording
 from spikeinterface.sorters import run_sorter
 
-from si_crsae.evaluation import generate_case, load_case
-from si_crsae.evaluation.calibration import expected_calibration_error, reliability_table
+from si_crsae.evaluation import expected_calibration_error, generate_case, load_case, reliability_table, simulate
 from si_crsae.sorting.probabilities.features import SPIKE_FEATURES, UNIT_FEATURES
 from si_crsae.sorting.probabilities.logistic import missed_rate, probability_by, spike_probability
 
@@ -230,8 +230,6 @@ def unseen_cases() -> list[SortedCase]:
 
 def cost(kinds: Sequence[str], duration_s: float, arguments: argparse.Namespace, add: Add) -> str:
     """Return the time of the sorter with and without, medians of runs in turn after one that compiles."""
-    from si_crsae.evaluation.simulation import simulate
-
     num_runs = 3 if arguments.quick else 7
     lines = ["| kind | without | with | more |", "|---" * 4 + "|"]
     for kind in kinds:
@@ -271,13 +269,13 @@ PARTS: dict[str, Part] = {"spikes": run}
 
 def main() -> None:
     """Run and print the tables."""
-    parser = make_parser(__doc__.splitlines()[0], PARTS, quick="three short recordings: within a minute or two")
+    parser = make_parser(__doc__, PARTS, quick="three short recordings: within a minute or two")
     parser.add_argument("--seed", type=int, default=0, help="of generated recordings; default: 0")
     parser.add_argument("--kinds", type=names, help="only these kinds, and no cost; default: all")
     parser.add_argument("--num-seeds", type=int, help="recordings of each kind; default: 6, quick 1")
     parser.add_argument("--duration", type=float, help="of a recording in s; default: 30, quick 12")
     parser.add_argument("--folder", type=Path, help="where sorted recordings are kept for the next call")
-    run_parts(PARTS, parse(parser, PARTS))
+    run_parts(PARTS, parse(parser, parts=PARTS))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the browser.
     python benchmarks/widgets.py --out rows.json
 """
 
-import argparse
 import re
 import shutil
 import sys
@@ -18,8 +17,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from command_line import make_parser, names, parse
 from playwright.sync_api import Page, sync_playwright
-from sorters import Row, machine_row, names, save, save_case
+from sorters import Row, machine_row, save, save_case
 
 from si_crsae.evaluation import generate_case
 
@@ -32,7 +32,7 @@ from dataclasses import replace
 import numpy as np, spikeinterface.full as si
 from spikeinterface.widgets import plot_traces
 from si_crsae import widgets
-from si_crsae.evaluation.sorted_recording import explain_like, explain_sorting
+from si_crsae.evaluation import explain_like, explain_sorting
 minute, truth = si.load("{folder}/recording"), si.load("{folder}/sorting")
 recording = si.concatenate_recordings([minute] * {minutes})
 recording.set_probe(minute.get_probe(), in_place=True)
@@ -95,14 +95,11 @@ async ([selector, key, count]) => {
 
 def main() -> None:
     """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--views", type=names, default=list(STEPS), help="which of " + ", ".join(STEPS))
     parser.add_argument("--minutes", type=int, default=30, help="default: 30")
     parser.add_argument("--steps", type=int, default=20, help="default: 20")
-    parser.add_argument("--out", type=Path, help="JSON file of rows; must not exist yet")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.views) - set(STEPS):
-        parser.error(f"--views: unknown {sorted(unknown)}; choose from {', '.join(STEPS)}")
+    arguments = parse(parser, views=STEPS)
     rows = [machine_row(1)]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

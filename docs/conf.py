@@ -1,10 +1,13 @@
+import dataclasses
 import importlib.metadata
 import inspect
 import json
 import os
+import re
 from pathlib import Path
 
 import torch
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
 from si_crsae.config import CrsaeConfig
@@ -19,9 +22,9 @@ from si_crsae.core import (
 from si_crsae.core.events import encoder, explanations
 from si_crsae.core.operators import interpolation
 from si_crsae.core.solvers import descent
-from si_crsae.sorting import cleaning, given, model
-from si_crsae.sorting.learning import expectation, structure, units
-from si_crsae.sorting.probabilities import evidence, features, logistic, posterior
+from si_crsae.sorting import given
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.probabilities import evidence, features
 
 project = "si_crsae"
 author = "si_crsae contributors"
@@ -37,15 +40,13 @@ html_title = "si_crsae"
 html_theme_options = {"navigation_with_keys": False}
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
-# Constants are quoted from the code, as {{ module.NAME }}, so that a text cannot disagree with it.
-myst_substitutions = {
+# Numbers are quoted from the code, so that a text cannot disagree with it: assumptions as {{ group.name }}, constants
+# of these modules as {{ module.NAME }}.
+myst_substitutions = dataclasses.asdict(ASSUMED) | {
     module.__name__.rpartition(".")[2]: {
         name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, int | float | tuple)
     }
-    for module in (
-        *(descent, encoder, explanations, interpolation),
-        *(cleaning, evidence, expectation, features, given, logistic, model, posterior, structure, units),
-    )
+    for module in (descent, encoder, evidence, explanations, features, given, interpolation)
 }
 # The tests run the notebooks and leave them with their outputs in build/notebooks, from where the pages take them.
 EXECUTED_NOTEBOOKS = Path(__file__).parents[1] / "build" / "notebooks"
@@ -68,6 +69,32 @@ class ParameterTable(SphinxDirective):
             rows.append(f"| `{name}` | `{schema['default']!r}` | {allowed_values(schema)} | {schema['description']} |")
         self.env.note_dependency(inspect.getfile(CrsaeConfig))
         return self.parse_text_to_nodes("\n".join(rows))
+
+
+class AssumptionTables(SphinxDirective):
+    """A section for each group of assumptions, one row per number, from its one declaration."""
+
+    def run(self):
+        parts = []
+        for field in dataclasses.fields(ASSUMED):
+            group = getattr(ASSUMED, field.name)
+            rows = ["| Name | Value | Unit | What it decides | Where it was measured |", "| --- " * 5 + "|"]
+            rows += ["| " + " | ".join(cells) + " |" for cells in assumption_rows(group)]
+            parts += [f"## `{field.name}`", inspect.getdoc(group), "\n".join(rows)]
+            self.env.note_dependency(inspect.getfile(type(group)))
+        return self.parse_text_to_nodes("\n\n".join(parts), allow_section_headings=True)
+
+
+def assumption_rows(group):
+    """Return name, value, unit, meaning and origin of the numbers of a group, from the docstrings under them."""
+    documented = ModuleAnalyzer.for_module(type(group).__module__).find_attr_docs()
+    rows = []
+    for field in dataclasses.fields(group):
+        text = "\n".join(documented[type(group).__name__, field.name]).strip()
+        meaning, measured = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+        before, unit, after = re.fullmatch(r"(.*?) \(([^()]+)\)(.*)", meaning).groups()
+        rows.append((f"`{field.name}`", f"`{getattr(group, field.name)}`", unit, before + after, measured))
+    return rows
 
 
 class PriorTable(SphinxDirective):
@@ -163,4 +190,5 @@ def code_of(notebook):
 def setup(app):
     app.connect("source-read", show_outputs)
     app.add_directive("crsae-parameters", ParameterTable)
+    app.add_directive("crsae-assumptions", AssumptionTables)
     app.add_directive("prior-table", PriorTable)

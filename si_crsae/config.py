@@ -4,11 +4,37 @@ import difflib
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+
+
+def _map_solvers() -> tuple[str, ...]:
+    """Return the names of the solvers that suit the sorter; takes as long as torch takes to load."""
+    from si_crsae.core.priors import Sparse
+    from si_crsae.core.solvers.by_name import solver_names
+    from si_crsae.core.solvers.maps import CorrelationMap
+
+    return solver_names(problem=CorrelationMap, prior=Sparse)
+
+
+def _check_solver(name: str) -> str:
+    names = _map_solvers()
+    if name not in names:
+        raise PydanticCustomError("solver", "Input should be one of {names}", {"names": ", ".join(names)})
+    return name
+
+
+def _list_solvers(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(_map_solvers())
+
+
+# SpikeInterface asks for the defaults as soon as it is imported: to validate this one it would have to wait for torch.
+SolverName = Annotated[
+    str, AfterValidator(_check_solver), Field(json_schema_extra=_list_solvers, validate_default=False)
+]
 
 
 class CrsaeConfig(BaseModel):
@@ -77,7 +103,7 @@ class CrsaeConfig(BaseModel):
     """Give every spike a probability and an amplitude interval, every unit expected rates of false and missed ones."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:N."""
-    solver: Literal["auto", "descent", "parallel", "fista", "lca"] = "auto"
+    solver: SolverName = "auto"
     """Solver of the sparse code; auto: descent on a CPU, parallel on a GPU, which find the same code."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of every random choice: the same seed gives the same result."""

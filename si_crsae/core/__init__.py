@@ -4,12 +4,13 @@ from si_crsae.core.bases import Annealing, GaussianBase, LaplacianBase, SpikeAnd
 from si_crsae.core.code_distribution import CodeDistribution, ShiftedThreshold, sparse_prior
 from si_crsae.core.events.encoder import Encoder, EncoderSettings
 from si_crsae.core.events.features import clean_features
-from si_crsae.core.likelihoods import Binomial, Gaussian, Likelihood, NegativeBinomial, Poisson
+from si_crsae.core.likelihoods import LIKELIHOODS, Binomial, Gaussian, Likelihood, NegativeBinomial, Poisson
 from si_crsae.core.operators.compression import compress_templates
 from si_crsae.core.operators.convolution import atom_correlations, correlate, count_shifts, lipschitz_bound, synthesize
 from si_crsae.core.operators.filtering import component_lags, correlate_filtered, filter_with_basis
 from si_crsae.core.operators.gram import Gram
 from si_crsae.core.priors import (
+    PRIORS,
     Counted,
     GroupSparse,
     OnSupport,
@@ -21,15 +22,22 @@ from si_crsae.core.priors import (
     soft_threshold,
 )
 from si_crsae.core.regularization import centered_prior, regularization_loss, update_regularization
-from si_crsae.core.solvers.by_name import Solver, make_solver
+from si_crsae.core.solvers.by_name import SOLVERS, MapSolver, find_solver, make_solver, solver_names
 from si_crsae.core.solvers.descent import descend
-from si_crsae.core.solvers.fista import FistaState, fista_init, fista_solve, fista_step, objective, optimality_residual
+from si_crsae.core.solvers.fista import Fista, FistaState, fista_solve, objective, optimality_residual
 from si_crsae.core.solvers.generalized import GeneralizedModel, Placement, infer_baseline, noise_gain
-from si_crsae.core.solvers.lca import lca_iterate, lca_step
+from si_crsae.core.solvers.greedy import Descent
+from si_crsae.core.solvers.iteration import Solver, iterate
+from si_crsae.core.solvers.lca import Lca
+from si_crsae.core.solvers.parallel import ParallelDescent
+from si_crsae.core.solvers.problems import Convolutional, Problem
 from si_crsae.core.solvers.quadratic import LinkedView, Quadratic
 from si_crsae.core.types import Dictionary, SparseEvents
 
 __all__ = [
+    "LIKELIHOODS",
+    "PRIORS",
+    "SOLVERS",
     "Annealing",
     "CodeDistribution",
     "GaussianBase",
@@ -38,22 +46,29 @@ __all__ = [
     "SpikeAndSlab",
     "sparse_prior",
     "Binomial",
+    "Convolutional",
     "Counted",
+    "Descent",
     "Dictionary",
     "Encoder",
     "EncoderSettings",
+    "Fista",
     "FistaState",
     "Gaussian",
     "GeneralizedModel",
     "Gram",
     "GroupSparse",
+    "Lca",
     "Likelihood",
     "LinkedView",
+    "MapSolver",
     "NegativeBinomial",
     "OnSupport",
+    "ParallelDescent",
     "Placement",
     "Poisson",
     "Prior",
+    "Problem",
     "Quadratic",
     "Ridge",
     "Simplex",
@@ -71,12 +86,10 @@ __all__ = [
     "count_shifts",
     "descend",
     "filter_with_basis",
-    "fista_init",
+    "find_solver",
     "fista_solve",
-    "fista_step",
     "infer_baseline",
-    "lca_iterate",
-    "lca_step",
+    "iterate",
     "lipschitz_bound",
     "make_solver",
     "noise_gain",
@@ -84,6 +97,7 @@ __all__ = [
     "optimality_residual",
     "regularization_loss",
     "soft_threshold",
+    "solver_names",
     "synthesize",
     "update_regularization",
 ]

@@ -30,7 +30,7 @@ class Annealing:
     noise : float, default: 1.0
         Factor of the deviations from the shift; small while a network that knows nothing yet would drown in them.
     temperature : float, default: 0.5
-        Of the concrete distribution; the lower, the closer its gradient is to that of a coin.
+        Temperature of the concrete distribution; the lower, the closer its gradient is to that of a coin.
     """
 
     noise: float = 1.0
@@ -111,7 +111,7 @@ class GaussianBase(_ScaledNoise):
     Parameters
     ----------
     variance : float, default: 0.1
-        Of the prior.
+        Variance of the prior.
 
     References
     ----------
@@ -154,7 +154,7 @@ class LaplacianBase(_ScaledNoise):
     Parameters
     ----------
     scale : float, default: 0.1
-        Of the prior.
+        Scale of the prior.
 
     References
     ----------

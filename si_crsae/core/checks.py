@@ -1,6 +1,7 @@
 """What parameters and observations must be."""
 
 import math
+from collections.abc import Collection
 
 from torch import Tensor
 
@@ -23,6 +24,12 @@ def check_at_least_zero(**named: float | int) -> None:
     for name, value in named.items():
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} = {value}: it must be at least 0 and finite")
+
+
+def check_one_of(name: str, value: str, choices: Collection[str]) -> None:
+    """Raise ValueError for a word that is none of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} = {value!r}: it must be one of {', '.join(choices)}")
 
 
 def check_finite(observed: Tensor) -> None:

@@ -34,9 +34,9 @@ class ShiftedThreshold:
     learned : bool, default: False
         If True, lambda is drawn for every coefficient from a Gamma distribution whose parameters the network returns.
     concentration : float, default: 3.0
-        Of the Gamma prior of a learned lambda.
+        Concentration of the Gamma prior of a learned lambda.
     kl_weight : float, default: 0.1
-        Of the divergence of a learned lambda's posterior, relative to that of the base.
+        Weight of the divergence of a learned lambda's posterior, relative to that of the base.
     straight_through : bool, default: True
         If True, the gradient passes the threshold as if it were not there, so that a coefficient that is out can learn
         to come in; if False, the subgradient, which is zero there.
@@ -100,7 +100,7 @@ class Noise:
     Parameters
     ----------
     base : Tensor, shape (part, sample, batch, atom, shift)
-        Of the base distribution.
+        Noise of the base distribution.
     level : Tensor, shape (sample, batch, atom, shift), default: None
         Learned thresholds.
     """

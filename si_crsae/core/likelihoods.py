@@ -334,7 +334,7 @@ class NegativeBinomial(_LogMean):
     Parameters
     ----------
     shape : float
-        Of the Gamma distribution; spike counts of cortex have 1 to 10, infinity is Poisson.
+        Shape of the Gamma distribution; spike counts of cortex have 1 to 10, infinity is Poisson.
 
     Examples
     --------
@@ -381,6 +381,10 @@ class NegativeBinomial(_LogMean):
         success = (self.shape / (self.shape + natural.exp())).cpu().numpy()
         counts = np.random.default_rng(seed).negative_binomial(self.shape, success)
         return torch.as_tensor(counts).to(natural)
+
+
+# All likelihoods by name: what can be saved, and what the tests take.
+LIKELIHOODS: dict[str, type] = {kind.__name__: kind for kind in (Gaussian, Binomial, Poisson, NegativeBinomial)}
 
 
 def _largest(values: Tensor) -> Float[Tensor, " batch"]:

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from si_crsae.core.compiled import compile_loops
 
-# Of the mean diagonal of the normal equations: what keeps two atoms that always fire together apart.
+# Added to the diagonal, relative to its mean: keeps two atoms apart that always fire together.
 _RIDGE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CodeStatistics:
-    """What the M-step needs of a code and its traces; those of two sets of windows add up.
+class NormalEquations:
+    """Normal equations of the least-squares atoms of a code; those of two sets of windows add up.
 
     Parameters
     ----------
@@ -29,15 +29,15 @@ class CodeStatistics:
     products: Float[np.ndarray, "atom atom lag"]
     averages: Float[np.ndarray, "atom channel width"]
 
-    def __add__(self, other: "CodeStatistics") -> "CodeStatistics":
-        """Return the statistics of the windows of both."""
-        return CodeStatistics(products=self.products + other.products, averages=self.averages + other.averages)
+    def __add__(self, other: "NormalEquations") -> "NormalEquations":
+        """Return the equations of the windows of both."""
+        return NormalEquations(products=self.products + other.products, averages=self.averages + other.averages)
 
 
-def code_statistics(
+def normal_equations(
     code: Float[Tensor, "batch atom shift"], traces: Float[Tensor, "batch channel sample"]
-) -> CodeStatistics:
-    """Return what the M-step needs of a code and its traces.
+) -> NormalEquations:
+    """Return the normal equations of the atoms that explain some traces best at a fixed code.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def code_statistics(
 
     Returns
     -------
-    CodeStatistics
+    NormalEquations
         In float64.
     """
     num_atoms, width = code.shape[1], traces.shape[2] - code.shape[2] + 1
@@ -59,11 +59,11 @@ def code_statistics(
     averages = np.zeros((num_atoms, traces.shape[1], width))
     bounds = starts.numpy()
     _accumulate(traces.numpy(), shift.numpy(), amplitude.numpy(), bounds, products, averages)
-    return CodeStatistics(products=products, averages=averages)
+    return NormalEquations(products=products, averages=averages)
 
 
 def update_atoms(
-    statistics: CodeStatistics, atoms: Float[Tensor, "atom channel width"]
+    equations: NormalEquations, atoms: Float[Tensor, "atom channel width"]
 ) -> Float[Tensor, "atom channel width"]:
     """Return the unit-norm atoms that explain the traces best at a fixed code: Eq. 19 of [1]_.
 
@@ -71,8 +71,8 @@ def update_atoms(
 
     Parameters
     ----------
-    statistics : CodeStatistics
-        Of the code and the traces.
+    equations : NormalEquations
+        Made of the code and the traces.
     atoms : Tensor, shape (atom, channel, width)
         The atoms so far, which those without a code keep.
 
@@ -87,17 +87,17 @@ def update_atoms(
        learning", IEEE TNNLS, 2021, Eq. 19.
     """
     num_atoms, num_channels, width = atoms.shape
-    is_used = np.diagonal(statistics.products)[width - 1] > 0
+    is_used = np.diagonal(equations.products)[width - 1] > 0
     if not is_used.any():
         return atoms
     lag = np.arange(width)[:, None] - np.arange(width)[None, :] + width - 1
-    blocks = statistics.products[np.ix_(is_used, is_used)].transpose(1, 0, 2)[:, :, lag.T]
+    blocks = equations.products[np.ix_(is_used, is_used)].transpose(1, 0, 2)[:, :, lag.T]
     num_unknowns = int(is_used.sum()) * width
     normal = blocks.transpose(0, 2, 1, 3).reshape(num_unknowns, num_unknowns)
     ridge = _RIDGE * np.trace(normal) / num_unknowns
     normal[np.diag_indices(num_unknowns)] += ridge
     current = atoms.detach().double().numpy()[is_used]
-    targets = (statistics.averages[is_used] + ridge * current).transpose(0, 2, 1).reshape(num_unknowns, num_channels)
+    targets = (equations.averages[is_used] + ridge * current).transpose(0, 2, 1).reshape(num_unknowns, num_channels)
     solved = np.linalg.solve(normal, targets).reshape(-1, width, num_channels).transpose(0, 2, 1)
     updated = atoms.detach().clone()
     scaled = solved / np.linalg.norm(solved, axis=(1, 2), keepdims=True)
@@ -108,7 +108,7 @@ def update_atoms(
 @compile_loops()
 @no_type_check
 def _accumulate(traces, shift, amplitude, bounds, products, averages):
-    """Add up the statistics; `bounds` tells where the events of each window and atom begin."""
+    """Add up products and averages; `bounds` tells where the events of each window and atom begin."""
     num_atoms, _, width = averages.shape
     for row in range(bounds.size - 1):
         window, atom = row // num_atoms, row % num_atoms

@@ -121,6 +121,22 @@ class Sparse:
         """Refuse a penalty that rewards."""
         _check_nonnegative("regularization", self.regularization)
 
+    @property
+    def thresholds(self) -> Float[Tensor, "atom sign"]:
+        """Lambda of each atom for positive and for negative coefficients; inf where a sign is ruled out.
+
+        Raises
+        ------
+        ValueError
+            If every window has lambdas of its own.
+        """
+        level = self.regularization
+        if level.ndim != 1:
+            raise ValueError(
+                f"regularization has shape {tuple(level.shape)}: a descent needs one lambda per atom; use fista"
+            )
+        return torch.stack([level, torch.full_like(level, torch.inf) if self.nonnegative else level], dim=1)
+
     def penalty(self, code: Float[Tensor, "batch atom *shift"]) -> Float[Tensor, " batch"]:
         """Return the weighted l1 norm, infinite for a negative coefficient where none is allowed."""
         value = (self.regularization * code.abs().flatten(2).sum(dim=2)).sum(dim=1)
@@ -178,7 +194,7 @@ class Ridge:
     Parameters
     ----------
     variance : Tensor, shape (atom,)
-        Of the coefficients, above zero.
+        Variance of the coefficients, above zero.
     """
 
     variance: Float[Tensor, " atom"]
@@ -203,7 +219,7 @@ class TwoSidedGaussian:
     Parameters
     ----------
     positive_variance, negative_variance : Tensor, shape (atom,)
-        Of the coefficients above and below zero, above zero.
+        Variance of the coefficients above and below zero, itself above zero.
     """
 
     positive_variance: Float[Tensor, " atom"]
@@ -310,7 +326,7 @@ class OnSupport:
     Parameters
     ----------
     prior : Prior
-        Of the coefficients that remain. Its penalty must be a sum over coefficients.
+        Prior of the coefficients that remain. Its penalty must be a sum over coefficients.
     support : Tensor, broadcast to (batch, atom, ...)
         True where the code may be other than zero.
     """
@@ -325,6 +341,12 @@ class OnSupport:
     def activation(self, code: Float[Tensor, "batch atom *shift"], step_size: StepSize) -> Tensor:
         """Return the activation of the prior, zero off the support."""
         return self.prior.activation(code, step_size) * self.support
+
+
+# All priors by name: what can be saved, and what the tests take.
+PRIORS: dict[str, type] = {
+    kind.__name__: kind for kind in (Sparse, Counted, Ridge, TwoSidedGaussian, GroupSparse, Simplex, OnSupport)
+}
 
 
 def _per_atom(values: Tensor, code: Tensor) -> Tensor:

@@ -1,11 +1,14 @@
 """What flows through the core: dictionaries of atoms and sparse events."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from si_crsae.core.tables import check_lengths, joined_columns, select_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,27 @@ class Dictionary:
         return cls(weights=coefficients / scales[:, None, None], basis=basis, scales=scales, num_before=num_before)
 
 
+class Located(NamedTuple):
+    """Events as compiled functions take them; in the order of their shifts where nothing else is said.
+
+    Parameters
+    ----------
+    atom_index : ndarray of int64, shape (event,)
+        Row in the dictionary.
+    shift : ndarray of int64, shape (event,)
+        Sample nearest to where the atom stands: to its first sample in a code or a correlation map.
+    offset : ndarray of float32, shape (event,)
+        From that sample to where the atom stands (samples).
+    amplitude : ndarray of float32, shape (event,)
+        Coefficient of the unit-norm atom, in whitened units.
+    """
+
+    atom_index: Int[np.ndarray, " event"]
+    shift: Int[np.ndarray, " event"]
+    offset: Float[np.ndarray, " event"]
+    amplitude: Float[np.ndarray, " event"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseEvents:
     """Non-zeros of a code: which atom, when, how large; sorted by time, then atom.
@@ -135,9 +159,7 @@ class SparseEvents:
 
     def __post_init__(self) -> None:
         """Refuse what is no list of events in time."""
-        shapes = {field.name: getattr(self, field.name).shape for field in fields(self)}
-        if len(set(shapes.values())) > 1:
-            raise ValueError(f"every array must have one entry per event, but their shapes are {shapes}")
+        check_lengths(self, "event")
         if np.any(np.diff(self.sample_index) < 0):
             raise ValueError("sample_index must be sorted by time")
 
@@ -146,9 +168,9 @@ class SparseEvents:
         return self.sample_index.size
 
     @property
-    def located(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Atoms, samples, offsets and amplitudes, as the compiled functions take them."""
-        return self.atom_index, self.sample_index, self.sample_offset, self.amplitude
+    def located(self) -> Located:
+        """The events as compiled functions take them."""
+        return Located(self.atom_index, self.sample_index, self.sample_offset, self.amplitude)
 
     def between(self, start: int, end: int) -> "SparseEvents":
         """Return the events with ``start <= sample_index < end``."""
@@ -157,7 +179,7 @@ class SparseEvents:
 
     def select(self, mask: np.ndarray | slice) -> "SparseEvents":
         """Return the events that a boolean mask, sorted indices or a slice picks."""
-        return SparseEvents(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+        return select_rows(self, mask, "event")
 
     def shifted(self, num_samples: int) -> "SparseEvents":
         """Return the events moved in time by a number of samples."""
@@ -190,5 +212,4 @@ class SparseEvents:
         """Join lists of events and sort them by time, then atom."""
         if not parts:
             return cls.empty()
-        columns = zip(*(part.located for part in parts), strict=True)
-        return cls.in_order(*(np.concatenate(column) for column in columns))
+        return cls.in_order(**joined_columns(parts, "event"))

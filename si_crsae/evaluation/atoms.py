@@ -47,7 +47,7 @@ def perturb_atoms(
     Returns
     -------
     ndarray, shape (atom, channel, width)
-        Of the same type as the atoms, if that is a floating one.
+        Moved atoms, of the same type as the atoms if that is a floating one.
 
     Raises
     ------

@@ -64,7 +64,7 @@ def reliability_table(probability: ArrayLike, is_right: ArrayLike, *, edges: Arr
         In [0, 1].
     is_right : array-like of bool, shape (spike,)
     edges : array-like, shape (edge,), default: tenths
-        Of the bins, increasing from 0 to 1.
+        Edges of the bins, increasing from 0 to 1.
 
     Returns
     -------

@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from spikeinterface.comparison import GroundTruthComparison, compare_sorter_to_ground_truth
 from spikeinterface.core import BaseSorting, NumpySorting
 
+from si_crsae.sorting.convert import samples_in, whole_samples
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
@@ -106,7 +108,7 @@ def overlapping_spikes(sorting: BaseSorting, *, overlap_ms: float = 1.0) -> np.n
         Booleans in the order of ``sorting.to_spike_vector()``.
     """
     spikes = np.asarray(sorting.to_spike_vector())
-    window = overlap_ms * sorting.sampling_frequency / 1000
+    window = samples_in(overlap_ms, sorting.sampling_frequency)
     overlaps = np.zeros(spikes.size, dtype=bool)
     for segment_index in range(sorting.get_num_segments()):
         in_segment = spikes["segment_index"] == segment_index
@@ -140,7 +142,7 @@ def estimate_lag(times: ArrayLike, true_times: ArrayLike, *, sampling_frequency:
         Samples to add to the true times; 0 if no pair is within the largest lag.
     """
     times = np.sort(np.asarray(times, dtype="int64"))
-    max_lag = int(max_lag_ms * sampling_frequency / 1000)
+    max_lag = whole_samples(max_lag_ms, sampling_frequency)
     lags = [
         times[np.searchsorted(times, true_time - max_lag) : np.searchsorted(times, true_time + max_lag + 1)] - true_time
         for true_time in np.asarray(true_times, dtype="int64")
@@ -204,7 +206,7 @@ def count_best_unit(tested: BaseSorting, train: np.ndarray, *, delta_ms: float =
     num_others : int
         The unit's remaining spikes.
     """
-    delta = int(delta_ms * tested.sampling_frequency / 1000)
+    delta = whole_samples(delta_ms, tested.sampling_frequency)
     best = (0, 0)
     best_agreement = 0.0
     for unit_id in tested.unit_ids:
@@ -270,7 +272,7 @@ def found_spikes(tested: BaseSorting, truth: BaseSorting, matches: list, *, delt
         Booleans in the order of ``truth.to_spike_vector()``.
     """
     spikes = np.asarray(truth.to_spike_vector())
-    delta = int(delta_ms * truth.sampling_frequency / 1000)
+    delta = whole_samples(delta_ms, truth.sampling_frequency)
     found = np.zeros(spikes.size, dtype=bool)
     for unit_index, match in enumerate(matches):
         if match is None:

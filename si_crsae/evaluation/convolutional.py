@@ -7,7 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.signal.windows import tukey
 
+from si_crsae.core.tables import check_lengths, select_rows
 from si_crsae.evaluation.atoms import cosines_by_lag
+from si_crsae.sorting.convert import samples_in
 
 AMPLITUDE_MEAN = 180.0
 AMPLITUDE_SD = 30.0
@@ -42,9 +44,7 @@ class SimulatedWindows:
 
     def __post_init__(self) -> None:
         """Refuse what is no list of events in order."""
-        sizes = {name: getattr(self, name).size for name in ("batch_index", "shift", "atom_index", "amplitude")}
-        if len(set(sizes.values())) > 1:
-            raise ValueError(f"every array must have one entry per event, but their sizes are {sizes}")
+        check_lengths(self, "event")
         if np.any(np.diff(self.batch_index * self.traces.shape[2] + self.shift) < 0):
             raise ValueError("events must be sorted by batch_index, then shift; sort them with numpy.lexsort")
 
@@ -54,14 +54,8 @@ class SimulatedWindows:
         if step != 1:
             raise ValueError(f"windows = {windows}: consecutive windows are needed; leave out the step")
         first, last = np.searchsorted(self.batch_index, [start, max(start, stop)])
-        return replace(
-            self,
-            traces=self.traces[windows],
-            batch_index=self.batch_index[first:last] - start,
-            shift=self.shift[first:last],
-            atom_index=self.atom_index[first:last],
-            amplitude=self.amplitude[first:last],
-        )
+        chosen = select_rows(select_rows(self, windows, "batch"), slice(first, last), "event")
+        return replace(chosen, batch_index=chosen.batch_index - start)
 
 
 def simulate_windows(
@@ -156,9 +150,10 @@ def _check_simulation(
             raise ValueError(f"{name} = {value}: at least 1 is needed")
     if not MIN_SAMPLING_FREQUENCY <= sampling_frequency < math.inf:
         raise ValueError(f"sampling_frequency = {sampling_frequency}: at least {MIN_SAMPLING_FREQUENCY:g} Hz is needed")
-    if width < MIN_DURATION_MS * sampling_frequency / 1000:
+    shortest = samples_in(MIN_DURATION_MS, sampling_frequency)
+    if width < shortest:
         raise ValueError(
-            f"width = {width}: at least {math.ceil(MIN_DURATION_MS * sampling_frequency / 1000)} samples are needed, "
+            f"width = {width}: at least {math.ceil(shortest)} samples are needed, "
             f"{MIN_DURATION_MS:g} ms at sampling_frequency = {sampling_frequency:g}; use wider atoms"
         )
     if counts["num_spikes"] * width > num_samples:

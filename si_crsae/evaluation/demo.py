@@ -21,6 +21,7 @@ from si_crsae.evaluation.comparison import Score, score_sorting
 from si_crsae.evaluation.decomposition import Decomposition, decompose, densest_stretch
 from si_crsae.evaluation.plots import plot_decomposition, plot_template, unit_color
 from si_crsae.evaluation.recordings import CASES, generate_case
+from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.folder import load_units
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.preprocessing import preprocess
@@ -118,7 +119,7 @@ def _describe(score: Score) -> str:
 
 def _draw(figure: "Figure", whitened: BaseRecording, units: Inventory, truth: BaseSorting, score: Score) -> None:
     top, bottom = cast(np.ndarray, figure.subfigures(2, 1, height_ratios=[1, 1.3]))
-    num_samples = round(STRETCH_MS * whitened.sampling_frequency / 1000)
+    num_samples = nearest_samples(STRETCH_MS, whitened.sampling_frequency)
     start = min(densest_stretch(units, num_samples), whitened.get_num_samples(0) - num_samples)
     decomposition = decompose(whitened, units, start=start, end=start + num_samples)
     references = _true_templates(whitened, units, truth, score)

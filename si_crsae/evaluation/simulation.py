@@ -21,6 +21,8 @@ from spikeinterface.generation import (
 )
 from spikeinterface.preprocessing.normalize_scale import ScaleRecording
 
+from si_crsae.sorting.convert import samples_in, whole_samples
+
 MS_BEFORE = 1.5
 MS_AFTER = 3.0
 REFRACTORY_MS = 3.0
@@ -272,7 +274,7 @@ def _inject(
 
 
 def _num_before(sampling_frequency: float) -> int:
-    return int(MS_BEFORE * sampling_frequency / 1000)
+    return whole_samples(MS_BEFORE, sampling_frequency)
 
 
 def _generate_train(spec: CaseSpec, duration_s: float, seed: int) -> tuple[BaseSorting, np.ndarray | None]:
@@ -302,18 +304,18 @@ def _add_collisions(sorting: BaseSorting, ratio: float, seed: int) -> BaseSortin
     """Add spikes within 0.5 ms of another unit's, where the refractory period allows."""
     rng = np.random.default_rng(seed)
     spikes = np.asarray(sorting.to_spike_vector())
-    samples_per_ms = sorting.sampling_frequency / 1000
+    refractory = samples_in(REFRACTORY_MS, sorting.sampling_frequency)
     added = rng.choice(spikes, size=int(ratio * spikes.size), replace=False)
     num_units = sorting.get_num_units()
     added["unit_index"] = (added["unit_index"] + rng.integers(1, num_units, added.size)) % num_units
-    shift_limit = int(0.5 * samples_per_ms)
+    shift_limit = whole_samples(0.5, sorting.sampling_frequency)
     added["sample_index"] += rng.integers(-shift_limit, shift_limit + 1, added.size)
     added = added[(added["sample_index"] >= 0) & (added["sample_index"] <= spikes["sample_index"][-1])]
     everything = np.concatenate([spikes, added])
     is_added = np.arange(everything.size) >= spikes.size
     order = np.lexsort([everything["sample_index"], everything["unit_index"]])
     everything, is_added = everything[order], is_added[order]
-    too_close = (np.diff(everything["sample_index"]) < REFRACTORY_MS * samples_per_ms) & (
+    too_close = (np.diff(everything["sample_index"]) < refractory) & (
         np.diff(everything["unit_index"].astype("int64")) == 0
     )
     refused = is_added & (np.append(False, too_close) | np.append(too_close, False))
@@ -324,7 +326,7 @@ def _add_bursts(sorting: BaseSorting, seed: int) -> tuple[BaseSorting, np.ndarra
     """Let each spike start a burst; amplitudes fall by a constant factor within it."""
     rng = np.random.default_rng(seed)
     onsets = np.asarray(sorting.to_spike_vector())
-    samples_per_ms = sorting.sampling_frequency / 1000
+    samples_per_ms = samples_in(1.0, sorting.sampling_frequency)
     intervals = rng.uniform(*BURST_INTERVAL_MS, (onsets.size, BURST_MAX_SPIKES)) * samples_per_ms
     intervals[:, 0] = 0.0
     num_spikes = rng.integers(1, BURST_MAX_SPIKES, onsets.size, endpoint=True)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording, BaseSorting, Templates, estimate_templates
-from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.folder import (
     load_config,
@@ -24,7 +24,7 @@ from si_crsae.sorting.folder import (
 from si_crsae.sorting.inventory import Inventory, peaks_of_atoms
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.model import lowest_amplitudes
-from si_crsae.sorting.recording import DUMMY_PITCH_UM, sortable_segments
+from si_crsae.sorting.recording import sortable_segments
 from si_crsae.sorting.sorter import CrsaeSorter
 from si_crsae.sorting.stages import SpikePosterior
 from si_crsae.sorting.whitening import NothingUsableError, whiten_groups
@@ -197,9 +197,7 @@ def explain_sorting(
     unsorted = SortedRecording(
         name=name,
         sorting=sorting,
-        units=_with_mean_amplitudes(
-            np.zeros((0, recording.get_num_channels(), 1), "float32"), np.zeros(0, minimum_spike_dtype), 0
-        ),
+        units=Inventory.empty(num_channels=recording.get_num_channels()),
         channel_ids=recording.channel_ids,
         locations=_locations(recording, None, recording.get_num_channels()),
         num_samples=tuple(recording.get_num_samples(index) for index in range(recording.get_num_segments())),
@@ -320,7 +318,7 @@ def _locations(
         return recording.get_channel_locations()
     if templates is not None and templates.probe is not None:
         return templates.get_channel_locations()
-    return np.column_stack([np.zeros(num_channels), DUMMY_PITCH_UM * np.arange(num_channels)])
+    return np.column_stack([np.zeros(num_channels), ASSUMED.recordings.contact_pitch_um * np.arange(num_channels)])
 
 
 def _load_templates(folder: Path) -> Templates | None:

@@ -115,11 +115,11 @@ def smoothed_rates(
     ----------
     counts : array of int, shape (unit, trial, bin)
     log_likelihood : callable
-        Of counts, shape (trial, bin), under rates, shape (bin,).
+        Called with counts, shape (trial, bin), and rates, shape (bin,); returns the log-likelihood of the counts.
     widths : tuple of float
         Standard deviations to choose from, for every unit on its own (bins).
     seed : int, default: 0
-        Of the folds.
+        Decides which trials form a fold.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def bits_per_spike(
     mean_rates : array, shape (unit,)
         The constant, estimated from the data that the rates have seen.
     log_likelihood : callable
-        Of counts, shape (trial, bin), under rates, shape (bin,), in nats.
+        Called with counts, shape (trial, bin), and rates, shape (bin,); returns nats.
 
     Returns
     -------

@@ -198,7 +198,8 @@ def _merge_signals(signals: list) -> _SignalSegment:
         raise ValueError(
             "source has voltages and dimensionless signals in one segment: give a list of those that belong together"
         )
-    traces = signals[0].magnitude if len(signals) == 1 else np.concatenate([s.magnitude for s in signals], axis=1)
+    parts = [signal.magnitude for signal in signals]
+    traces = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
     return _SignalSegment(
         traces=traces,
         sampling_frequency=float(rates[0]),

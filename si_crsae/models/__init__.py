@@ -1,52 +1,70 @@
-"""Auto-encoders built from the core, as torch modules, and how they are trained."""
+"""Auto-encoders built from the core, as torch modules, and how they are trained.
 
-from si_crsae.models.crsae.autoencoder import Crsae
-from si_crsae.models.crsae.events import EventMaximization, WindowEvents, find_events, make_event_encoder
-from si_crsae.models.crsae.initialization import initialize_atoms
-from si_crsae.models.crsae.lcsc import Lcsc, ReconstructionTraining
-from si_crsae.models.crsae.learning import Backpropagation, ExpectationMaximization, RatePrior
-from si_crsae.models.exponential.autoencoder import (
+Four families, each a folder: `crsae` (sparse codes of traces and images), `exponential` (counts), `linked` (several
+views of one code) and `variational` (a posterior over codes). They share the loop that trains them (`training`), what
+is chosen before it (`tuning`), the norm of their atoms (`atoms`), and what lets arrays (`arrays`, `checks`) and files
+(`saving`) in and out.
+"""
+
+from si_crsae.models.crsae import (
+    Backpropagation,
+    Crsae,
+    EventMaximization,
+    ExpectationMaximization,
+    Lcsc,
+    RatePrior,
+    ReconstructionTraining,
+    WindowEvents,
+    find_events,
+    initialize_atoms,
+    make_event_encoder,
+)
+from si_crsae.models.exponential import (
+    CountImageDenoiser,
+    CountImageLearning,
+    CountImageNetwork,
+    CountModel,
+    DenoisedCounts,
+    Denoiser,
     ExponentialAutoencoder,
+    Fitting,
     LikelihoodTraining,
     NetworkTraining,
     Unrolling,
     Windows,
+    denoise_count_image,
+    denoise_counts,
+    learn_count_images,
 )
-from si_crsae.models.exponential.count_image_learning import CountImageLearning, learn_count_images
-from si_crsae.models.exponential.count_images import CountImageDenoiser, CountImageNetwork, denoise_count_image
-from si_crsae.models.exponential.denoiser import Denoiser, Fitting
-from si_crsae.models.exponential.spike_counts import CountModel, DenoisedCounts, denoise_counts
-from si_crsae.models.linked.dictionaries import LinkedDictionaries
-from si_crsae.models.linked.model import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout
-from si_crsae.models.linked.ordinal import block_purity, class_blocks, strongest_block
-from si_crsae.models.linked.views import View
-from si_crsae.models.training import (
-    EpochReport,
-    RangeTest,
-    Trainer,
-    TrainingHistory,
-    choose_batch_size,
-    flip_and_rotate,
-    learning_rate_range_test,
-    train,
+from si_crsae.models.linked import (
+    HebbianTraining,
+    LinkedDictionaries,
+    LinkedFitting,
+    LinkedModel,
+    View,
+    ViewLayout,
+    block_purity,
+    class_blocks,
+    strongest_block,
 )
-from si_crsae.models.variational.coder import EncodedWindows, VariationalSparseCoder
-from si_crsae.models.variational.model import Objective, VariationalFitting, VariationalModel, VariationalTraining
-from si_crsae.models.variational.networks import PerceptronEncoder, UnrolledEncoder
-from si_crsae.models.variational.statistics import CodeStatistics, describe_codes
+from si_crsae.models.training import EpochReport, Trainer, TrainingHistory, flip_and_rotate, train
+from si_crsae.models.tuning import RangeTest, choose_batch_size, learning_rate_range_test
+from si_crsae.models.variational import (
+    CodeStatistics,
+    EncodedWindows,
+    Objective,
+    PerceptronEncoder,
+    UnrolledEncoder,
+    VariationalFitting,
+    VariationalModel,
+    VariationalSparseCoder,
+    VariationalTraining,
+    describe_codes,
+)
 
 __all__ = [
-    "CodeStatistics",
-    "describe_codes",
-    "PerceptronEncoder",
-    "UnrolledEncoder",
-    "Objective",
-    "VariationalFitting",
-    "VariationalModel",
-    "VariationalTraining",
-    "EncodedWindows",
-    "VariationalSparseCoder",
     "Backpropagation",
+    "CodeStatistics",
     "CountImageDenoiser",
     "CountImageLearning",
     "CountImageNetwork",
@@ -54,6 +72,7 @@ __all__ = [
     "Crsae",
     "DenoisedCounts",
     "Denoiser",
+    "EncodedWindows",
     "EpochReport",
     "EventMaximization",
     "ExpectationMaximization",
@@ -66,12 +85,19 @@ __all__ = [
     "LinkedFitting",
     "LinkedModel",
     "NetworkTraining",
+    "Objective",
+    "PerceptronEncoder",
     "RangeTest",
     "RatePrior",
     "ReconstructionTraining",
     "Trainer",
     "TrainingHistory",
+    "UnrolledEncoder",
     "Unrolling",
+    "VariationalFitting",
+    "VariationalModel",
+    "VariationalSparseCoder",
+    "VariationalTraining",
     "View",
     "ViewLayout",
     "WindowEvents",
@@ -81,6 +107,7 @@ __all__ = [
     "class_blocks",
     "denoise_count_image",
     "denoise_counts",
+    "describe_codes",
     "find_events",
     "flip_and_rotate",
     "initialize_atoms",

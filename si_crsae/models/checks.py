@@ -1,6 +1,11 @@
-"""What all models ask of the windows that they get."""
+"""What all models ask of the windows that they get, and their faces of what they have learned."""
+
+from typing import TypeVar
 
 from torch import Tensor
+from torch.nn import Module
+
+Model = TypeVar("Model", bound=Module)
 
 
 def check_windows(**named: Tensor) -> None:
@@ -10,3 +15,10 @@ def check_windows(**named: Tensor) -> None:
             raise ValueError(f"{name} is empty: it must have at least one window")
         if not bool(windows.isfinite().all()):
             raise ValueError(f"{name} has NaN or infinite samples: repair or leave out those windows")
+
+
+def learned(model: Model | None, face: type) -> Model:
+    """Return what a face has learned, or raise ValueError if that is nothing yet."""
+    if model is None:
+        raise ValueError(f"nothing has been learned yet: call fit, or {face.__name__}.load")
+    return model

@@ -23,12 +23,12 @@ def dataclasses_of(*modules: ModuleType) -> Kinds:
     }
 
 
-def describe(value: Any, kinds: Kinds) -> dict[str, Any]:
+def describe_dataclass(value: Any, kinds: Kinds) -> dict[str, Any]:
     """Return a dataclass, and those that it holds, as dicts, or raise ValueError for one that is not known."""
     if kinds.get(type(value).__name__) is not type(value):
         raise ValueError(f"{type(value).__name__} cannot be saved: only {', '.join(kinds)} can")
     parts = {entry.name: getattr(value, entry.name) for entry in fields(value)}
-    nested = {name: describe(part, kinds) if is_dataclass(part) else part for name, part in parts.items()}
+    nested = {name: describe_dataclass(part, kinds) if is_dataclass(part) else part for name, part in parts.items()}
     return {"kind": type(value).__name__} | {name: plain(part) for name, part in nested.items()}
 
 

@@ -17,19 +17,17 @@ from spikeinterface.preprocessing import get_motion_presets
 from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correction
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
-from si_crsae.sorting.preprocessing import MAX_FREQUENCY_FRACTION
 from si_crsae.sorting.recording import plan_tiles, split_groups
 
-MIN_TEMPLATE_SAMPLES = 8
+# A recording of more values is searched for those that are not finite in slices only: some seconds of reading.
 MAX_SCANNED_VALUES = 2 * 10**8
 NUM_SCANNED_SLICES = 400
+# From so many its channels are judged.
 NUM_SAMPLED_SLICES = 50
 SLICE_S = 0.1
-SATURATED_FRACTION = 1e-3
-MIN_SATURATED_SAMPLES = 10
-MIN_QUANTIZATION_LEVELS = 16
-BYTES_PER_CACHED_VALUE = 4
+BYTES_PER_CACHED_VALUE = 4  # float32
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +100,7 @@ def find_bad_channels(recording: BaseRecording, *, seed: int) -> BadChannels:
     Returns
     -------
     BadChannels
-        Of two equal channels only the later one is listed.
+        Where two channels are equal, only the later one is listed.
     """
     traces = _draw_traces(recording, seed)
     is_dead = traces.min(axis=0) == traces.max(axis=0)
@@ -140,18 +138,19 @@ def resolve_device(name: str) -> torch.device:
 
 def _settings_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
     yield from _device_problems(config.device)
-    highest = MAX_FREQUENCY_FRACTION * recording.sampling_frequency
+    highest = ASSUMED.recordings.max_frequency_fraction * recording.sampling_frequency
     if config.apply_preprocessing and config.freq_min >= highest:
         yield (
             f"sampling_frequency = {recording.sampling_frequency:g} Hz: the band must start below {highest:g} Hz, "
             f"freq_min = {config.freq_min:g} Hz does not; lower it or give the recording at its full rate"
         )
     window = TemplateWindow.of(recording, config)
-    if window.width < MIN_TEMPLATE_SAMPLES or window.num_before < 1:
+    fewest = ASSUMED.recordings.min_template_samples
+    if window.width < fewest or window.num_before < 1:
         yield (
             f"ms_before = {config.ms_before:g}, ms_after = {config.ms_after:g}: {window.num_before} + "
             f"{window.width - window.num_before} samples at {recording.sampling_frequency:g} Hz; at least "
-            f"{MIN_TEMPLATE_SAMPLES} are needed, one of them before the peak; raise them"
+            f"{fewest} are needed, one of them before the peak; raise them"
         )
 
 
@@ -257,9 +256,10 @@ def _doubtful_geometry(recording: BaseRecording) -> Iterator[str]:
     if recording.get_num_channels() == 1:
         return
     if not recording.has_probe():
+        pitch = f"{ASSUMED.recordings.contact_pitch_um:g}"
         yield (
-            "recording has no probe: its contacts are taken for a line, 20 um apart; attach the real one, as in "
-            f"probe = probeinterface.generate_linear_probe(num_elec={recording.get_num_channels()}, ypitch=20) or "
+            f"recording has no probe: its contacts are taken for a line, {pitch} um apart; attach the real one, as in "
+            f"probe = probeinterface.generate_linear_probe(num_elec={recording.get_num_channels()}, ypitch={pitch}) or "
             "generate_tetrode(); probe.set_device_channel_indices(range(probe.get_contact_count())); "
             "recording.set_probe(probe)"
         )
@@ -275,13 +275,14 @@ def _doubtful_geometry(recording: BaseRecording) -> Iterator[str]:
 
 
 def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
-    traces = _draw_traces(recording, seed)
+    traces, assumed = _draw_traces(recording, seed), ASSUMED.recordings
     lowest, highest = traces.min(axis=0), traces.max(axis=0)
     num_extreme = np.maximum((traces == lowest).sum(axis=0), (traces == highest).sum(axis=0))
-    saturated = (num_extreme >= MIN_SATURATED_SAMPLES) & (num_extreme > SATURATED_FRACTION * len(traces))
+    enough = num_extreme >= assumed.min_saturated_samples
+    saturated = enough & (num_extreme > assumed.saturated_fraction * len(traces))
     saturated &= highest > lowest
     if traces.dtype.kind in "iu":  # few levels: extremes are common without any clipping
-        saturated &= highest.astype("float64") - lowest.astype("float64") >= MIN_QUANTIZATION_LEVELS
+        saturated &= highest.astype("float64") - lowest.astype("float64") >= assumed.min_quantization_levels
     if saturated.any():
         ids = recording.channel_ids[saturated].tolist()
         misread = _misread_hint(traces.dtype, lowest[saturated], highest[saturated])

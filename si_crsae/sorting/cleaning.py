@@ -11,23 +11,22 @@ import numpy as np
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
 from si_crsae.core.types import Dictionary
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.learning.coincidence import count_close_pairs, count_in_bins, presence_score
-from si_crsae.sorting.learning.structure import MAX_MERGE_LAG_MS, REFRACTORY_WINDOW_MS
 from si_crsae.sorting.learning.units import TemplateGeometry
-from si_crsae.sorting.model import REFRACTORY_MS
 from si_crsae.sorting.stages import AnyCode, Code
-
-MAX_RELATIVE_DISTANCE = 0.75
-# In refractory violations per pair that chance would make.
-MAX_VIOLATIONS = 0.1
-PRESENCE_BIN_S = 3.0
-MAX_PRESENCE_SCORE = -2.5
 
 logger = logging.getLogger(__name__)
 
 
 def join_fragments(
-    code: AnyCode, dictionary: Dictionary, *, sampling_frequency: float, num_samples: list[int]
+    code: AnyCode,
+    dictionary: Dictionary,
+    *,
+    sampling_frequency: float,
+    num_samples: list[int],
+    assumed: Assumptions = ASSUMED,
 ) -> AnyCode:
     """Return the code with the events of atoms that are one drifting neuron given to the largest of these atoms.
 
@@ -42,11 +41,12 @@ def join_fragments(
         In Hz.
     num_samples : list of int
         Length of each segment.
+    assumed : Assumptions, default: ASSUMED
     """
     geometry = TemplateGeometry(component_lags(dictionary.basis).numpy(), dictionary.basis.numpy())
     templates = (dictionary.weights * dictionary.scales[:, None, None]).numpy()
     scales, occupied = dictionary.scales.numpy(), np.any(templates, axis=2)
-    max_lag = round(MAX_MERGE_LAG_MS * sampling_frequency / 1000)
+    max_lag = nearest_samples(assumed.structure.max_lag_ms, sampling_frequency)
     counts = np.bincount(code.atom_index, minlength=scales.size)
     largest_first = np.argsort(-counts, kind="stable")
     events = {atom: code.select(code.atom_index == atom) for atom in np.flatnonzero(counts)}
@@ -56,9 +56,9 @@ def join_fragments(
             if counts[second] == 0 or neuron[second] != second or not np.any(occupied[first] & occupied[second]):
                 continue
             distance, lag = geometry.nearest(templates[first], templates[second], max_lag)
-            if distance > MAX_RELATIVE_DISTANCE * np.sqrt(scales[first] * scales[second]):
+            if distance > assumed.fragments.max_distance * np.sqrt(scales[first] * scales[second]):
                 continue
-            if _fire_by_turns(events[first], events[second], sampling_frequency, num_samples):
+            if _fire_by_turns(events[first], events[second], sampling_frequency, num_samples, assumed):
                 neuron[second], lags[second] = neuron[first], lags[first] + lag
     if np.any(neuron != np.arange(scales.size)):
         logger.info("%d atoms joined others of the same drifting neuron", np.sum(neuron != np.arange(scales.size)))
@@ -68,25 +68,33 @@ def join_fragments(
     return replace(code, sample_index=moved, atom_index=neuron[code.atom_index]).select(order)
 
 
-def _fire_by_turns(first: Code, second: Code, sampling_frequency: float, num_samples: list[int]) -> bool:
-    bin_size = round(PRESENCE_BIN_S * sampling_frequency)
+def _fire_by_turns(
+    first: Code, second: Code, sampling_frequency: float, num_samples: list[int], assumed: Assumptions
+) -> bool:
+    fragments, (low, high) = assumed.fragments, assumed.refractory.impossible_ms
+    bin_size = round(fragments.presence_bin_s * sampling_frequency)
     one, two = (count_in_bins(events, bin_size=bin_size, num_samples=num_samples) for events in (first, second))
-    if presence_score(one, two) > MAX_PRESENCE_SCORE:
+    if presence_score(one, two) > fragments.max_presence_score:
         return False
-    violations, _ = count_close_pairs(
-        first, second, window_ms=REFRACTORY_WINDOW_MS, sampling_frequency=sampling_frequency
-    )
-    low, high = REFRACTORY_WINDOW_MS
-    by_chance = float(one @ two) * 2 * (high - low) / (1000 * PRESENCE_BIN_S)  # with the rates that they have together
-    return violations <= MAX_VIOLATIONS * by_chance
+    violations, _ = count_close_pairs(first, second, window_ms=(low, high), sampling_frequency=sampling_frequency)
+    with_their_rates = float(one @ two)  # those that they have at the same time
+    by_chance = with_their_rates * 2 * (high - low) / (1000 * fragments.presence_bin_s)
+    return violations <= fragments.max_violations * by_chance
 
 
-def clean_code(code: AnyCode, config: CrsaeConfig, *, sampling_frequency: float, duration_s: float) -> AnyCode:
+def clean_code(
+    code: AnyCode,
+    config: CrsaeConfig,
+    *,
+    sampling_frequency: float,
+    duration_s: float,
+    assumed: Assumptions = ASSUMED,
+) -> AnyCode:
     """Return the code without repeated spikes and without units that fire less than `min_firing_rate`.
 
     Two events of one atom within its refractory period are one spike seen from two tiles: the larger one stays.
     """
-    refractory = round(REFRACTORY_MS * sampling_frequency / 1000)
+    refractory = nearest_samples(assumed.refractory.one_spike_ms, sampling_frequency)
     order = np.lexsort((code.sample_index, code.segment_index, code.atom_index))
     ordered = code.select(order)
     follows = (

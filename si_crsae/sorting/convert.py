@@ -3,10 +3,34 @@
 from dataclasses import dataclass
 
 import numpy as np
-from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting, get_channel_distances, ms_to_samples
+from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting, get_channel_distances
 from spikeinterface.core.numpyextractors import SpikeVectorSortingSegment
 
 from si_crsae.config import CrsaeConfig
+
+# What int() may take away from a product that is a whole number but for its rounding.
+ROUNDING = 1e-9
+
+
+def samples_in(duration_ms: float, sampling_frequency: float) -> float:
+    """Return how many samples a duration (ms) takes at a sampling frequency (Hz), fractions included.
+
+    Examples
+    --------
+    >>> samples_in(0.25, 30000.0), nearest_samples(0.25, 30000.0), whole_samples(0.25, 30000.0)
+    (7.5, 8, 7)
+    """
+    return duration_ms * sampling_frequency / 1000
+
+
+def nearest_samples(duration_ms: float, sampling_frequency: float) -> int:
+    """Return the whole number of samples nearest to a duration (ms), as SpikeInterface rounds: for windows and lags."""
+    return round(samples_in(duration_ms, sampling_frequency))
+
+
+def whole_samples(duration_ms: float, sampling_frequency: float) -> int:
+    """Return how many whole samples fit into a duration (ms): for tolerances that must not be exceeded."""
+    return int(samples_in(duration_ms, sampling_frequency) + ROUNDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +56,8 @@ class TemplateWindow:
     @classmethod
     def of_rate(cls, sampling_frequency: float, config: CrsaeConfig) -> "TemplateWindow":
         """Return the window of `ms_before` and `ms_after` at a sampling frequency (Hz)."""
-        num_before = ms_to_samples(config.ms_before, sampling_frequency)
-        return cls(num_before=num_before, width=num_before + ms_to_samples(config.ms_after, sampling_frequency))
+        num_before = nearest_samples(config.ms_before, sampling_frequency)
+        return cls(num_before=num_before, width=num_before + nearest_samples(config.ms_after, sampling_frequency))
 
 
 def local_channels(recording: BaseRecording, radius_um: float) -> np.ndarray:

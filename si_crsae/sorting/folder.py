@@ -1,7 +1,6 @@
 """The folder of a run: what was sorted and how, what was found, and going on where it was interrupted."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import cast
 
@@ -10,11 +9,12 @@ from spikeinterface.core import BaseRecording, BaseSorting, load
 from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.config import CrsaeConfig, validate_parameters
+from si_crsae.core.tables import from_arrays
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.recording import split_groups
 from si_crsae.sorting.sorter import CrsaeSorter
-from si_crsae.sorting.stages import SpikePosterior
+from si_crsae.sorting.stages import SpikePosterior, load_stage
 from si_crsae.sorting.whitening import WHITENED_FILE, join_groups, whiten_groups
 
 
@@ -180,8 +180,7 @@ def load_spike_probabilities(folder: str | Path) -> SpikePosterior:
         If the run was made without ``spike_probabilities=True``, or its output was deleted.
     """
     path = _file_of(folder, "spike_probabilities.npz", made_with="spike_probabilities=True")
-    with np.load(path) as saved:
-        return SpikePosterior(**saved)
+    return load_stage(path, SpikePosterior)
 
 
 def load_learning_curves(folder: str | Path) -> dict[int, LearningCurve]:
@@ -198,15 +197,12 @@ def load_learning_curves(folder: str | Path) -> dict[int, LearningCurve]:
         If the folder does not hold the arrays of a crsae run.
     """
     path = _file_of(folder, "learning_curve.npz", made_with="save_array=True")
-    names = [field.name for field in fields(LearningCurve)]
+    curves: dict[int, dict[str, np.ndarray]] = {}
     with np.load(path) as saved:
-        groups = sorted({int(key.split("_")[1]) for key in saved})
-        return {
-            group: LearningCurve(
-                **{name: saved[f"group_{group}_{name}"] for name in names if f"group_{group}_{name}" in saved}
-            )
-            for group in groups
-        }
+        for key, values in saved.items():
+            _, group, name = key.split("_", 2)
+            curves.setdefault(int(group), {})[name] = values
+    return {group: from_arrays(LearningCurve, curves[group]) for group in sorted(curves)}
 
 
 def _file_of(folder: str | Path, name: str, *, made_with: str) -> Path:

@@ -14,15 +14,14 @@ from si_crsae.core.events.encoder import Encoder
 from si_crsae.core.operators.compression import compress_templates
 from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.model import Model, make_encoder, make_settings, margin_of
 from si_crsae.sorting.recording import Tile, plan_tiles, read_tile
 
-# Of the noise of the recording: noise of 1 hides it in spikes of any size.
-MAX_TEMPLATE_ERROR = 1.0
-# Of the correlation map's noise: a smaller template, at 15 Hz, would have more spikes missed or false than found.
-MIN_NORM_TO_NOISE = 3.5
+# What the noise is measured on: it is encoded before it can be.
 NUM_SAMPLED_TILES = 8
 MAX_SAMPLED_S = 0.1
+# What the first encoding leaves depends on a noise that still had spikes in it.
 NUM_NOISE_ESTIMATES = 2
 # Neighboring samples tell the same.
 NOISE_STRIDE = 5
@@ -114,6 +113,7 @@ def encoder_of_templates(
     config: CrsaeConfig,
     *,
     num_before: int,
+    assumed: Assumptions = ASSUMED,
 ) -> tuple[Encoder | None, Int[np.ndarray, " atom"]]:
     """Return the encoder of given templates and the unit of each of its atoms.
 
@@ -129,6 +129,7 @@ def encoder_of_templates(
     config : CrsaeConfig
     num_before : int
         Samples of a template before its peak.
+    assumed : Assumptions, default: ASSUMED
 
     Returns
     -------
@@ -137,33 +138,38 @@ def encoder_of_templates(
     unit_index : ndarray of int64, shape (atom,)
         Units that do not stand out of the noise have no atom.
     """
-    unit_index = np.flatnonzero(np.linalg.norm(templates, axis=(1, 2)) > MAX_TEMPLATE_ERROR)
+    max_error = assumed.units.max_template_error
+    unit_index = np.flatnonzero(np.linalg.norm(templates, axis=(1, 2)) > max_error)
     if unit_index.size == 0:
         return None, unit_index
-    dictionary = compress_templates(
-        torch.from_numpy(templates[unit_index]), num_before=num_before, max_error=MAX_TEMPLATE_ERROR
-    )
+    dictionary = compress_templates(torch.from_numpy(templates[unit_index]), num_before=num_before, max_error=max_error)
     model = _model_of(dictionary, np.ones(unit_index.size, "float32"), config)
-    encoder = make_encoder(model, config, sampling_frequency=recording.sampling_frequency)
+    encoder = make_encoder(model, config, sampling_frequency=recording.sampling_frequency, assumed=assumed)
     maps = [encoder.correlate(read_tile(recording, tile, margin_of(encoder))) for tile in _sample(recording)]
     noise = _noise_of_maps(maps)
     for _ in range(NUM_NOISE_ESTIMATES):
-        encoder = _with_noise(encoder, noise, config, recording.sampling_frequency)
+        encoder = _with_noise(encoder, noise, config, recording.sampling_frequency, assumed)
         noise = _noise_of_maps([encoder.subtract(map_, encoder.encode(map_)) for map_ in maps])
-    loud = dictionary.scales.numpy() > MIN_NORM_TO_NOISE * noise
+    loud = dictionary.scales.numpy() > assumed.units.min_norm_to_noise_given * noise
     if loud.all():
-        return _with_noise(encoder, noise, config, recording.sampling_frequency), unit_index
+        return _with_noise(encoder, noise, config, recording.sampling_frequency, assumed), unit_index
     if not loud.any():
         return None, unit_index[loud]
     model = _model_of(dictionary, noise, config).select(loud)
-    return make_encoder(model, config, sampling_frequency=recording.sampling_frequency), unit_index[loud]
+    encoder = make_encoder(model, config, sampling_frequency=recording.sampling_frequency, assumed=assumed)
+    return encoder, unit_index[loud]
 
 
 def _with_noise(
-    encoder: Encoder, noise: Float[np.ndarray, " atom"], config: CrsaeConfig, sampling_frequency: float
+    encoder: Encoder,
+    noise: Float[np.ndarray, " atom"],
+    config: CrsaeConfig,
+    sampling_frequency: float,
+    assumed: Assumptions,
 ) -> Encoder:
     model = _model_of(encoder.dictionary, noise, config)
-    return replace(encoder, settings=make_settings(model, config, sampling_frequency=sampling_frequency))
+    settings = make_settings(model, config, sampling_frequency=sampling_frequency, assumed=assumed)
+    return replace(encoder, settings=settings)
 
 
 def _model_of(dictionary: Dictionary, noise: Float[np.ndarray, " atom"], config: CrsaeConfig) -> Model:

@@ -1,13 +1,14 @@
 """The units of all groups of channels, under one numbering."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from spikeinterface.core import BaseRecording
 from spikeinterface.core.base import minimum_spike_dtype
 
-from si_crsae.sorting.stages import Code, LearnedModel, SpikePosterior
+from si_crsae.core.tables import concatenate_rows, select_rows
+from si_crsae.sorting.stages import Code, LearningResult, SpikePosterior
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,16 +19,16 @@ class GroupResult:
     ----------
     recording : BaseRecording
         The usable channels of the group, raw.
-    learned : LearnedModel or None
+    learned : LearningResult or None
         None if no channel is usable.
     code : Code or None
         None if there is no atom.
     posterior : SpikePosterior, optional
-        Of the code, if it was asked for; its units are all atoms.
+        What is expected of the code, if it was asked for; its units are all atoms.
     """
 
     recording: BaseRecording
-    learned: LearnedModel | None
+    learned: LearningResult | None
     code: Code | None
     posterior: SpikePosterior | None = None
 
@@ -53,7 +54,7 @@ class Inventory:
     amplitude : ndarray of float32, shape (spike,)
         Coefficient of the unit-norm atom.
     posterior : SpikePosterior, optional
-        Of these spikes and units, if it was asked for.
+        What is expected of these spikes and units, if it was asked for.
     """
 
     atoms: Float[np.ndarray, "unit channel width"]
@@ -66,6 +67,22 @@ class Inventory:
     sample_offset: Float[np.ndarray, " spike"]
     amplitude: Float[np.ndarray, " spike"]
     posterior: SpikePosterior | None = None
+
+    @classmethod
+    def empty(cls, *, num_channels: int) -> "Inventory":
+        """Return no units."""
+        nothing = np.zeros(0, "float32")
+        return cls(
+            atoms=np.zeros((0, num_channels, 1), "float32"),
+            scales=nothing,
+            noise=nothing,
+            regularization=nothing,
+            num_before=np.zeros(0, "int64"),
+            main_channel=np.zeros(0, "int64"),
+            spikes=np.zeros(0, minimum_spike_dtype),
+            sample_offset=nothing,
+            amplitude=nothing,
+        )
 
     @property
     def num_units(self) -> int:
@@ -103,32 +120,17 @@ def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inven
         _units_of_group(recording, group) for group in groups if group.code is not None and group.code.sample_index.size
     ]
     if not found:
-        return _no_units(recording)
-    main_channel = np.concatenate([part.main_channel for part in found])
-    order = np.argsort(main_channel, kind="stable")
-    spikes = np.concatenate([part.spikes for part in found])
+        return Inventory.empty(num_channels=recording.get_num_channels())
+    joined = concatenate_rows(found, "unit", "spike")
+    order = np.argsort(joined.main_channel, kind="stable")
+    spikes = joined.spikes
     first_unit = np.cumsum([0] + [part.num_units for part in found])
     spikes["unit_index"] += np.repeat(first_unit[:-1], [part.spikes.size for part in found])
     spikes["unit_index"] = np.argsort(order)[spikes["unit_index"]]
     by_time = np.lexsort((spikes["unit_index"], spikes["sample_index"], spikes["segment_index"]))
-    return Inventory(
-        atoms=np.concatenate([part.atoms for part in found])[order],
-        scales=np.concatenate([part.scales for part in found])[order],
-        noise=np.concatenate([part.noise for part in found])[order],
-        regularization=np.concatenate([part.regularization for part in found])[order],
-        num_before=np.concatenate([part.num_before for part in found])[order],
-        main_channel=main_channel[order],
-        spikes=spikes[by_time],
-        sample_offset=np.concatenate([part.sample_offset for part in found])[by_time],
-        amplitude=np.concatenate([part.amplitude for part in found])[by_time],
-        posterior=_join_posteriors(found, by_time, order),
-    )
-
-
-def _join_posteriors(parts: list[Inventory], spikes: np.ndarray, units: np.ndarray) -> SpikePosterior | None:
-    """Return the posterior of all groups of channels, spikes and units in the orders given; None if there is none."""
-    posteriors = [part.posterior for part in parts if part.posterior is not None]
-    return SpikePosterior.concatenate(posteriors).select(spikes, units) if posteriors else None
+    posteriors = [part.posterior for part in found if part.posterior is not None]
+    posterior = concatenate_rows(posteriors, "spike", "unit").select(by_time, order) if posteriors else None
+    return replace(select_rows(select_rows(joined, order, "unit"), by_time, "spike"), posterior=posterior)
 
 
 def _units_of_group(recording: BaseRecording, group: GroupResult) -> Inventory:
@@ -157,7 +159,7 @@ def _units_of_group(recording: BaseRecording, group: GroupResult) -> Inventory:
         spikes=spikes,
         sample_offset=code.sample_offset,
         amplitude=code.amplitude,
-        posterior=group.posterior and group.posterior.select(np.arange(unit_index.size), kept),
+        posterior=None if group.posterior is None else select_rows(group.posterior, kept, "unit"),
     )
 
 
@@ -168,18 +170,3 @@ def peaks_of_atoms(
     heights = np.abs(atoms)
     main_channel = heights.max(axis=2).argmax(axis=1)
     return main_channel, heights[np.arange(len(atoms)), main_channel].argmax(axis=1)
-
-
-def _no_units(recording: BaseRecording) -> Inventory:
-    nothing = np.zeros(0, "float32")
-    return Inventory(
-        atoms=np.zeros((0, recording.get_num_channels(), 1), "float32"),
-        scales=nothing,
-        noise=nothing,
-        regularization=nothing,
-        num_before=np.zeros(0, "int64"),
-        main_channel=np.zeros(0, "int64"),
-        spikes=np.zeros(0, minimum_spike_dtype),
-        sample_offset=nothing,
-        amplitude=nothing,
-    )

@@ -8,17 +8,14 @@ from jaxtyping import Float
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.events.encoder import Encoder, EncoderSettings
+from si_crsae.core.tables import select_rows
 from si_crsae.core.types import Dictionary
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.checks import resolve_device
+from si_crsae.sorting.convert import nearest_samples
 
-GROUP_GAP_MS = 0.3
-REFRACTORY_MS = 0.7
+# Events act on those that they overlap, and these on the next: chains are taken to be no longer than this.
 MARGIN_WIDTHS = 4
-MAX_REGULARIZATION_TO_SCALE = 0.7
-MAX_AMPLITUDE = 1.6
-MAX_MIN_AMPLITUDE = 0.9
-# Log odds against a spike at one sample: an event is accepted where it lowers the objective by more than that.
-LOG_PRIOR_ODDS = 7.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,43 +37,51 @@ class Model:
 
     def select(self, atoms: np.ndarray) -> "Model":
         """Return the model of some of the atoms (mask or indices)."""
-        kept = torch.as_tensor(atoms)
-        dictionary = replace(
-            self.dictionary, weights=self.dictionary.weights[kept], scales=self.dictionary.scales[kept]
-        )
-        return Model(dictionary=dictionary, noise=self.noise[atoms], regularization=self.regularization[atoms])
+        dictionary = select_rows(self.dictionary, torch.as_tensor(atoms), "atom")
+        return replace(select_rows(self, atoms, "atom"), dictionary=dictionary)
 
 
-def make_encoder(model: Model, config: CrsaeConfig, *, sampling_frequency: float) -> Encoder:
+def make_encoder(
+    model: Model, config: CrsaeConfig, *, sampling_frequency: float, assumed: Assumptions = ASSUMED
+) -> Encoder:
     """Return the encoder of a model."""
-    settings = make_settings(model, config, sampling_frequency=sampling_frequency)
+    settings = make_settings(model, config, sampling_frequency=sampling_frequency, assumed=assumed)
     return Encoder.of(model.dictionary, settings, solver=config.solver, device=resolve_device(config.device))
 
 
-def make_settings(model: Model, config: CrsaeConfig, *, sampling_frequency: float) -> EncoderSettings:
+def make_settings(
+    model: Model, config: CrsaeConfig, *, sampling_frequency: float, assumed: Assumptions = ASSUMED
+) -> EncoderSettings:
     """Return what the encoder of a model needs, with its amplitude windows in units of the noise."""
-    scales = model.dictionary.scales.numpy()
+    scales, spikes = model.dictionary.scales.numpy(), assumed.spikes
     return EncoderSettings(
-        regularization=np.minimum(model.regularization, MAX_REGULARIZATION_TO_SCALE * scales).astype("float32"),
-        min_amplitude=lowest_amplitudes(scales, model.noise, config),
-        max_amplitude=(MAX_AMPLITUDE * scales).astype("float32"),
+        regularization=np.minimum(model.regularization, spikes.max_regularization_to_scale * scales).astype("float32"),
+        min_amplitude=lowest_amplitudes(scales, model.noise, config, assumed=assumed),
+        max_amplitude=(spikes.max_amplitude * scales).astype("float32"),
         noise=float(np.median(model.noise)),
-        max_gap=round(GROUP_GAP_MS * sampling_frequency / 1000),
-        refractory=round(REFRACTORY_MS * sampling_frequency / 1000),
+        max_gap=nearest_samples(spikes.group_gap_ms, sampling_frequency),
+        refractory=nearest_samples(assumed.refractory.one_spike_ms, sampling_frequency),
+        amplitude_spread=spikes.amplitude_spread,
+        event_price=spikes.event_price,
+        join_correlation=spikes.join_correlation,
     )
 
 
 def lowest_amplitudes(
-    scales: Float[np.ndarray, " atom"], noise: Float[np.ndarray, " atom"], config: CrsaeConfig
+    scales: Float[np.ndarray, " atom"],
+    noise: Float[np.ndarray, " atom"],
+    config: CrsaeConfig,
+    *,
+    assumed: Assumptions = ASSUMED,
 ) -> Float[np.ndarray, " atom"]:
     """Return the coefficient of each atom below which no event is accepted.
 
     An event of amplitude x lowers the objective by more than the log odds against it where
     ``x > scale / 2 + noise^2 * log_odds / scale``.
     """
-    lowest = np.clip(
-        0.5 + LOG_PRIOR_ODDS * (noise / scales) ** 2, config.min_amplitude, max(MAX_MIN_AMPLITUDE, config.min_amplitude)
-    )
+    highest = max(assumed.spikes.max_min_amplitude, config.min_amplitude)
+    relative = 0.5 + assumed.spikes.acceptance_log_odds * (noise / scales) ** 2
+    lowest = np.clip(relative, config.min_amplitude, highest)
     return (lowest * scales).astype("float32")
 
 

@@ -1,15 +1,17 @@
 """The sorter's stages: check, preprocess, initialize, learn, encode, clean, posterior if asked for, write."""
 
-import functools
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from jaxtyping import Bool
 from spikeinterface.core import BaseRecording
 from spikeinterface.core.job_tools import fix_job_kwargs
 
@@ -20,10 +22,10 @@ from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning.initialization import find_templates
 from si_crsae.sorting.learning.learner import Learner
-from si_crsae.sorting.model import Model, make_encoder, make_settings
+from si_crsae.sorting.model import make_encoder
 from si_crsae.sorting.preprocessing import cache, drop_cache, preprocess
+from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.probabilities.evidence import encode_and_weigh
-from si_crsae.sorting.probabilities.features import Observed
 from si_crsae.sorting.probabilities.posterior import infer_posterior
 from si_crsae.sorting.recording import (
     one_thread_per_tile,
@@ -34,10 +36,9 @@ from si_crsae.sorting.recording import (
 )
 from si_crsae.sorting.results import write_results
 from si_crsae.sorting.stages import (
-    AnyCode,
     Code,
     InitialTemplates,
-    LearnedModel,
+    LearningResult,
     SpikePosterior,
     WeighedCode,
     explain_disk_errors,
@@ -120,13 +121,13 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
         segments = sortable_segments(recording, config)
         sortable = cast(BaseRecording, recording.select_segments(segments.tolist()))
         results = [
-            sort_group(
-                with_one_probe(group),
+            GroupSorting(
+                group=with_one_probe(group),
                 folder=folder / "stages" / f"group_{index}",
                 config=config,
                 resources=resources,
                 group_index=index,
-            )
+            ).complete()
             for index, group in enumerate(split_groups(sortable))
         ]
         with explain_disk_errors("the results"):
@@ -141,125 +142,148 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
         logger.info("%d units, %d spikes", sorting.get_num_units(), sorting.count_total_num_spikes())
 
 
-def sort_group(
-    recording: BaseRecording, *, folder: Path, config: CrsaeConfig, resources: Resources, group_index: int = 0
-) -> GroupResult:
-    """Return the model and the spikes of one group of channels."""
-    bad_channels = find_bad_channels(recording, seed=config.seed)
-    usable = bad_channels.usable_mask(recording)
-    if not usable.any():
-        return GroupResult(recording=recording, learned=None, code=None)
-    recording = recording.select_channels(recording.channel_ids[usable])
-    signals = functools.cache(functools.partial(_signals, recording, folder, config, resources))
-    learned = load_or_compute(
-        folder / "learn.npz", LearnedModel, lambda: _learn(signals().training, folder, config, resources, group_index)
-    )
-    if learned.scales.size == 0:
-        code, posterior = None, None
-    elif config.spike_probabilities:
-        code, posterior = _code_with_posterior(recording, signals, learned, folder, config, resources)
-    else:
-        encoded = load_or_compute(
-            folder / "encode.npz", Code, lambda: _encode(signals().complete, learned, config, resources)
-        )
-        code = load_or_compute(folder / "clean.npz", Code, lambda: _clean(recording, encoded, learned, config))
-        posterior = None
-    drop_cache(folder / "cache")
-    return GroupResult(recording=recording, learned=learned, code=code, posterior=posterior)
+@dataclass(frozen=True, kw_only=True)
+class GroupSorting:
+    """The stages of one group of channels, each read from its file, or computed and saved where there is none.
 
+    A stage asks for what it needs: nothing is read or filtered for those that are complete.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Signals:
-    training: BaseRecording
-    complete: BaseRecording
-
-
-def _signals(recording: BaseRecording, folder: Path, config: CrsaeConfig, resources: Resources) -> _Signals:
-    """Return the preprocessed signal to learn from, computed once and kept, and all of it, computed as it is read."""
-    filter_kwargs = resources.filter_kwargs(recording)
-    whitened = preprocess(recording, config, folder=folder, job_kwargs=filter_kwargs)
-    save_whitened(whitened, folder)
-    training = select_training_windows(whitened, config.learning_duration_s)
-    cached = cache(training, config, folder=folder / "cache", job_kwargs=filter_kwargs)
-    return _Signals(training=cached, complete=cached if training is whitened else whitened)
-
-
-def _learn(
-    training: BaseRecording, folder: Path, config: CrsaeConfig, resources: Resources, group_index: int
-) -> LearnedModel:
-    initial = load_or_compute(
-        folder / "initialize.npz",
-        InitialTemplates,
-        lambda: InitialTemplates(templates=find_templates(training, config, job_kwargs=resources.job_kwargs)),
-    )
-    if len(initial.templates) == 0:
-        return LearnedModel.without_atoms(num_channels=training.get_num_channels())
-    learner = Learner(
-        training, initial.templates, config, num_threads=resources.num_threads, job_kwargs=resources.job_kwargs
-    )
-    model, curve = learner.learn(progress=resources.verbose, group_index=group_index)
-    if model is None:
-        return LearnedModel.without_atoms(num_channels=training.get_num_channels())
-    return LearnedModel.of(model, curve)
-
-
-def _encode(recording: BaseRecording, learned: LearnedModel, config: CrsaeConfig, resources: Resources) -> Code:
-    encoder = make_encoder(learned.model, config, sampling_frequency=recording.sampling_frequency)
-    segments = encode_recording(
-        recording,
-        encoder,
-        num_threads=resources.num_threads,
-        progress=resources.verbose,
-    )
-    return Code.of(segments)
-
-
-def _encode_and_weigh(
-    recording: BaseRecording, learned: LearnedModel, config: CrsaeConfig, resources: Resources
-) -> WeighedCode:
-    encoder = make_encoder(learned.model, config, sampling_frequency=recording.sampling_frequency)
-    return encode_and_weigh(recording, encoder, num_threads=resources.num_threads, progress=resources.verbose)
-
-
-def _code_with_posterior(
-    recording: BaseRecording,
-    signals: Callable[[], "_Signals"],
-    learned: LearnedModel,
-    folder: Path,
-    config: CrsaeConfig,
-    resources: Resources,
-) -> tuple[WeighedCode, SpikePosterior]:
-    """Return the clean code and the posterior of its spikes: events are weighed while they are found.
-
-    The residual and the correlation map are at hand then, so that the signal is not read and filtered once more.
+    Parameters
+    ----------
+    group : BaseRecording
+        Raw, all channels of the group, on one probe.
+    folder : Path
+        Where the stages of the group are saved.
+    config : CrsaeConfig
+    resources : Resources
+    group_index : int, default: 0
+        Which group it is, for those who listen to learning.
     """
-    encoded = load_or_compute(
-        folder / "encode.npz", WeighedCode, lambda: _encode_and_weigh(signals().complete, learned, config, resources)
-    )
-    code = load_or_compute(folder / "clean.npz", WeighedCode, lambda: _clean(recording, encoded, learned, config))
-    observed = observe_code(recording, code, learned.model, config)
-    return code, load_or_compute(folder / "posterior.npz", SpikePosterior, lambda: infer_posterior(observed))
 
+    group: BaseRecording
+    folder: Path
+    config: CrsaeConfig
+    resources: Resources
+    group_index: int = 0
 
-def observe_code(recording: BaseRecording, code: WeighedCode, model: Model, config: CrsaeConfig) -> Observed:
-    """Return a code of a recording as `infer_posterior` takes it."""
-    return Observed(
-        code=code,
-        model=model,
-        min_amplitude=make_settings(model, config, sampling_frequency=recording.sampling_frequency).min_amplitude,
-        sampling_frequency=recording.sampling_frequency,
-        num_samples=recording.get_total_samples(),
-    )
+    def complete(self) -> GroupResult:
+        """Return what all stages have found, and drop the signal that they shared."""
+        if not self.is_usable.any():
+            return GroupResult(recording=self.group, learned=None, code=None)
+        has_atoms = self.learned.model.dictionary.num_atoms > 0
+        result = GroupResult(
+            recording=self.recording,
+            learned=self.learned,
+            code=self.cleaned if has_atoms else None,
+            posterior=self.posterior if has_atoms else None,
+        )
+        drop_cache(self.folder / "cache")
+        return result
 
+    @cached_property
+    def is_usable(self) -> Bool[np.ndarray, " channel"]:
+        """Whether each channel of the group is neither dead nor the copy of another."""
+        return find_bad_channels(self.group, seed=self.config.seed).usable_mask(self.group)
 
-def _clean(recording: BaseRecording, code: AnyCode, learned: LearnedModel, config: CrsaeConfig) -> AnyCode:
-    num_samples = [recording.get_num_samples(segment) for segment in range(recording.get_num_segments())]
-    joined = join_fragments(
-        code, learned.model.dictionary, sampling_frequency=recording.sampling_frequency, num_samples=num_samples
-    )
-    return clean_code(
-        joined, config, sampling_frequency=recording.sampling_frequency, duration_s=recording.get_total_duration()
-    )
+    @cached_property
+    def recording(self) -> BaseRecording:
+        """The usable channels, raw."""
+        return cast(BaseRecording, self.group.select_channels(self.group.channel_ids[self.is_usable]))
+
+    @cached_property
+    def whitened(self) -> BaseRecording:
+        """The preprocessed signal, computed as it is read."""
+        job_kwargs = self.resources.filter_kwargs(self.recording)
+        whitened = preprocess(self.recording, self.config, folder=self.folder, job_kwargs=job_kwargs)
+        save_whitened(whitened, self.folder)
+        return whitened
+
+    @cached_property
+    def training(self) -> BaseRecording:
+        """The part of the preprocessed signal to learn from, computed once and kept."""
+        job_kwargs = self.resources.filter_kwargs(self.recording)
+        return cache(self._windows, self.config, folder=self.folder / "cache", job_kwargs=job_kwargs)
+
+    @property
+    def signal(self) -> BaseRecording:
+        """All of the preprocessed signal, that to learn from where there is no more."""
+        return self.training if self._windows is self.whitened else self.whitened
+
+    @cached_property
+    def _windows(self) -> BaseRecording:
+        return select_training_windows(self.whitened, self.config.learning_duration_s)
+
+    @cached_property
+    def initial(self) -> InitialTemplates:
+        """The templates that learning starts from."""
+        return load_or_compute(self.folder / "initialize.npz", InitialTemplates, self._initialize)
+
+    @cached_property
+    def learned(self) -> LearningResult:
+        """The model and how it was learned."""
+        return load_or_compute(self.folder / "learn.npz", LearningResult, self._learn)
+
+    @cached_property
+    def encoded(self) -> Code:
+        """The events of the whole signal, weighed if their probabilities are asked for."""
+        return load_or_compute(self.folder / "encode.npz", self._code_type, self._encode)
+
+    @cached_property
+    def cleaned(self) -> Code:
+        """The events that are spikes of units worth keeping."""
+        return load_or_compute(self.folder / "clean.npz", self._code_type, self._clean)
+
+    @cached_property
+    def posterior(self) -> SpikePosterior | None:
+        """What is expected of the spikes, None unless they were weighed."""
+        if not isinstance(self.cleaned, WeighedCode):
+            return None
+        context = CodeInContext.of(self.recording, self.cleaned, self.learned.model, self.config)
+        return load_or_compute(self.folder / "posterior.npz", SpikePosterior, partial(infer_posterior, context))
+
+    @property
+    def _code_type(self) -> type[Code]:
+        return WeighedCode if self.config.spike_probabilities else Code
+
+    def _initialize(self) -> InitialTemplates:
+        templates = find_templates(self.training, self.config, job_kwargs=self.resources.job_kwargs)
+        return InitialTemplates(templates=templates)
+
+    def _learn(self) -> LearningResult:
+        nothing = LearningResult.without_atoms(num_channels=self.recording.get_num_channels())
+        if len(self.initial.templates) == 0:
+            return nothing
+        learner = Learner(
+            self.training,
+            self.initial.templates,
+            self.config,
+            num_threads=self.resources.num_threads,
+            job_kwargs=self.resources.job_kwargs,
+        )
+        model, curve = learner.learn(progress=self.resources.verbose, group_index=self.group_index)
+        return nothing if model is None else LearningResult(model=model, curve=curve)
+
+    def _encode(self) -> Code:
+        """Return the events; they are weighed while they are found.
+
+        The residual and the correlation map are at hand then, so that the signal is not read and filtered once more.
+        """
+        num_threads, progress = self.resources.num_threads, self.resources.verbose
+        encoder = make_encoder(self.learned.model, self.config, sampling_frequency=self.recording.sampling_frequency)
+        if self.config.spike_probabilities:
+            return encode_and_weigh(self.signal, encoder, num_threads=num_threads, progress=progress)
+        return Code.of(encode_recording(self.signal, encoder, num_threads=num_threads, progress=progress))
+
+    def _clean(self) -> Code:
+        recording, frequency = self.recording, self.recording.sampling_frequency
+        joined = join_fragments(
+            self.encoded,
+            self.learned.model.dictionary,
+            sampling_frequency=frequency,
+            num_samples=[recording.get_num_samples(segment) for segment in range(recording.get_num_segments())],
+        )
+        duration_s = recording.get_total_duration()
+        return clean_code(joined, self.config, sampling_frequency=frequency, duration_s=duration_s)
 
 
 @contextmanager

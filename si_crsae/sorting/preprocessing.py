@@ -20,10 +20,9 @@ from spikeinterface.sortingcomponents.motion import interpolate_motion
 from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import ASSUMED
 
-# The median of few channels follows the spikes on them: two at once no longer add up, and each explains less of them.
-MIN_CHANNELS_FOR_REFERENCE = 128
-MAX_FREQUENCY_FRACTION = 0.45
+# SpikeInterface's names for the length of a chunk, none of which a cache takes from the user.
 CHUNK_SIZES = ("chunk_size", "chunk_memory", "total_memory", "chunk_duration")
 
 logger = logging.getLogger(__name__)
@@ -83,14 +82,16 @@ def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     """Return the recording filtered and, with enough channels, referenced; in its own units."""
     if not config.apply_preprocessing:
         return recording
-    highest = MAX_FREQUENCY_FRACTION * recording.sampling_frequency
+    largest_fraction = ASSUMED.recordings.max_frequency_fraction
+    highest = largest_fraction * recording.sampling_frequency
     freq_max = min(config.freq_max, highest)
     if freq_max < config.freq_max:
-        logger.info("freq_max = %g Hz lowered to %g Hz, 0.45 of the sampling frequency", config.freq_max, freq_max)
+        lowered = "freq_max = %g Hz lowered to %g Hz, %g of the sampling frequency"
+        logger.info(lowered, config.freq_max, freq_max, largest_fraction)
     filtered = bandpass_filter(
         recording, freq_min=config.freq_min, freq_max=freq_max, ftype="bessel", filter_order=2, dtype="float32"
     )
-    enough_channels = recording.get_num_channels() >= MIN_CHANNELS_FOR_REFERENCE
+    enough_channels = recording.get_num_channels() >= ASSUMED.recordings.min_channels_for_reference
     if config.common_reference == "yes" or (config.common_reference == "auto" and enough_channels):
         filtered = common_reference(cast(BaseRecording, filtered))
     return cast(BaseRecording, filtered)

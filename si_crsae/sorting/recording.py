@@ -15,15 +15,19 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
 
 TILE_S = 1.0
 # Larger arrays would be mapped anew for every tile, which costs as much as filling them.
 MAX_TILE_VALUES = 2**20
+# Shorter tiles would be mostly margins.
 MIN_TILE_SAMPLES = 4096
+# Windows that are learned from: long against templates, short against drift.
 TRAINING_WINDOW_S = 5.0
-DUMMY_PITCH_UM = 20.0
+# What sets contacts at one place apart, for a probe does not take them.
 NUDGE_UM = 1e-3
+# What SpikeInterface's filters need to run forwards and backwards.
 MIN_FILTER_SAMPLES = 32
 
 Result = TypeVar("Result")
@@ -154,7 +158,7 @@ def with_one_probe(recording: BaseRecording) -> BaseRecording:
         if len(np.unique(locations, axis=0)) < len(locations):  # a probe refuses contacts at one place
             locations = locations + NUDGE_UM * np.arange(len(locations))[:, None]
     else:
-        depths = DUMMY_PITCH_UM * np.arange(recording.get_num_channels())
+        depths = ASSUMED.recordings.contact_pitch_um * np.arange(recording.get_num_channels())
         locations = np.column_stack([np.zeros_like(depths), depths])
     located = cast(BaseRecording, recording.clone())
     located.set_dummy_probe_from_locations(locations)

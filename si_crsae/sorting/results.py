@@ -3,7 +3,7 @@
 import logging
 import shutil
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,16 @@ from spikeinterface.core import (
 )
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.convert import TemplateWindow
+from si_crsae.core.tables import to_arrays
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.convert import TemplateWindow, samples_in
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
+from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.preprocessing import bandpass, estimate_noise_levels
 from si_crsae.sorting.recording import channel_groups, with_one_probe
-from si_crsae.sorting.stages import LearnedModel, SpikePosterior
+from si_crsae.sorting.stages import SpikePosterior
 
-REFRACTORY_PERIOD_MS = 1.5
+# Spikes that a template is the mean of, and the seconds in which they are preferred: each is read and filtered.
 MAX_TEMPLATE_SPIKES = 200
 MIN_TEMPLATE_SPIKES = 50
 TEMPLATE_WINDOWS = 20
@@ -85,7 +88,7 @@ def write_results(
         _save_templates(templates, folder / "templates.zarr")
         _save_description(recording, config, folder / "preprocessed_recording.json")
     if units.posterior is not None:
-        _save_posterior(units.posterior, folder / "spike_probabilities.npz")
+        np.savez(folder / "spike_probabilities.npz", **to_arrays(units.posterior))
     shutil.rmtree(folder / "sorting", ignore_errors=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The extractor is not serializable", UserWarning)  # it is made in memory
@@ -179,7 +182,7 @@ def unit_properties(
 
 def _refractory_violations(units: Inventory, sampling_frequency: float) -> Float[np.ndarray, " unit"]:
     fractions = np.zeros(units.num_units)
-    limit = REFRACTORY_PERIOD_MS * sampling_frequency / 1000
+    limit = samples_in(ASSUMED.refractory.reported_ms, sampling_frequency)
     for unit in range(units.num_units):
         spikes = units.spikes[units.spikes["unit_index"] == unit]
         intervals = np.diff(spikes["sample_index"])[np.diff(spikes["segment_index"]) == 0]
@@ -209,19 +212,14 @@ def _save_arrays(units: Inventory, groups: list[GroupResult], noise_levels: np.n
         f"group_{index}_{name}": values
         for index, group in enumerate(groups)
         if group.learned is not None
-        for name, values in _learning_curve(group.learned, group.recording.channel_ids).items()
+        for name, values in to_arrays(_with_channels(group.learned.curve, group.recording)).items()
     }
     np.savez_compressed(folder / "learning_curve.npz", **curves)
 
 
-def _learning_curve(learned: LearnedModel, channel_ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the fields of `LearningCurve` by name."""
-    names = ("objective", "num_atoms", "num_events", "mean_regularization", "waveforms", "basis")
-    return {name: getattr(learned, name) for name in names} | {"channel_ids": np.array(channel_ids.tolist())}
-
-
-def _save_posterior(posterior: SpikePosterior, path: Path) -> None:
-    np.savez(path, **{field.name: getattr(posterior, field.name) for field in fields(posterior)})
+def _with_channels(curve: LearningCurve, recording: BaseRecording) -> LearningCurve:
+    """Return a curve with the ids of its channels, of a type that files can hold."""
+    return replace(curve, channel_ids=np.array(recording.channel_ids.tolist()))
 
 
 def _save_templates(templates: Templates, folder: Path) -> None:

@@ -9,6 +9,7 @@ from si_crsae.widgets.raster import CodeRaster
 from si_crsae.widgets.session import Session, open_session
 from si_crsae.widgets.templates import TemplateInspector
 from si_crsae.widgets.thresholds import ThresholdExplorer
+from si_crsae.widgets.view_models.curation_history import label_step, merge_step, remove_step, restore_step, split_step
 
 __all__ = [
     "VIEWS",
@@ -21,5 +22,10 @@ __all__ = [
     "Session",
     "TemplateInspector",
     "ThresholdExplorer",
+    "label_step",
+    "merge_step",
     "open_session",
+    "remove_step",
+    "restore_step",
+    "split_step",
 ]

@@ -8,7 +8,7 @@ from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.comparison import draw_comparison
-from si_crsae.widgets.view import View, load_module
+from si_crsae.widgets.view import WidgetView, load_module
 from si_crsae.widgets.view_models.comparison import (
     LISTS,
     AgreementMatrix,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ComparisonView(View):
+class ComparisonView(WidgetView):
     """How two sortings agree, unit by unit and spike by spike; the session's truth is compared with its sorting.
 
     Click a cell of the agreement matrix, or move over it with the arrow keys (Page Up and Page Down go along the

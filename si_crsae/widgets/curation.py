@@ -10,7 +10,7 @@ from spikeinterface.core import BaseSorting
 
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.static_plots.curation import draw_curation
-from si_crsae.widgets.view import View, load_module
+from si_crsae.widgets.view import WidgetView, load_module
 from si_crsae.widgets.view_models.curation import (
     CurationModel,
     Detail,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class CurationView(View):
+class CurationView(WidgetView):
     """Merge, split by amplitude, label and remove units, with a queue of what is worth a look.
 
     Select units with a click, several with ctrl or shift, or with the arrow keys (shift adds). The keys act on the
@@ -149,7 +149,7 @@ class CurationView(View):
         self._change(History.of(load_curation(path, self.session.tested.sorting)))
 
     def do(self, step: Step) -> None:
-        """Do something, see `si_crsae.widgets.view_models.curation_history` for steps.
+        """Do something: a step from `label_step`, `merge_step`, `split_step`, `remove_step` or `restore_step`.
 
         Raises
         ------

@@ -14,9 +14,9 @@ from si_crsae.widgets.raster import CodeRaster
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.templates import TemplateInspector
 from si_crsae.widgets.thresholds import ThresholdExplorer
-from si_crsae.widgets.view import View
+from si_crsae.widgets.view import WidgetView
 
-VIEWS: tuple[type[View], ...] = (
+VIEWS: tuple[type[WidgetView], ...] = (
     TemplateInspector,
     DecompositionViewer,
     CodeRaster,
@@ -27,7 +27,7 @@ VIEWS: tuple[type[View], ...] = (
 )
 """In the order in which they are shown."""
 
-AnyView = TypeVar("AnyView", bound=View)
+AnyView = TypeVar("AnyView", bound=WidgetView)
 
 
 class Dashboard(ipywidgets.Tab):
@@ -36,7 +36,7 @@ class Dashboard(ipywidgets.Tab):
     Parameters
     ----------
     session : Session
-    views : sequence of View classes, default: all
+    views : sequence of WidgetView classes, default: all
         In the order of the tabs.
     curation_path : str, Path or None, default: None
         Where the tab of curation saves its decisions, and takes up those that are there.
@@ -52,13 +52,13 @@ class Dashboard(ipywidgets.Tab):
     def __init__(
         self,
         session: Session,
-        views: Sequence[type[View]] = VIEWS,
+        views: Sequence[type[WidgetView]] = VIEWS,
         *,
         curation_path: str | Path | None = None,
         theme: str = "auto",
         **traits: Any,
     ) -> None:
-        own: dict[type[View], dict[str, Any]] = {CurationView: {"path": curation_path}}
+        own: dict[type[WidgetView], dict[str, Any]] = {CurationView: {"path": curation_path}}
         made = [view(session, theme=theme, is_awake=False, **own.get(view, {})) for view in views]
         super().__init__(children=made, titles=[view.title for view in views], selected_index=0, **traits)
         self.session = session

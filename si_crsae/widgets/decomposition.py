@@ -7,7 +7,7 @@ import traitlets
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.decomposition import draw_decomposition
-from si_crsae.widgets.view import View, load_module
+from si_crsae.widgets.view import WidgetView, load_module
 from si_crsae.widgets.view_models.decomposition import DecompositionModel, decomposition_model
 from si_crsae.widgets.view_models.explanation import explain_residual
 from si_crsae.widgets.view_models.stretch import Stretch, stretch_around
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class DecompositionViewer(View):
+class DecompositionViewer(WidgetView):
     """Any stretch of traces as the sum of its spikes, colored by unit, and a residual.
 
     Drag or use the arrow keys to move in time, turn the wheel or press + and - to zoom, click a unit to take its spikes

@@ -14,7 +14,7 @@ from si_crsae.models.training import EpochReport, TrainingHistory
 from si_crsae.sorting.learning.rounds import LearningRound, listen
 from si_crsae.widgets.session import Session, open_session
 from si_crsae.widgets.static_plots.learning import draw_learning
-from si_crsae.widgets.view import View, load_module
+from si_crsae.widgets.view import WidgetView, load_module
 from si_crsae.widgets.view_models.courses import (
     Course,
     course_of_epoch,
@@ -22,7 +22,7 @@ from si_crsae.widgets.view_models.courses import (
     course_of_round,
     courses_of_run,
 )
-from si_crsae.widgets.view_models.learning import LearningModel, learning_model
+from si_crsae.widgets.view_models.learning import MonitorModel, monitor_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MIN_INTERVAL_S = 0.2
 
 
-class LearningMonitor(View):
+class LearningMonitor(WidgetView):
     """How learning goes on: objective, lambda, atoms, events, and how much the atoms still change.
 
     Live in the kernel in which something is learned, or of a run that is over. Hover over a curve for its numbers,
@@ -124,10 +124,10 @@ class LearningMonitor(View):
         """Show an epoch of training: pass it to ``fit(..., on_epoch=monitor.on_epoch)``."""
         self._attempt(lambda: self._take_epoch(report))
 
-    def view_model(self) -> LearningModel:
+    def view_model(self) -> MonitorModel:
         """Return the curves and atoms of one course."""
         session = self._session
-        return learning_model(
+        return monitor_model(
             self.courses(),
             shown=self.shown or self._newest,
             is_running=self._is_running,

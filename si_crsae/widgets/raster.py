@@ -7,7 +7,7 @@ import traitlets
 
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.raster import draw_raster
-from si_crsae.widgets.view import View, load_module
+from si_crsae.widgets.view import WidgetView, load_module
 from si_crsae.widgets.view_models.raster import RasterModel, RasterWindow, raster_model
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MIN_WINDOW_S = 0.005
 
 
-class CodeRaster(View):
+class CodeRaster(WidgetView):
     """The sparse code as a raster: a mark for every event, as long as its amplitude; counts where there are too many.
 
     Drag or use the arrow keys left and right to move in time, turn the wheel or press + and - to zoom; a shows the
@@ -30,7 +30,7 @@ class CodeRaster(View):
     window_s : float, default: 2
         Length of the window (s).
     order : {"depth", "id"}, default: "depth"
-        Of the units, see `si_crsae.widgets.view_models.raster.raster_model`.
+        Order of the units, see `si_crsae.widgets.view_models.raster.raster_model`.
     theme : {"auto", "light", "dark"}, default: "auto"
 
     Examples

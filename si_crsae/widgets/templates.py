@@ -7,7 +7,7 @@ import traitlets
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.templates import draw_templates
-from si_crsae.widgets.view import View, load_module
+from si_crsae.widgets.view import WidgetView, load_module
 from si_crsae.widgets.view_models.templates import TemplatesModel, templates_model
 from si_crsae.widgets.view_models.unit_figures import UnitOverview, describe_units
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class TemplateInspector(View):
+class TemplateInspector(WidgetView):
     """Templates of the selected units at their contacts, with neighbors, correlograms, amplitudes and quality figures.
 
     Click a row of the list to select a unit, with Ctrl or Shift to add it or take it away; click a column's head to

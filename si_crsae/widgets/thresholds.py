@@ -8,7 +8,7 @@ from spikeinterface.core import BaseSorting
 
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.static_plots.thresholds import draw_thresholds
-from si_crsae.widgets.view import View, load_module
+from si_crsae.widgets.view import WidgetView, load_module
 from si_crsae.widgets.view_models.residual_null import (
     ResidualNull,
     ResidualSample,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ThresholdExplorer(View):
+class ThresholdExplorer(WidgetView):
     """The amplitudes of the leading selected unit with a threshold to move, and what it misses and lets through.
 
     Drag the line in the histogram or move the slider; arrow left and right move it by a step, Page Up and Page Down by
@@ -138,7 +138,7 @@ class ThresholdExplorer(View):
         draw_thresholds(figure, self.view_model())
 
     def save_html(self, path: str | Path) -> Path:
-        """Write the view with its estimates into one file, see `View.save_html`."""
+        """Write the view with its estimates into one file, see `WidgetView.save_html`."""
         self._attempt(self.estimate)
         return super().save_html(path)
 

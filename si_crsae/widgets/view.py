@@ -32,7 +32,7 @@ def load_module(*names: str) -> str:
     return re.sub(r"^export (?!default)", "", joined, flags=re.MULTILINE)
 
 
-class View(anywidget.AnyWidget):
+class WidgetView(anywidget.AnyWidget):
     """A picture of a session that answers to clicks.
 
     A subclass says what there is to see (`view_model`), upon which traits of the session it depends (`follows`), and

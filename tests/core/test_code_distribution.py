@@ -191,7 +191,7 @@ def test_the_gradient_with_respect_to_the_scale_is_the_noise(base, straight_thro
     noise = distribution.noise(heads, 1)
     codes = distribution.codes(heads, noise)
     (gradient,) = torch.autograd.grad(codes.sum(), heads["log_scale"])
-    # Of the logarithm of the scale, hence the scale.
+    # The gradient with respect to the logarithm of the scale, hence the scale.
     expected = noise.base[0, 0] * heads["log_scale"].detach().exp()
     torch.testing.assert_close(gradient, expected if straight_through else expected * (codes[0] != 0))
 

@@ -6,17 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from registry_examples import EXAMPLES_OF_LIKELIHOOD, likelihood_examples
 from scipy import stats
 
-from si_crsae.core import Binomial, Gaussian, Likelihood, NegativeBinomial, Poisson
+from si_crsae.core import LIKELIHOODS, Binomial, Gaussian, Likelihood, NegativeBinomial, Poisson
 
-FAMILIES = {
-    "gaussian": Gaussian(noise_sd=0.7),
-    "binomial": Binomial(num_trials=30),
-    "poisson": Poisson(),
-    "negative_binomial": NegativeBinomial(shape=2.5),
-}
-families = pytest.mark.parametrize("likelihood", FAMILIES.values(), ids=FAMILIES.keys())
+families = pytest.mark.parametrize("likelihood", likelihood_examples().values(), ids=lambda each: type(each).__name__)
 seeds = st.integers(0, 2**16)
 
 
@@ -24,6 +19,10 @@ def draw_observations(likelihood, seed, *, shape=(2, 1, 40)):
     generator = torch.Generator().manual_seed(seed)
     natural = 1.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
     return likelihood.sample(natural, generator), natural
+
+
+def test_every_likelihood_has_an_example():
+    assert {name: type(example) for name, example in EXAMPLES_OF_LIKELIHOOD.items()} == LIKELIHOODS
 
 
 def scipy_log_density(likelihood, observed, natural):

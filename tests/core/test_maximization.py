@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from si_crsae.core import maximization as maximization_module
 from si_crsae.core import synthesize
-from si_crsae.core.maximization import CodeStatistics, code_statistics, update_atoms
+from si_crsae.core.maximization import NormalEquations, normal_equations, update_atoms
 
 seeds = st.integers(0, 2**16)
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 6))
@@ -53,12 +53,12 @@ def least_squares_atoms(code, traces, shape):
 
 
 def update_from(code, traces, atoms):
-    return update_atoms(code_statistics(code, traces), atoms)
+    return update_atoms(normal_equations(code, traces), atoms)
 
 
 @few_examples
 @given(seed=seeds, shape=shapes, num_shifts=st.integers(1, 12), density=st.sampled_from([0.1, 0.5, 1.0]))
-def test_the_statistics_are_the_sums_that_they_stand_for(seed, shape, num_shifts, density):
+def test_the_normal_equations_are_the_sums_that_they_stand_for(seed, shape, num_shifts, density):
     num_atoms, num_channels, width = shape
     code, traces, _ = draw_problem(seed, shape=shape, num_shifts=num_shifts, density=density)
     products, averages = np.zeros((num_atoms, num_atoms, 2 * width - 1)), np.zeros(shape)
@@ -69,28 +69,28 @@ def test_the_statistics_are_the_sums_that_they_stand_for(seed, shape, num_shifts
             partner = shift + lag - (width - 1)
             if 0 <= partner < num_shifts:
                 products[atom, other, lag] += code_values[window, atom, shift] * code_values[window, other, partner]
-    statistics = code_statistics(code, traces)
-    np.testing.assert_allclose(statistics.products, products, atol=1e-12)
-    np.testing.assert_allclose(statistics.averages, averages, atol=1e-12)
+    equations = normal_equations(code, traces)
+    np.testing.assert_allclose(equations.products, products, atol=1e-12)
+    np.testing.assert_allclose(equations.averages, averages, atol=1e-12)
 
 
 @few_examples
 @given(seed=seeds, cut=st.integers(0, 4))
-def test_the_statistics_of_two_sets_of_windows_add_up(seed, cut):
+def test_the_normal_equations_of_two_sets_of_windows_add_up(seed, cut):
     code, traces, _ = draw_problem(seed)
-    whole = code_statistics(code, traces)
-    joined = code_statistics(code[:cut], traces[:cut]) + code_statistics(code[cut:], traces[cut:])
+    whole = normal_equations(code, traces)
+    joined = normal_equations(code[:cut], traces[:cut]) + normal_equations(code[cut:], traces[cut:])
     np.testing.assert_allclose(joined.products, whole.products, atol=1e-12)
     np.testing.assert_allclose(joined.averages, whole.averages, atol=1e-12)
 
 
 def test_float32_codes_and_traces_are_summed_in_float64():
     code, traces, atoms = (tensor.float() for tensor in draw_problem(0))
-    statistics, doubles = code_statistics(code, traces), code_statistics(code.double(), traces.double())
-    assert statistics.products.dtype == statistics.averages.dtype == np.float64
-    np.testing.assert_allclose(statistics.products, doubles.products, atol=1e-12)
-    np.testing.assert_allclose(statistics.averages, doubles.averages, atol=1e-12)
-    assert update_atoms(statistics, atoms).dtype == torch.float32
+    equations, doubles = normal_equations(code, traces), normal_equations(code.double(), traces.double())
+    assert equations.products.dtype == equations.averages.dtype == np.float64
+    np.testing.assert_allclose(equations.products, doubles.products, atol=1e-12)
+    np.testing.assert_allclose(equations.averages, doubles.averages, atol=1e-12)
+    assert update_atoms(equations, atoms).dtype == torch.float32
 
 
 @few_examples
@@ -150,12 +150,12 @@ def test_two_atoms_that_always_fire_together_stay_apart():
     torch.testing.assert_close(updated, atoms, atol=1e-6, rtol=0)
 
 
-def test_without_a_compiler_the_statistics_are_the_same(monkeypatch):
+def test_without_a_compiler_the_normal_equations_are_the_same(monkeypatch):
     code, traces, _ = draw_problem(0)
-    compiled = code_statistics(code, traces)
+    compiled = normal_equations(code, traces)
     accumulate = maximization_module._accumulate
     monkeypatch.setattr(maximization_module, "_accumulate", getattr(accumulate, "py_func", accumulate))
-    plain = code_statistics(code, traces)
-    assert isinstance(plain, CodeStatistics)
+    plain = normal_equations(code, traces)
+    assert isinstance(plain, NormalEquations)
     np.testing.assert_allclose(plain.products, compiled.products, atol=1e-12)
     np.testing.assert_allclose(plain.averages, compiled.averages, atol=1e-12)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from registry_examples import EXAMPLES_OF_PRIOR, NUM_ATOMS, prior_examples
 from scipy import optimize
 
-from si_crsae.core import Counted, GroupSparse, OnSupport, Prior, Ridge, Simplex, Sparse, TwoSidedGaussian
+from si_crsae.core import PRIORS, GroupSparse, Prior, Ridge, Sparse, TwoSidedGaussian
 
-NUM_ATOMS = 4
 seeds = st.integers(0, 2**16)
 few_examples = settings(max_examples=12)
 
@@ -19,29 +19,19 @@ def per_atom(*values):
     return torch.tensor(values, dtype=torch.float64)
 
 
-PRIORS = {
-    "ridge": Ridge(variance=per_atom(0.3, 1.0, 2.0, 9.0)),
-    "nonnegative sparse": Sparse(regularization=per_atom(0.0, 0.4, 0.8, 3.0), nonnegative=True),
-    "two-sided sparse": Sparse(regularization=per_atom(0.0, 0.4, 0.8, 3.0)),
-    "counted": Counted(regularization=per_atom(0.0, 0.4, 0.8, 3.0)),
-    "nonnegative counted": Counted(regularization=per_atom(0.0, 0.4, 0.8, 3.0), nonnegative=True),
-    "two-sided Gaussian": TwoSidedGaussian(
-        positive_variance=per_atom(0.3, 1.0, 2.0, 9.0), negative_variance=per_atom(0.1, 5.0, 0.2, 1.0)
-    ),
-    "group": GroupSparse(regularization=per_atom(0.3, 1.2), group_size=2),
-    "nonnegative group": GroupSparse(regularization=per_atom(0.3, 1.2), group_size=2, nonnegative=True),
-    "simplex": Simplex(),
-    "on a support": OnSupport(
-        prior=Sparse(regularization=per_atom(0.0, 0.4, 0.8, 3.0)),
-        support=torch.tensor([True, False, True, True])[:, None],
-    ),
-}
-priors = pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS.keys())
-COORDINATEWISE = ["ridge", "nonnegative sparse", "two-sided sparse", "two-sided Gaussian", "on a support", "counted"]
+PRIOR_EXAMPLES = prior_examples(level=[0.0, 0.4, 0.8, 3.0], variance=[0.3, 1.0, 2.0, 9.0])
+priors = pytest.mark.parametrize("prior", PRIOR_EXAMPLES.values(), ids=PRIOR_EXAMPLES.keys())
+# The others' penalties are sums over coefficients.
+JOINT = ["group", "nonnegative group", "simplex"]
 
 
 def draw_code(seed, *, shape=(1, NUM_ATOMS, 1)):
     return 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_every_prior_has_an_example():
+    assert EXAMPLES_OF_PRIOR.keys() == PRIORS.keys()
+    assert {type(example) for example in PRIOR_EXAMPLES.values()} == set(PRIORS.values())
 
 
 def proximal_objective(prior, candidates, code, step_size):
@@ -49,11 +39,11 @@ def proximal_objective(prior, candidates, code, step_size):
     return (candidates - code).square().flatten(1).sum(dim=1) / 2 + step_size * prior.penalty(candidates)
 
 
-@pytest.mark.parametrize("name", COORDINATEWISE)
+@pytest.mark.parametrize("name", [name for name in PRIOR_EXAMPLES if name not in JOINT])
 @few_examples
 @given(seed=seeds, step_size=st.sampled_from([0.1, 0.5, 2.0]))
 def test_the_activation_is_what_a_grid_search_of_each_coordinate_finds(name, seed, step_size):
-    prior, code = PRIORS[name], draw_code(seed)
+    prior, code = PRIOR_EXAMPLES[name], draw_code(seed)
     found = prior.activation(code, step_size)
     grid = torch.cat([torch.linspace(-8, 8, 16_001, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)])
     for atom in range(NUM_ATOMS):
@@ -63,11 +53,11 @@ def test_the_activation_is_what_a_grid_search_of_each_coordinate_finds(name, see
         torch.testing.assert_close(found[0, atom, 0], best, atol=6e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["group", "nonnegative group", "simplex"])
+@pytest.mark.parametrize("name", JOINT)
 @few_examples
 @given(seed=seeds, step_size=st.sampled_from([0.1, 0.5, 2.0]))
 def test_the_activation_is_what_a_general_minimizer_finds(name, seed, step_size):
-    prior, code = PRIORS[name], draw_code(seed)
+    prior, code = PRIOR_EXAMPLES[name], draw_code(seed)
     target = code.flatten().numpy()
 
     def value(candidate):
@@ -142,15 +132,19 @@ def test_the_group_of_zeros_stays_zero_and_has_a_gradient():
 def test_what_a_prior_rules_out_costs_infinitely_much():
     code = torch.tensor([[[0.5], [0.5], [0.0], [0.0]], [[1.5], [-0.5], [0.0], [0.0]]], dtype=torch.float64)
     for name in ("nonnegative sparse", "nonnegative group", "simplex"):
-        value = PRIORS[name].penalty(code)
+        value = PRIOR_EXAMPLES[name].penalty(code)
         assert math.isfinite(value[0])
         assert math.isinf(value[1])
-    assert PRIORS["on a support"].penalty(code).isinf().all()
+    assert PRIOR_EXAMPLES["on a support"].penalty(code).isinf().all()
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda: Sparse(regularization=per_atom(1.0)[None]).thresholds,
+            r"regularization has shape \(1, 1\): a descent needs one lambda per atom; use fista",
+        ),
         (lambda: Sparse(regularization=per_atom(-1.0)), r"regularization = \[-1.0\]: every value must be zero or more"),
         (lambda: Ridge(variance=per_atom(0.0)), r"variance = \[0.0\]: every value must be above zero"),
         (

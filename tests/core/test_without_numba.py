@@ -42,7 +42,7 @@ residual = encoder.subtract(encoder.correlate(traces), events)
 own, _, rest, _ = weigh_explanations(residual, events.located, pairs, odds, 8)
 information = amplitude_information(events.located, interactions(events.located, *pairs), odds[:3])
 np.save(sys.argv[2], np.stack([*events.located, own, information]))
-print(type(encoder.solver).__name__)
+print(encoder.solver.kind.__name__)
 """
 
 

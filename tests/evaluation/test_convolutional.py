@@ -182,7 +182,7 @@ def test_events_in_disorder_or_of_different_number_are_refused():
     windows = simulate()
     with pytest.raises(ValueError, match="must be sorted by batch_index, then shift"):
         replace(windows, shift=windows.shift[::-1])
-    with pytest.raises(ValueError, match="one entry per event, but their sizes are"):
+    with pytest.raises(ValueError, match="one entry per event, but their shapes are"):
         replace(windows, amplitude=windows.amplitude[1:])
 
 

@@ -10,7 +10,7 @@ from spikeinterface.core.generate import generate_recording
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation import generate_case
 from si_crsae.sorting import pipeline
-from si_crsae.sorting.pipeline import Resources
+from si_crsae.sorting.pipeline import GroupSorting, Resources
 from si_crsae.sorting.recording import Tile, plan_tiles, read_tile
 
 
@@ -70,9 +70,9 @@ def test_a_tile_with_a_value_that_is_no_number_is_refused(value):
 
 def test_nothing_is_filtered_for_stages_that_are_complete(tmp_path, monkeypatch):
     recording, _ = generate_case("mono", duration_s=10.0)
-    arguments = {"folder": tmp_path, "config": CrsaeConfig(), "resources": resources()}
-    first = pipeline.sort_group(recording, **arguments)
+    arguments = {"group": recording, "folder": tmp_path, "config": CrsaeConfig(), "resources": resources()}
+    first = GroupSorting(**arguments).complete()
     monkeypatch.delattr(pipeline, "preprocess")
-    second = pipeline.sort_group(recording, **arguments)
+    second = GroupSorting(**arguments).complete()
     assert first.code.sample_index.size > 0
     np.testing.assert_array_equal(first.code.sample_index, second.code.sample_index)

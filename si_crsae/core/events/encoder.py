@@ -1,29 +1,33 @@
 """Correlation map to events: descend, refine, look again at what is left."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from si_crsae.core.events import refine
-from si_crsae.core.events.overlaps import resolve_overlaps
-from si_crsae.core.events.placement import place_events
+from si_crsae.core.events.correlation_map import CorrelationMap
+from si_crsae.core.events.overlaps import Limits
+from si_crsae.core.events.refine import AmplitudeWindow
+from si_crsae.core.events.worth import Odds
 from si_crsae.core.operators.factors import FactorGroup, correlate_factored, factor_atoms
 from si_crsae.core.operators.filtering import correlate_filtered, filter_with_basis
 from si_crsae.core.operators.gram import Gram
-from si_crsae.core.solvers import descent
-from si_crsae.core.solvers.by_name import Solver, SolverName, make_solver
+from si_crsae.core.priors import Sparse
+from si_crsae.core.solvers.by_name import AUTO, MapSolver, make_solver
 from si_crsae.core.types import Dictionary, SparseEvents
 
+# How far events are moved, alone and in an exchange of overlapping ones (samples).
 MAX_MOVE = 2
-NUM_PLACEMENTS = 2
 MAX_EXCHANGE_MOVE = 4
-# Of an event, in nats: the rarity of spikes at one sample.
-EVENT_PRICE = 7.0
-MIN_JOIN_CORRELATION = 0.8
+# Places depend on the amplitudes of what overlaps, and these on places: both are found twice.
+NUM_PLACEMENTS = 2
+# Of amplitudes, whose noise is about 1.
 REFIT_TOLERANCE = 1e-2
+# Defaults of `EncoderSettings`, and the share of its scale above which a lambda would silence an atom.
+EVENT_PRICE, AMPLITUDE_SPREAD, JOIN_CORRELATION = 7.0, 0.1, 0.8
+MAX_REGULARIZATION_TO_SCALE = 0.7
 CPU = torch.device("cpu")
 
 
@@ -45,14 +49,18 @@ class EncoderSettings:
         Two events of one atom are at least this far apart (samples); at most the width of the atoms.
     amplitude_spread : float, default: 0.1
         Relative standard deviation of a unit's amplitudes, against which atoms of one shape are told apart.
+    event_price : float, default: 7.0
+        What an event must explain to be worth it where explanations are compared: how rare spikes are (nats).
+    join_correlation : float, default: 0.8
+        Atoms of at least this correlation, where they stand, share a spike rather than having one each.
     exchange_overlaps : bool, default: True
         If True, overlapping events are told apart together, see `resolve_overlaps`. While atoms are still learned and
         some of their scales are wrong, that explains spikes by sums of atoms that do not exist.
     num_looks : int, default: 2
         How often the residual is searched.
     tolerance : float, default: 0.1
-        Of the descent, relative to the smallest lambda. A spike between two samples makes neighboring shifts share
-        it, and settling their shares takes most of a descent; the refit does not need them.
+        How far the descent may stop from the code, relative to the smallest lambda. A spike between two samples makes
+        neighboring shifts share it, and settling their shares takes most of a descent; the refit does not need them.
     """
 
     regularization: Float[np.ndarray, " atom"]
@@ -61,17 +69,18 @@ class EncoderSettings:
     noise: float
     max_gap: int
     refractory: int
-    amplitude_spread: float = 0.1
+    amplitude_spread: float = AMPLITUDE_SPREAD
+    event_price: float = EVENT_PRICE
+    join_correlation: float = JOIN_CORRELATION
     exchange_overlaps: bool = True
     num_looks: int = 2
     tolerance: float = 0.1
     two_sided: bool = False
 
     @property
-    def thresholds(self) -> Float[np.ndarray, "atom sign"]:
-        """Lambda of positive and of negative coefficients; inf where a sign is not allowed."""
-        negative = self.regularization if self.two_sided else np.full_like(self.regularization, np.inf)
-        return np.stack([self.regularization, negative], axis=1)
+    def prior(self) -> Sparse:
+        """Prior of the code."""
+        return Sparse(regularization=torch.tensor(self.regularization), nonnegative=not self.two_sided)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +95,8 @@ class Encoder:
         ``Gram.of(dictionary)``.
     factors : tuple of FactorGroup
         ``factor_atoms(dictionary)``.
-    solver : Solver
-        Of the sparse code.
+    solver : MapSolver
+        Finds the sparse code behind a map.
     device : torch.device
         Where correlation maps are computed and solved.
     """
@@ -96,7 +105,7 @@ class Encoder:
     settings: EncoderSettings
     gram: Gram
     factors: tuple[FactorGroup, ...]
-    solver: Solver
+    solver: MapSolver
     device: torch.device
 
     @classmethod
@@ -105,7 +114,7 @@ class Encoder:
         dictionary: Dictionary,
         settings: EncoderSettings,
         *,
-        solver: SolverName = "auto",
+        solver: str = AUTO,
         device: torch.device = CPU,
     ) -> "Encoder":
         """Return the encoder of a dictionary.
@@ -114,8 +123,8 @@ class Encoder:
         ----------
         dictionary : Dictionary
         settings : EncoderSettings
-        solver : {"auto", "descent", "parallel", "fista", "lca"}, default: "auto"
-            See `make_solver`.
+        solver : str, default: "auto"
+            See `find_solver`.
         device : torch.device, default: CPU
             Where correlation maps are computed and solved; events are refined on the CPU.
         """
@@ -170,13 +179,30 @@ class Encoder:
         SparseEvents
             `sample_index` holds shifts: the first sample of each event's atom.
         """
+        seen, settings = self.map_of(correlation), self.settings
         events = SparseEvents.empty()
-        for _ in range(self.settings.num_looks):
-            candidates = self._search(self.subtract(correlation, events))
-            if len(candidates) == 0:
+        for _ in range(settings.num_looks):
+            left = seen.without(events)
+            found = left.find(self._solve, max_gap=settings.max_gap, min_correlation=settings.join_correlation)
+            if len(found) == 0:
                 break
-            events = self._decide(correlation, SparseEvents.concatenate([events, candidates]), candidates.sample_index)
+            events = self._decide(seen, SparseEvents.concatenate([events, found]), found.sample_index)
         return events
+
+    def map_of(self, correlation: Float[np.ndarray, "atom shift"]) -> CorrelationMap:
+        """Return what `correlate` returns together with what is known of the atoms and believed of their events."""
+        return CorrelationMap(values=correlation, gram=self.gram, odds=self.odds)
+
+    @property
+    def odds(self) -> Odds:
+        """What is believed of events: atoms of infinite lambda are out."""
+        settings, scales = self.settings, self.dictionary.scales.numpy()
+        return Odds(
+            scales=np.where(np.isinf(settings.regularization), np.nan, scales).astype("float32"),
+            noise=np.float32(settings.noise),
+            spread=np.float32(settings.amplitude_spread),
+            price=np.float32(settings.event_price),
+        )
 
     def subtract(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> np.ndarray:
         """Return the correlation map of what is left when events are taken out.
@@ -192,11 +218,7 @@ class Encoder:
         -------
         ndarray of float32, shape (atom, shift)
         """
-        if len(events) == 0:
-            return correlation
-        residual, gram = correlation.copy(), self.gram
-        descent.subtract_events(residual, gram.values, gram.neighbors, gram.neighbor_start, events.located)
-        return residual
+        return self.map_of(correlation).without(events).values
 
     def explained_energy(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> np.ndarray:
         """Return by how much each event lowers the squared norm of the traces; overlaps are shared out evenly.
@@ -213,93 +235,42 @@ class Encoder:
         ndarray of float32, shape (event,)
             The sum is the squared norm of the traces less that of the residual.
         """
-        observed = refine.observe(correlation, events.located)
-        remaining = refine.observe(self.subtract(correlation, events), events.located)
-        return events.amplitude * (observed + remaining)
+        return self.map_of(correlation).explained_energy(events)
 
-    def _search(self, residual: Float[np.ndarray, "atom shift"]) -> SparseEvents:
-        """Return the events of a residual's l1 code, found on the CPU where the device's memory does not suffice."""
+    def _solve(self, correlation: Float[Tensor, "atom shift"]) -> Float[Tensor, "atom shift"]:
+        """Return the l1 code behind a map, found on the CPU where the device's memory does not suffice."""
         settings = self.settings
         tolerance = float(settings.tolerance * settings.regularization.min(initial=np.inf))
-        problem = (torch.from_numpy(residual), torch.from_numpy(settings.thresholds))
         try:
-            code = self.solver.solve(*(part.to(self.device) for part in problem), tolerance=tolerance)
+            return self.solver.solve(correlation.to(self.device), settings.prior, tolerance=tolerance)
         except torch.cuda.OutOfMemoryError:
-            solver = make_solver("auto", self.dictionary, self.gram, device=CPU)
-            code = solver.solve(*problem, tolerance=tolerance)
-        events = SparseEvents.in_order(*refine.group_code(code.cpu().numpy(), settings.max_gap))
-        return events.select(
-            refine.join_alike(events.located, *self._interactions(events), settings.max_gap, MIN_JOIN_CORRELATION)
-        )
+            solver = make_solver(AUTO, self.dictionary, self.gram, device=CPU)
+            return solver.solve(correlation.cpu(), settings.prior, tolerance=tolerance)
 
-    def _decide(
-        self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents, new_shifts: Int[np.ndarray, " new"]
-    ) -> SparseEvents:
+    def _decide(self, seen: CorrelationMap, events: SparseEvents, new_shifts: Int[np.ndarray, " new"]) -> SparseEvents:
         """Refit, place what is new or meets it, refit, and drop what lies outside its unit's amplitude window."""
+        settings = self.settings
         for _ in range(NUM_PLACEMENTS):
-            events = self._place(correlation, self._refit(correlation, events), new_shifts)
-        settings = self.settings
+            events = self._place(seen, events, new_shifts)
         if settings.exchange_overlaps:
-            events, exchanged_shifts = self._exchange(correlation, self._refit(correlation, events), new_shifts)
-            events = self._place(correlation, self._refit(correlation, events), exchanged_shifts)
-        amplitude, stays = refine.prune(
-            refine.observe(correlation, events.located),
-            events.located,
-            self._interactions(events),
-            (settings.min_amplitude[events.atom_index], settings.max_amplitude[events.atom_index]),
-            settings.refractory,
-            REFIT_TOLERANCE,
+            refitted = seen.refit(events, tolerance=REFIT_TOLERANCE)
+            limits = Limits(max_move=MAX_EXCHANGE_MOVE, refractory=settings.refractory)
+            events, exchanged_shifts = seen.exchange(refitted, self._are_near(events, new_shifts), limits)
+            events = self._place(seen, events, exchanged_shifts)
+        return seen.prune(
+            events,
+            AmplitudeWindow(settings.min_amplitude[events.atom_index], settings.max_amplitude[events.atom_index]),
+            refractory=settings.refractory,
+            tolerance=REFIT_TOLERANCE,
         )
-        return replace(events, amplitude=amplitude).select(stays)
 
-    def _interactions(self, events: SparseEvents) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return refine.interactions(events.located, self.gram.values, self.gram.pair_index)
+    def _place(self, seen: CorrelationMap, events: SparseEvents, new_shifts: Int[np.ndarray, " new"]) -> SparseEvents:
+        """Refit all events and place those that new ones may meet."""
+        refitted = seen.refit(events, tolerance=REFIT_TOLERANCE)
+        return seen.place(refitted, self._are_near(events, new_shifts), max_move=MAX_MOVE)
 
-    def _refit(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> SparseEvents:
-        amplitude = events.amplitude.copy()
-        observed = refine.observe(correlation, events.located)
-        refine.refit(observed, amplitude, np.sign(amplitude), *self._interactions(events), REFIT_TOLERANCE)
-        return replace(events, amplitude=amplitude)
-
-    def _exchange(
-        self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents, new_shifts: Int[np.ndarray, " new"]
-    ) -> tuple[SparseEvents, Int[np.ndarray, " exchanged"]]:
-        settings = self.settings
-        noise, spread = np.float32(settings.noise), np.float32(settings.amplitude_spread)
-        exchanged, shifts = resolve_overlaps(
-            self.subtract(correlation, events),  # a copy wherever there are events
-            events.located,
-            _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),
-            (self.gram.values, self.gram.pair_index),
-            (self.usable_scales, noise, spread, np.float32(EVENT_PRICE)),
-            (MAX_EXCHANGE_MOVE, settings.refractory),
-        )
-        return SparseEvents.in_order(*exchanged), np.sort(shifts)
-
-    @property
-    def usable_scales(self) -> Float[np.ndarray, " atom"]:
-        """Scales of the atoms, NaN for those that are out: NaN never compares best."""
-        excluded = np.isinf(self.settings.regularization)
-        return np.where(excluded, np.nan, self.dictionary.scales.numpy()).astype("float32")
-
-    def _place(
-        self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents, new_shifts: Int[np.ndarray, " new"]
-    ) -> SparseEvents:
-        gram, settings = self.gram, self.settings
-        placed = place_events(
-            correlation,
-            events.located,
-            _is_near(events.sample_index, new_shifts, 2 * self.dictionary.width),
-            (gram.values, gram.pair_index),
-            (gram.similar_start, gram.similar_atom, gram.similar_lag),
-            (self.usable_scales, np.float32(settings.noise), np.float32(settings.amplitude_spread)),
-            MAX_MOVE,
-        )
-        return SparseEvents.in_order(*placed)
-
-
-def _is_near(
-    times: Int[np.ndarray, " event"], others: Int[np.ndarray, " other"], distance: int
-) -> Bool[np.ndarray, " event"]:
-    """Return which times, sorted or not, have one of the others, sorted, within a distance."""
-    return np.searchsorted(others, times + distance, side="right") > np.searchsorted(others, times - distance)
+    def _are_near(self, events: SparseEvents, shifts: Int[np.ndarray, " other"]) -> Bool[np.ndarray, " event"]:
+        """Return which events, sorted or not, have one of some shifts, sorted, within two atom widths."""
+        distance = 2 * self.dictionary.width
+        after = np.searchsorted(shifts, events.sample_index + distance, side="right")
+        return after > np.searchsorted(shifts, events.sample_index - distance)

@@ -1,71 +1,60 @@
 """What speaks for an event and against it: the weights of the explanations of what stands in its place."""
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from si_crsae.core.compiled import compile_loops
-from si_crsae.core.events.overlaps import worth_of_one, worth_of_two
+from si_crsae.core.events.worth import Sighting, log_evidence_of_one, log_evidence_of_two, pull_of
+from si_crsae.core.operators.gram import correlation_at
 from si_crsae.core.operators.interpolation import NUM_TAPS, WEIGHTS, split_offset, value_between
 
-# Of the explanations by two atoms: the best place of so many atoms is tried with that of every other.
+# For explanations by two atoms the best place of so many atoms is tried with that of every other.
 MAX_PAIRED = 6
 # Overlapping events of which the uncertainty is carried over, those that overlap most.
 MAX_PARTNERS = 8
 
 
-@compile_loops()
-@no_type_check
-def log_evidence_of_one(value, scale, noise, spread):
-    """Return the logarithm of how much likelier the traces are with one event than without, its amplitude integrated.
-
-    The amplitude has the prior N(scale, (spread * scale)^2) and, for a correlation with the atom of `value`, the
-    likelihood ``exp((value * x - x^2 / 2) / noise^2)``.
+class LogWeights(NamedTuple):
+    """What may stand in the place of each event: log weights in nats, relative to nothing.
 
     Parameters
     ----------
-    value : float
-        Correlation of the traces with the unit-norm atom.
-    scale : float
-        Typical amplitude.
-    noise : float
-        Standard deviation of that correlation where there is no event.
-    spread : float
-        Relative standard deviation of amplitudes.
-
-    Returns
-    -------
-    float
+    own : ndarray of float32, shape (event,)
+        The atom of the event, alone or with another one.
+    rival : ndarray of float32, shape (event,)
+        The likeliest other atom; -inf if there is none.
+    rest : ndarray of float32, shape (event,)
+        All other atoms and pairs of them.
+    rival_atom : ndarray of int64, shape (event,)
+        Which atom the likeliest other one is; -1 if there is none.
     """
-    pull = (noise / (spread * scale)) ** 2
-    gain = worth_of_one(value, scale, (noise, spread, np.float32(0.0))) / noise**2
-    return gain + np.log(pull / (1 + pull)) / 2
+
+    own: Float[np.ndarray, " event"]
+    rival: Float[np.ndarray, " event"]
+    rest: Float[np.ndarray, " event"]
+    rival_atom: Int[np.ndarray, " event"]
 
 
-@compile_loops()
-@no_type_check
-def log_evidence_of_two(values, scales, between, noise, spread):
-    """Return the same for two events at once, or -inf where one of them would be negative.
+class Places(NamedTuple):
+    """The atoms that could meet an event, each at its best place.
 
     Parameters
     ----------
-    values, scales : tuple of two floats
-        As for `log_evidence_of_one`.
-    between : float
-        Correlation of the two atoms where they stand.
-    noise, spread : float
-        As for `log_evidence_of_one`.
-
-    Returns
-    -------
-    float
+    atom_index : ndarray of int64, shape (near,)
+    shift : ndarray of int64, shape (near,)
+        The best place.
+    value : ndarray of float64, shape (near,)
+        Correlation of the atom there, the event put back, its sign that of the event.
+    weight : ndarray of float64, shape (near,)
+        Log weight of all its places together (nats); -inf where it has none.
     """
-    worth, first, second = worth_of_two(values, scales, between, (noise, spread, np.float32(0.0)))
-    if first <= 0 or second <= 0:
-        return -np.inf
-    pull_one, pull_two = (noise / (spread * scales[0])) ** 2, (noise / (spread * scales[1])) ** 2
-    determinant = (1 + pull_one) * (1 + pull_two) - between**2
-    return worth / noise**2 + np.log(pull_one * pull_two / determinant) / 2
+
+    atom_index: Int[np.ndarray, " near"]
+    shift: Int[np.ndarray, " near"]
+    value: Float[np.ndarray, " near"]
+    weight: Float[np.ndarray, " near"]
 
 
 @compile_loops()
@@ -81,40 +70,36 @@ def _add_logs(first, second):
 def _weigh_atoms(residual, event, events, pairs, odds, max_move):
     """Return, for each atom that could meet an event, the log weight of all its places, and the best place.
 
-    The event itself is put back before; `values` holds the correlation at the best place.
+    The event itself is put back before.
     """
-    atom_index, shift, offset, amplitude = events
-    gram, pair_index = pairs
-    scales, noise, spread, price = odds
-    own, sign = atom_index[event], np.sign(amplitude[event])
-    reach = gram.shape[1] // 2
-    near = np.flatnonzero(pair_index[own] >= 0)
+    own, shift, amplitude = events.atom_index[event], events.shift[event], events.amplitude[event]
+    offset, sign = events.offset[event], np.sign(amplitude)
+    reach = pairs.values.shape[1] // 2
+    near = np.flatnonzero(pairs.pair_index[own] >= 0)
     weights, values = np.full(near.size, -np.inf), np.zeros(near.size)
-    places = np.zeros(near.size, np.int64)
-    start, end = max(shift[event] - max_move, 0), min(shift[event] + max_move + 1, residual.shape[1])
+    shifts = np.zeros(near.size, np.int64)
+    start, end = max(shift - max_move, 0), min(shift + max_move + 1, residual.shape[1])
     for row in range(near.size):
         atom = near[row]
-        pair = pair_index[own, atom]
+        lags, scale = pairs.values[pairs.pair_index[own, atom]], odds.scales[atom]
         best = -np.inf
         for place in range(start, end):
-            lag = place - shift[event]
             value = residual[atom, place]
-            value = sign * (value + amplitude[event] * value_between(gram[pair], reach + lag, -offset[event]))
-            if not value > 0 or not scales[atom] > 0:
+            value = sign * (value + amplitude * value_between(lags, reach + place - shift, -offset))
+            if not value > 0 or not scale > 0:
                 continue
-            evidence = log_evidence_of_one(value, scales[atom], noise, spread) - price
+            evidence = log_evidence_of_one(value, scale, odds) - odds.price
             weights[row] = _add_logs(weights[row], evidence)
             if evidence > best:
-                best, values[row], places[row] = evidence, value, place
-    return near, weights, values, places
+                best, values[row], shifts[row] = evidence, value, place
+    return Places(near, shifts, values, weights)
 
 
 @compile_loops()
 @no_type_check
-def _weigh_pairs(near, weights, values, places, own, model):
+def _weigh_pairs(places, own, pairs, odds):
     """Return the log weights of pairs of atoms, each at its best place: those with the event's own atom, and others."""
-    (gram, pair_index), (scales, noise, spread, price) = model
-    reach = gram.shape[1] // 2
+    atoms, shifts, values, weights = places
     with_own, without = -np.inf, -np.inf
     likely = np.argsort(-weights)[:MAX_PAIRED]
     for one in range(likely.size):
@@ -122,12 +107,11 @@ def _weigh_pairs(near, weights, values, places, own, model):
             first, second = likely[one], likely[two]
             if weights[first] == -np.inf or weights[second] == -np.inf:
                 continue
-            lag = places[second] - places[first]
-            pair = pair_index[near[first], near[second]]
-            between = gram[pair, reach + lag] if pair >= 0 and abs(lag) <= reach else np.float32(0.0)
-            both, sizes = (values[first], values[second]), (scales[near[first]], scales[near[second]])
-            weight = log_evidence_of_two(both, sizes, between, noise, spread) - 2 * price
-            if near[first] == own or near[second] == own:
+            between = correlation_at(pairs, atoms[first], atoms[second], shifts[second] - shifts[first])
+            seen_first = Sighting(values[first], odds.scales[atoms[first]])
+            seen_second = Sighting(values[second], odds.scales[atoms[second]])
+            weight = log_evidence_of_two(seen_first, seen_second, between, odds) - 2 * odds.price
+            if atoms[first] == own or atoms[second] == own:
                 with_own = _add_logs(with_own, weight)
             else:
                 without = _add_logs(without, weight)
@@ -146,34 +130,24 @@ def weigh_explanations(residual, events, pairs, odds, max_move):
     ----------
     residual : ndarray of float32, shape (atom, shift)
         Correlation of the residual with every atom.
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
-    pairs : tuple of ndarray
-        `values` and `pair_index` of the Gram.
-    odds : tuple
-        Scale of every atom (float32; NaN for one that is out), and standard deviation of the noise, relative spread of
-        amplitudes and price of an event (nats) as float32.
+    events : Located
+    pairs : Pairs
+    odds : Odds
     max_move : int
         How far from an event another explanation may stand (samples).
 
     Returns
     -------
-    own : ndarray of float32, shape (event,)
-        Of the atom of the event, alone or with another one.
-    rival : ndarray of float32, shape (event,)
-        Of the likeliest other atom; -inf if there is none.
-    rest : ndarray of float32, shape (event,)
-        Of all other atoms and pairs of them.
-    rival_atom : ndarray of int64, shape (event,)
-        Which atom that is; -1 if there is none.
+    LogWeights
     """
-    num_events = events[0].size
+    num_events = events.shift.size
     own, rival = np.full(num_events, -np.inf, np.float32), np.full(num_events, -np.inf, np.float32)
     rest, rival_atom = np.full(num_events, -np.inf, np.float32), np.full(num_events, -1, np.int64)
     for event in range(num_events):
-        atom = events[0][event]
-        near, weights, values, places = _weigh_atoms(residual, event, events, pairs, odds, max_move)
-        with_own, without = _weigh_pairs(near, weights, values, places, atom, (pairs, odds))
+        atom = events.atom_index[event]
+        places = _weigh_atoms(residual, event, events, pairs, odds, max_move)
+        near, weights = places.atom_index, places.weight
+        with_own, without = _weigh_pairs(places, atom, pairs, odds)
         own_weight, best, rest_weight = with_own, -1, without
         for row in range(near.size):
             if near[row] == atom:
@@ -186,7 +160,7 @@ def weigh_explanations(residual, events, pairs, odds, max_move):
         own[event], rest[event] = own_weight, rest_weight
         if best >= 0:
             rival[event], rival_atom[event] = weights[best], near[best]
-    return own, rival, rest, rival_atom
+    return LogWeights(own, rival, rest, rival_atom)
 
 
 @compile_loops()
@@ -199,12 +173,9 @@ def amplitude_information(events, overlaps, odds):
 
     Parameters
     ----------
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
-    overlaps : tuple of ndarray
-        What `interactions` returns.
-    odds : tuple
-        Scale of every atom (float32), and standard deviation of the noise and relative spread of amplitudes as float32.
+    events : Located
+    overlaps : Interactions
+    odds : Odds
 
     Returns
     -------
@@ -212,8 +183,7 @@ def amplitude_information(events, overlaps, odds):
         In (0, 1].
     """
     start, other, correlation = overlaps
-    scales, noise, spread = odds
-    information = np.ones(events[0].size, np.float32)
+    information = np.ones(events.shift.size, np.float32)
     for event in range(information.size):
         entries = np.arange(start[event], start[event + 1])
         if entries.size > MAX_PARTNERS:
@@ -224,7 +194,7 @@ def amplitude_information(events, overlaps, odds):
         for row in range(entries.size):
             partner = other[entries[row]]
             coupling[row] = correlation[entries[row]]
-            matrix[row, row] = 1 + (noise / (spread * scales[events[0][partner]])) ** 2
+            matrix[row, row] = 1 + pull_of(odds.scales[events.atom_index[partner]], odds)
             for entry in range(start[partner], start[partner + 1]):
                 for column in range(entries.size):
                     if other[entries[column]] == other[entry]:
@@ -257,8 +227,8 @@ def subtract_waveforms(traces, events, atoms):
     Parameters
     ----------
     traces : ndarray of float32, shape (channel, sample)
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32).
+    events : Located
+        In any order.
     atoms : ndarray of float32, shape (atom, channel, width)
     """
     atom_index, shift, offset, amplitude = events
@@ -280,18 +250,18 @@ def subtract_waveforms(traces, events, atoms):
 
 @compile_loops()
 @no_type_check
-def relative_misfit(residual, events, shares, window):
+def relative_misfit(residual, events, shares, start, end):
     """Return the mean square of the residual around each event over that of the whole stretch on the same channels.
 
     Parameters
     ----------
     residual : ndarray of float32, shape (channel, sample)
         Traces without all events.
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32).
+    events : Located
+        In any order.
     shares : ndarray of float32, shape (atom, channel)
         Energy of each atom on each channel, by which the channels are weighted.
-    window : tuple of int
+    start, end : int
         First sample of the atom to look at and the one after the last.
 
     Returns
@@ -299,20 +269,20 @@ def relative_misfit(residual, events, shares, window):
     ndarray of float32, shape (event,)
         1 where an event leaves no more than is left elsewhere.
     """
-    atom_index, shift, _, _ = events
+    atom_index, shift = events.atom_index, events.shift
     num_channels, num_samples = residual.shape
     usual = np.zeros(num_channels, np.float32)
     for channel in range(num_channels):
         usual[channel] = np.mean(residual[channel] ** 2)
     misfit = np.ones(shift.size, np.float32)
     for event in range(shift.size):
-        start, end = max(shift[event] + window[0], 0), min(shift[event] + window[1], num_samples)
+        first, last = max(shift[event] + start, 0), min(shift[event] + end, num_samples)
         found, expected = np.float32(0.0), np.float32(0.0)
         for channel in range(num_channels):
             share = shares[atom_index[event], channel]
-            if share == 0 or usual[channel] == 0 or end <= start:
+            if share == 0 or usual[channel] == 0 or last <= first:
                 continue
-            found += share * np.mean(residual[channel, start:end] ** 2)
+            found += share * np.mean(residual[channel, first:last] ** 2)
             expected += share * usual[channel]
         if expected > 0:
             misfit[event] = found / expected

@@ -23,26 +23,25 @@ def _mix_components(mixing, lags, lag, offset):
 @no_type_check
 def _take_out_others(features, own, shift, channels, events, weights, lags):
     """Subtract from each feature every event but `own[row]`, as the temporal components see it."""
-    event_atom, event_shift, event_offset, event_amplitude = events
     reach = lags.shape[2] // 2
     num_components = lags.shape[0]
     mixing = np.empty((num_components, num_components), np.float32)
     for row in range(shift.size):
-        first = np.searchsorted(event_shift, shift[row] - reach)
-        last = np.searchsorted(event_shift, shift[row] + reach + 1)
+        first = np.searchsorted(events.shift, shift[row] - reach)
+        last = np.searchsorted(events.shift, shift[row] + reach + 1)
         for event in range(first, last):
             if event == own[row]:
                 continue
-            lag = event_shift[event] - shift[row] + reach
-            _mix_components(mixing, lags, lag, event_offset[event])
+            atom_weights, amplitude = weights[events.atom_index[event]], events.amplitude[event]
+            _mix_components(mixing, lags, events.shift[event] - shift[row] + reach, events.offset[event])
             for position in range(channels.shape[1]):
                 channel = channels[row, position]
                 if channel < 0:
                     continue
                 for component in range(num_components):
-                    if weights[event_atom[event], channel, component] == 0:
+                    if atom_weights[channel, component] == 0:
                         continue
-                    scaled = event_amplitude[event] * weights[event_atom[event], channel, component]
+                    scaled = amplitude * atom_weights[channel, component]
                     for seen in range(num_components):
                         features[row, position, seen] -= scaled * mixing[seen, component]
 
@@ -72,7 +71,7 @@ def clean_features(
     channels : ndarray of int64, shape (row, local)
         Channels to look at; -1 gives zeros.
     weights : ndarray, shape (atom, channel, component)
-        Of the dictionary.
+        Weights of the dictionary's atoms.
     lags : ndarray, shape (component, component, lag)
         What `component_lags` returns.
 

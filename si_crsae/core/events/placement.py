@@ -6,6 +6,7 @@ import numpy as np
 
 from si_crsae.core.compiled import compile_loops
 from si_crsae.core.operators.interpolation import NUM_TAPS, WEIGHTS, split_offset
+from si_crsae.core.types import Located
 
 
 @compile_loops()
@@ -38,18 +39,17 @@ def _subtract_row(values, row, start, weights, amplitude):
 def _take_out_rivals(values, atom, begin, skipped, first, events, pairs):
     """Subtract from an atom's correlations at `begin` and the samples after it every event but one, in place."""
     atom_index, shift, offset, amplitude = events
-    gram, pair_index = pairs
-    reach = gram.shape[1] // 2
+    reach = pairs.values.shape[1] // 2
     for rival in range(first, shift.size):
         lag = shift[rival] - begin
         if lag > 2 * reach:  # events move while they are placed, by less than a width
             break
         if rival == skipped or lag < -reach - NUM_TAPS or lag > reach + values.size + NUM_TAPS:
             continue
-        pair = pair_index[atom, atom_index[rival]]
+        pair = pairs.pair_index[atom, atom_index[rival]]
         if pair >= 0:
             start, phase = split_offset(offset[rival])
-            _subtract_row(values, gram[pair], start + lag + reach, WEIGHTS[phase], amplitude[rival])
+            _subtract_row(values, pairs.values[pair], start + lag + reach, WEIGHTS[phase], amplitude[rival])
 
 
 @compile_loops()
@@ -89,30 +89,24 @@ def place_events(correlation, events, active, pairs, similar, odds, max_move):
     ----------
     correlation : ndarray of float32, shape (atom, shift)
         Correlation of the traces with every atom.
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
+    events : Located
     active : ndarray of bool, shape (event,)
         The events to place; the others stay as they are.
-    pairs : tuple of ndarray
-        `values` and `pair_index` of the Gram.
-    similar : tuple of ndarray
-        `similar_start`, `similar_atom` and `similar_lag` of the Gram.
-    odds : tuple
-        Scale of every atom (float32), standard deviation of the noise, one for all so that what an atom explains
-        is compared alike, and the relative spread of amplitudes.
+    pairs : Pairs
+    similar : Similar
+    odds : Odds
     max_move : int
         Furthest move of an event beyond the delay between two atoms (samples).
 
     Returns
     -------
-    atom_index, shift, offset, amplitude : ndarray, shape (event,)
+    Located
         In the order of the events given, not of time.
     """
-    similar_start, similar_atom, similar_lag = similar
-    scales, noise, spread = odds
-    reach = pairs[0].shape[1] // 2
-    before = events[1]
-    placed = (events[0].copy(), events[1].copy(), events[2].copy(), events[3].copy())
+    scales, noise, spread = odds.scales, odds.noise, odds.spread
+    reach = pairs.values.shape[1] // 2
+    before = events.shift
+    placed = Located(events.atom_index.copy(), before.copy(), events.offset.copy(), events.amplitude.copy())
     atom_index, shift, offset, amplitude = placed
     values = np.zeros(2 * max_move + 3, np.float32)
     first = 0
@@ -122,9 +116,9 @@ def place_events(correlation, events, active, pairs, similar, odds, max_move):
         if not active[event]:
             continue
         atom, sign, best = atom_index[event], np.sign(amplitude[event]), np.float32(-np.inf)
-        for candidate in range(similar_start[atom], similar_start[atom + 1]):
-            other = similar_atom[candidate]
-            begin = before[event] + similar_lag[candidate] - max_move - 1
+        for candidate in range(similar.start[atom], similar.start[atom + 1]):
+            other = similar.atom[candidate]
+            begin = before[event] + similar.lag[candidate] - max_move - 1
             _read_map(values, correlation[other], begin)
             _take_out_rivals(values, other, begin, event, first, placed, pairs)
             values *= sign

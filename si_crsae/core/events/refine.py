@@ -1,11 +1,58 @@
 """From a sparse code to events: group, refit without penalty, decide."""
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from si_crsae.core.compiled import compile_loops
 from si_crsae.core.operators.interpolation import value_between
+from si_crsae.core.types import Located
+
+
+class Interactions(NamedTuple):
+    """For every event the other events that overlap it, as compressed rows.
+
+    Parameters
+    ----------
+    start : ndarray of int64, shape (event + 1,)
+        Where the rows of each event begin.
+    other : ndarray of int64, shape (interaction,)
+        The event that overlaps it.
+    correlation : ndarray of float32, shape (interaction,)
+        Correlation of the two unit-norm atoms where they stand.
+    """
+
+    start: Int[np.ndarray, " start"]
+    other: Int[np.ndarray, " interaction"]
+    correlation: Float[np.ndarray, " interaction"]
+
+
+class AmplitudeWindow(NamedTuple):
+    """Sizes that the amplitude of an accepted event may have, in whitened units.
+
+    Parameters
+    ----------
+    low, high : ndarray of float32, shape (event,)
+        The smallest and the largest, of each event.
+    """
+
+    low: Float[np.ndarray, " event"]
+    high: Float[np.ndarray, " event"]
+
+
+class Pruned(NamedTuple):
+    """Events of which the worst were dropped.
+
+    Parameters
+    ----------
+    amplitude : ndarray of float32, shape (event,)
+        Fitted to those that stay; zero for the others.
+    stays : ndarray of bool, shape (event,)
+    """
+
+    amplitude: Float[np.ndarray, " event"]
+    stays: Bool[np.ndarray, " event"]
 
 
 @compile_loops()
@@ -24,12 +71,9 @@ def group_code(code, max_gap):
 
     Returns
     -------
-    atom_index, shift : ndarray of int64, shape (event,)
-        Ordered by atom, then time; the largest coefficient of the run.
-    offset : ndarray of float32, shape (event,)
-        From there to the center of mass, at most half a sample.
-    amplitude : ndarray of float32, shape (event,)
-        Sum of the run.
+    Located
+        Ordered by atom, then time: at the largest coefficient of the run, offset to the center of mass, at most half
+        a sample, with the sum of the run as amplitude.
     """
     atoms, shifts = [np.int64(0)][:0], [np.int64(0)][:0]
     amplitudes, moments, peaks = [np.float32(0.0)][:0], [np.float32(0.0)][:0], [np.float32(0.0)][:0]
@@ -53,32 +97,25 @@ def group_code(code, max_gap):
             last = shift
     amplitude = np.array(amplitudes, np.float32)
     offset = np.minimum(np.maximum(np.array(moments, np.float32) / amplitude, np.float32(-0.5)), np.float32(0.5))
-    return np.array(atoms, np.int64), np.array(shifts, np.int64), offset, amplitude
+    return Located(np.array(atoms, np.int64), np.array(shifts, np.int64), offset, amplitude)
 
 
 @compile_loops()
 @no_type_check
-def interactions(events, gram, pair_index):
-    """Return for every event the other events that overlap it, as compressed rows, and their correlations.
+def interactions(events, pairs):
+    """Return for every event the other events that overlap it, and their correlations.
 
     Parameters
     ----------
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
-    gram : ndarray of float32, shape (pair, 2 * width - 1)
-        Correlations of the pairs of atoms that share a channel.
-    pair_index : ndarray of int64, shape (atom, atom)
-        Row of each pair in `gram`, -1 for atoms that share no channel.
+    events : Located
+    pairs : Pairs
 
     Returns
     -------
-    start : ndarray of int64, shape (event + 1,)
-    other : ndarray of int64, shape (interaction,)
-    correlation : ndarray of float32, shape (interaction,)
-        Correlation of the two unit-norm atoms where they stand.
+    Interactions
     """
-    atom_index, shift, offset, _ = events
-    reach = gram.shape[1] // 2
+    atom_index, shift, offset = events.atom_index, events.shift, events.offset
+    reach = pairs.values.shape[1] // 2
     start = np.zeros(shift.size + 1, np.int64)
     others, values = [np.int64(0)][:0], [np.float32(0.0)][:0]
     first = 0
@@ -87,14 +124,14 @@ def interactions(events, gram, pair_index):
             first += 1
         other = first
         while other < shift.size and shift[other] - shift[event] <= reach:
-            pair = pair_index[atom_index[event], atom_index[other]]
+            pair = pairs.pair_index[atom_index[event], atom_index[other]]
             if other != event and pair >= 0:
                 lag = shift[other] - shift[event] + reach
                 others.append(np.int64(other))
-                values.append(value_between(gram[pair], lag, offset[other] - offset[event]))
+                values.append(value_between(pairs.values[pair], lag, offset[other] - offset[event]))
             other += 1
         start[event + 1] = len(others)
-    return start, np.array(others, np.int64), np.array(values, np.float32)
+    return Interactions(start, np.array(others, np.int64), np.array(values, np.float32))
 
 
 @compile_loops()
@@ -105,14 +142,14 @@ def observe(correlation, events):
     Parameters
     ----------
     correlation : ndarray of float32, shape (atom, shift)
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32).
+    events : Located
+        In any order.
 
     Returns
     -------
     ndarray of float32, shape (event,)
     """
-    atom_index, shift, offset, _ = events
+    atom_index, shift, offset = events.atom_index, events.shift, events.offset
     observed = np.empty(shift.size, np.float32)
     for event in range(shift.size):
         observed[event] = value_between(correlation[atom_index[event]], shift[event], offset[event])
@@ -121,7 +158,7 @@ def observe(correlation, events):
 
 @compile_loops()
 @no_type_check
-def refit(observed, amplitude, sign, start, other, correlation, tolerance):
+def refit(observed, amplitude, sign, overlaps, tolerance):
     """Solve the least squares of the events' amplitudes, signs kept, in place, by cyclic coordinate descent.
 
     Parameters
@@ -132,11 +169,11 @@ def refit(observed, amplitude, sign, start, other, correlation, tolerance):
         Start; the minimizer on return.
     sign : ndarray of float32, shape (event,)
         1 or -1 for the sign that an amplitude must have, 0 for an event that is out.
-    start, other, correlation : ndarray
-        What `interactions` returns.
+    overlaps : Interactions
     tolerance : float
         Stop after a sweep whose largest change is below this, or after 200 sweeps.
     """
+    start, other, correlation = overlaps
     for _ in range(200):
         largest = np.float32(0.0)
         for event in range(observed.size):
@@ -152,19 +189,17 @@ def refit(observed, amplitude, sign, start, other, correlation, tolerance):
 
 @compile_loops()
 @no_type_check
-def join_alike(events, start, other, correlation, max_gap, min_correlation):
+def join_alike(events, overlaps, max_gap, min_correlation):
     """Return which events to keep so that no spike is shared between atoms of one shape.
 
     Parameters
     ----------
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
-    start, other, correlation : ndarray
-        What `interactions` returns.
+    events : Located
+    overlaps : Interactions
     max_gap : int
         Furthest apart that two parts of a spike stand (samples).
     min_correlation : float
-        Of two atoms, where they stand, that may share a spike.
+        Least correlation of two atoms, where they stand, that may share a spike.
 
     Returns
     -------
@@ -172,8 +207,9 @@ def join_alike(events, start, other, correlation, max_gap, min_correlation):
         False for an event that a larger one makes superfluous. A spike that was really there shows again in the
         residual.
     """
-    _, shift, _, amplitude = events
-    size = np.abs(amplitude)
+    start, other, correlation = overlaps
+    shift = events.shift
+    size = np.abs(events.amplitude)
     keep = np.ones(shift.size, np.bool_)
     for event in np.argsort(-size):
         if not keep[event]:
@@ -188,13 +224,13 @@ def join_alike(events, start, other, correlation, max_gap, min_correlation):
 
 @compile_loops()
 @no_type_check
-def _larger_repeat(event, badness, events, start, other, refractory):
+def _larger_repeat(event, badness, events, overlaps, refractory):
     """Return 1 and the size of the largest event of the same atom within its refractory period; 0 if there is none."""
-    atom_index, shift, _, amplitude = events
+    atom_index, shift, amplitude = events.atom_index, events.shift, events.amplitude
     size = abs(amplitude[event])
     largest = np.float32(0.0)
-    for entry in range(start[event], start[event + 1]):
-        rival = other[entry]
+    for entry in range(overlaps.start[event], overlaps.start[event + 1]):
+        rival = overlaps.other[entry]
         is_close = atom_index[rival] == atom_index[event] and abs(shift[rival] - shift[event]) < refractory
         if is_close and badness[rival] > -np.inf:
             rival_size = abs(amplitude[rival])
@@ -205,20 +241,18 @@ def _larger_repeat(event, badness, events, start, other, refractory):
 
 @compile_loops()
 @no_type_check
-def worst_events(badness, events, start, other, refractory):
+def worst_events(badness, events, overlaps, refractory):
     """Return which events to drop now: the bad ones that no overlapping event exceeds in badness.
 
-    Of two events of one atom nearer than `refractory` samples, the smaller one is bad whatever its amplitude.
+    Where two events of one atom are nearer than `refractory` samples, the smaller one is bad whatever its amplitude.
     Dropping the worst first gives the others a chance to become good once their rival is gone.
 
     Parameters
     ----------
     badness : ndarray of float32, shape (event,)
         An event is bad where it is positive, and out where it is -inf.
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
-    start, other : ndarray of int64
-        What `interactions` returns.
+    events : Located
+    overlaps : Interactions
     refractory : int
         At most the width of the atoms (samples).
 
@@ -229,13 +263,13 @@ def worst_events(badness, events, start, other, refractory):
     badness = badness.copy()
     for event in range(badness.size):
         if badness[event] > -np.inf:
-            larger = _larger_repeat(event, badness, events, start, other, refractory)
+            larger = _larger_repeat(event, badness, events, overlaps, refractory)
             badness[event] = max(badness[event], larger)
     drop = badness > 0
     for event in range(badness.size):
         if badness[event] > 0:
-            for entry in range(start[event], start[event + 1]):
-                if badness[other[entry]] > badness[event]:
+            for entry in range(overlaps.start[event], overlaps.start[event + 1]):
+                if badness[overlaps.other[entry]] > badness[event]:
                     drop[event] = False
     return drop
 
@@ -249,12 +283,9 @@ def prune(observed, events, overlaps, window, refractory, tolerance):
     ----------
     observed : ndarray of float32, shape (event,)
         What `observe` returns.
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32), sorted by shift.
-    overlaps : tuple of ndarray
-        What `interactions` returns.
-    window : tuple of ndarray of float32, shape (event,)
-        Smallest and largest size of the amplitude of each event.
+    events : Located
+    overlaps : Interactions
+    window : AmplitudeWindow
     refractory : int
         As for `worst_events`.
     tolerance : float
@@ -262,20 +293,18 @@ def prune(observed, events, overlaps, window, refractory, tolerance):
 
     Returns
     -------
-    amplitude : ndarray of float32, shape (event,)
-    stays : ndarray of bool, shape (event,)
+    Pruned
     """
-    start, other, correlation = overlaps
     low, high = window
-    atom_index, shift, offset, before = events
-    amplitude, sign = before.copy(), np.sign(before)
+    amplitude, sign = events.amplitude.copy(), np.sign(events.amplitude)
+    fitted = Located(events.atom_index, events.shift, events.offset, amplitude)
     while True:
-        refit(observed, amplitude, sign, start, other, correlation, tolerance)
+        refit(observed, amplitude, sign, overlaps, tolerance)
         size = np.abs(amplitude)
         badness = np.maximum((low - size) / low, (size - high) / high)
         badness[sign == 0] = -np.inf
-        drop = worst_events(badness, (atom_index, shift, offset, amplitude), start, other, refractory)
+        drop = worst_events(badness, fitted, overlaps, refractory)
         if not drop.any():
-            return amplitude, sign != 0
+            return Pruned(amplitude, sign != 0)
         amplitude[drop] = 0
         sign[drop] = 0

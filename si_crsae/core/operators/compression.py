@@ -6,7 +6,7 @@ from torch import Tensor
 
 from si_crsae.core.types import Dictionary
 
-# Of the squared error: what each of the three reductions may cost. Errors of one atom add up as squares.
+# What each of the three reductions may cost, as a share of the squared error. Errors of one atom add up as squares.
 SHARES = {"channels": 0.45, "rank": 0.45, "basis": 0.1}
 
 

@@ -209,5 +209,6 @@ def lipschitz_bound(atoms: Float[Tensor, "atom channel *width"]) -> Float[Tensor
     # A matrix of one row, as a channel gives, has its norm for its only singular value.
     gains = transfer.norm(dim=(1, 2)) if transfer.shape[1] == 1 else torch.linalg.matrix_norm(transfer, ord=2)
     largest_gain = gains.amax()
-    between = math.prod(math.cos(math.pi * (w - 1) / n) for w, n in zip(widths, num_frequencies, strict=True))
+    sizes = zip(widths, num_frequencies, strict=True)
+    between = math.prod(math.cos(math.pi * (width - 1) / count) for width, count in sizes)
     return largest_gain.square() / between

@@ -12,7 +12,7 @@ from si_crsae.core.operators.convolution import count_shifts
 from si_crsae.core.operators.filtering import BLOCK, TAPS
 from si_crsae.core.types import Dictionary
 
-# Of the singular values of an atom's weights, relative to its norm of 1: what float32 leaves of a zero.
+# Below this, relative to its norm of 1, a singular value of an atom's weights is what float32 leaves of a zero.
 ROUNDING = 1e-5
 # Rows mixed by one matrix product: enough to make it fast, few enough to share their channels.
 ROWS_PER_GROUP = 64

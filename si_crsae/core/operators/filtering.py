@@ -9,10 +9,10 @@ from torch import Tensor
 from si_crsae.core.compiled import HAS_NUMBA, compile_loops
 from si_crsae.core.operators.convolution import count_shifts
 
-# Of the CPU kernel: products per load and store, and samples that stay in the fastest cache meanwhile.
+# The CPU kernel makes so many products per load and store, on so many samples that stay in the fastest cache.
 TAPS = 6
 BLOCK = 1024
-# Of the GPU's product: shifts that share one copy of the traces.
+# Shifts that share one copy of the traces in the GPU's product.
 BAND = 32
 
 
@@ -102,7 +102,7 @@ def correlate_filtered(
     filtered : Tensor, shape (channel, component, shift)
         What `filter_with_basis` returns.
     weights : Tensor, shape (atom, channel, component)
-        Of the dictionary.
+        Weights of the dictionary.
 
     Returns
     -------

@@ -1,138 +1,120 @@
-"""The solvers of the sparse code: one objective, one interface.
+"""The solvers by name: the one list from which parameters, messages and tests take them."""
 
-All minimize ``1/2 ||traces - synthesize(code)||^2 + sum_c lambda_c ||code_c||_1`` for a dictionary of unit-norm atoms.
-"""
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from typing import Literal, Protocol, runtime_checkable
-
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.compiled import HAS_NUMBA
-from si_crsae.core.operators.convolution import correlate, synthesize
 from si_crsae.core.operators.gram import Gram
 from si_crsae.core.priors import Sparse
-from si_crsae.core.solvers.descent import descend
-from si_crsae.core.solvers.dynamics import WholeMapSolver, solve_whole_map
-from si_crsae.core.solvers.fista import safe_step_size
-from si_crsae.core.solvers.parallel import PaddedGram, descend_in_parallel
+from si_crsae.core.solvers.fista import Fista
+from si_crsae.core.solvers.greedy import Descent
+from si_crsae.core.solvers.iteration import Solver, iterate
+from si_crsae.core.solvers.lca import Lca
+from si_crsae.core.solvers.maps import CorrelationMap, DictionaryOnDevice
+from si_crsae.core.solvers.parallel import ParallelDescent
 from si_crsae.core.types import Dictionary
 
-SolverName = Literal["auto", "descent", "parallel", "fista", "lca"]
+AUTO = "auto"
+# The faster first; a new solver goes to the end.
+SOLVERS: dict[str, type[Solver]] = {
+    "descent": Descent,
+    "parallel": ParallelDescent,
+    "fista": Fista,
+    "lca": Lca,
+}
 
 
-@runtime_checkable
-class Solver(Protocol):
-    """Finds the code behind a correlation map."""
+def solver_names(*, problem: type, prior: type) -> tuple[str, ...]:
+    """Return "auto", and the names of the solvers that can have a kind of problem and a kind of prior."""
+    able = (
+        name
+        for name, kind in SOLVERS.items()
+        if issubclass(problem, kind.problem_kind) and issubclass(prior, kind.prior_kind)
+    )
+    return (AUTO, *able)
+
+
+def find_solver(name: str, *, problem: type, prior: type, device: torch.device) -> Callable[..., Solver]:
+    """Return the class of a solver, to be called with its tolerance.
+
+    Parameters
+    ----------
+    name : str
+        "auto", or a key of `SOLVERS`. "auto" is the first of them that can have the problem and the prior; the compiled
+        "descent" only on a CPU where numba is installed. For the maps of the sorter that is "descent" on a CPU, else
+        "parallel"; elsewhere "descent" on a CPU, and "fista" on a GPU and for priors that are not `Sparse`.
+    problem, prior : type
+        Kinds of problem and prior that it is to have.
+    device : torch.device
+        Where the problem is.
+
+    Raises
+    ------
+    ValueError
+        If no solver that can have them has that name.
+    """
+    names = solver_names(problem=problem, prior=prior)
+    if name not in names:
+        raise ValueError(
+            f"solver = {name!r}: it must be one of {', '.join(names)}, for {problem.__name__} and {prior.__name__}"
+        )
+    if name == AUTO:
+        is_compiled = HAS_NUMBA and device.type == "cpu"
+        name = next(each for each in names[1:] if is_compiled or each != "descent")
+    return SOLVERS[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSolver:
+    """Finds the codes behind correlation maps of one dictionary: see `make_solver`.
+
+    Parameters
+    ----------
+    kind : callable
+        One of `SOLVERS`.
+    dictionary : DictionaryOnDevice
+    """
+
+    kind: Callable[..., Solver]
+    dictionary: DictionaryOnDevice
 
     def solve(
-        self, correlation: Float[Tensor, "atom shift"], thresholds: Float[Tensor, "atom sign"], *, tolerance: float
+        self, correlation: Float[Tensor, "atom shift"], prior: Sparse, *, tolerance: float
     ) -> Float[Tensor, "atom shift"]:
-        """Return the minimizer of the objective.
+        """Return the minimizer of ``1/2 ||traces - synthesize(code)||^2`` plus the penalty of the prior.
 
         Parameters
         ----------
         correlation : Tensor, shape (atom, shift)
-            ``correlate(traces, atoms)``; left as it was.
-        thresholds : Tensor, shape (atom, 2)
-            Lambda of each atom for positive and for negative coefficients; inf for the sign that is not allowed, and
-            for both to take an atom out.
+            ``correlate(traces, atoms)``, for atoms of norm 1; left as it was.
+        prior : Sparse
+            A lambda of inf takes an atom out.
         tolerance : float
             No coefficient is further than this from its minimum, the others fixed.
 
         Returns
         -------
         Tensor, shape (atom, shift)
-            Exactly sparse.
+            Exactly sparse, on the device of `correlation`.
         """
-        ...
-
-
-class Descent:
-    """Greedy coordinate descent, one coefficient after the other, compiled: for a CPU."""
-
-    def __init__(self, gram: Gram) -> None:
-        self.gram = gram
-
-    def solve(
-        self, correlation: Float[Tensor, "atom shift"], thresholds: Float[Tensor, "atom sign"], *, tolerance: float
-    ) -> Float[Tensor, "atom shift"]:
-        """Return the minimizer of the objective; see `Solver`."""
-        gram = self.gram
-        residual = correlation.cpu().numpy().copy()
-        code, _ = descend(
-            residual,
-            thresholds.cpu().numpy(),
-            gram.values,
-            gram.neighbors,
-            gram.neighbor_start,
-            np.float32(tolerance),
-            np.iinfo(np.int64).max,
-        )
-        return torch.from_numpy(code).to(correlation.device)
-
-
-class ParallelDescent:
-    """Greedy coordinate descent at many places at a time, in torch: for a GPU, and where numba cannot be had."""
-
-    def __init__(self, gram: Gram, *, device: torch.device) -> None:
-        self.gram = PaddedGram.of(gram, device=device)
-
-    def solve(
-        self, correlation: Float[Tensor, "atom shift"], thresholds: Float[Tensor, "atom sign"], *, tolerance: float
-    ) -> Float[Tensor, "atom shift"]:
-        """Return the minimizer of the objective; see `Solver`."""
-        return descend_in_parallel(correlation, thresholds, self.gram, tolerance=tolerance)
-
-
-class WholeMap:
-    """A solver that moves all coefficients at once and needs no Gram: the reference, slow where spikes are sparse."""
-
-    def __init__(self, dictionary: Dictionary, name: WholeMapSolver, *, device: torch.device) -> None:
-        self.name: WholeMapSolver = name
-        self.atoms = dictionary.atoms.to(device)
-        self.step_size = safe_step_size(dictionary.atoms) if dictionary.num_atoms else 1.0
-
-    def solve(
-        self, correlation: Float[Tensor, "atom shift"], thresholds: Float[Tensor, "atom sign"], *, tolerance: float
-    ) -> Float[Tensor, "atom shift"]:
-        """Return the minimizer of the objective; see `Solver`.
-
-        Raises
-        ------
-        ValueError
-            If negative coefficients are allowed for some atoms only, or at another lambda than positive ones.
-        """
-        nonnegative = bool(thresholds[:, 1].isinf().all())
-        if not nonnegative and not torch.equal(thresholds[:, 0], thresholds[:, 1]):
-            raise ValueError(
-                f"thresholds = {thresholds.tolist()}: {self.name} has one lambda for both signs, or none negative"
-            )
-        if len(correlation) == 0:
+        if correlation.numel() == 0:
             return torch.zeros_like(correlation)
-
-        def descent_direction(code: Tensor) -> Tensor:
-            return correlation - correlate(synthesize(code, self.atoms), self.atoms)
-
-        return solve_whole_map(
-            self.name,
-            descent_direction,
-            Sparse(regularization=thresholds[:, 0], nonnegative=nonnegative),
-            like=correlation[None],
-            step_size=self.step_size,
-            tolerance=tolerance,
-        )[0]
+        here = replace(prior, regularization=prior.regularization.to(correlation.device))
+        problem = CorrelationMap(correlation=correlation, dictionary=self.dictionary)
+        return iterate(self.kind(tolerance=tolerance), problem, here)[0]
 
 
-def make_solver(name: SolverName, dictionary: Dictionary, gram: Gram, *, device: torch.device) -> Solver:
-    """Return a solver for the codes of a dictionary.
+def make_solver(name: str, dictionary: Dictionary, gram: Gram, *, device: torch.device) -> MapSolver:
+    """Return a solver for the correlation maps of a dictionary.
 
     Parameters
     ----------
-    name : {"auto", "descent", "parallel", "fista", "lca"}
-        "auto" is "descent" on a CPU where numba is installed, else "parallel".
+    name : str
+        See `find_solver`.
     dictionary : Dictionary
     gram : Gram
         ``Gram.of(dictionary)``.
@@ -141,19 +123,12 @@ def make_solver(name: SolverName, dictionary: Dictionary, gram: Gram, *, device:
 
     Returns
     -------
-    Solver
+    MapSolver
 
     Raises
     ------
     ValueError
         If there is no solver of that name.
     """
-    if name == "auto":
-        name = "descent" if HAS_NUMBA and device.type == "cpu" else "parallel"
-    if name == "descent":
-        return Descent(gram)
-    if name == "parallel":
-        return ParallelDescent(gram, device=device)
-    if name in ("fista", "lca"):
-        return WholeMap(dictionary, name, device=device)
-    raise ValueError(f"solver = {name!r}: it must be auto, descent, parallel, fista or lca")
+    kind = find_solver(name, problem=CorrelationMap, prior=Sparse, device=device)
+    return MapSolver(kind=kind, dictionary=DictionaryOnDevice(dictionary=dictionary, gram=gram, device=device))

@@ -124,32 +124,45 @@ def _apply(residual, code, gram_rows, neighbors, start, change):
 
 @compile_loops()
 @no_type_check
-def subtract_events(residual, gram, neighbors, neighbor_start, events):
+def subtract_located(residual, pairs, events, event, sign):
+    """Take one of the events, which may lie between samples, out of the residual correlation, in place.
+
+    Parameters
+    ----------
+    residual : ndarray of float32, shape (atom, shift)
+        Correlation of the residual with every atom; changed in place.
+    pairs : Pairs
+    events : Located
+    event : int
+        Which one.
+    sign : float32
+        1, or -1 to put the event back.
+    """
+    atom, shift, amplitude = events.atom_index[event], events.shift[event], sign * events.amplitude[event]
+    mine = slice(pairs.neighbor_start[atom], pairs.neighbor_start[atom + 1])
+    rows, neighbors = pairs.values[mine], pairs.neighbors[mine]
+    if events.offset[event] == 0:
+        subtract_event(residual, rows, neighbors, shift, amplitude)
+        return
+    first, phase = split_offset(events.offset[event])
+    for tap in range(NUM_TAPS):
+        subtract_event(residual, rows, neighbors, shift + first + tap, amplitude * WEIGHTS[phase, tap])
+
+
+@compile_loops()
+@no_type_check
+def subtract_events(residual, pairs, events):
     """Take events out of the residual correlation, in place.
 
     Parameters
     ----------
     residual : ndarray of float32, shape (atom, shift)
         Correlation of the residual with every atom; changed in place.
-    gram : ndarray of float32, shape (pair, 2 * width - 1)
-        Correlations of the pairs of atoms that share a channel, pairs of one atom together.
-    neighbors : ndarray of int64, shape (pair,)
-        Second atom of each pair.
-    neighbor_start : ndarray of int64, shape (atom + 1,)
-        Where the pairs of each atom begin.
-    events : tuple of ndarray, shape (event,)
-        Atom (int64), shift (int64), offset (float32) and amplitude (float32).
+    pairs : Pairs
+    events : Located
     """
-    atom_index, shift, offset, amplitude = events
-    for event in range(shift.size):
-        pairs = slice(neighbor_start[atom_index[event]], neighbor_start[atom_index[event] + 1])
-        rows, atoms = gram[pairs], neighbors[pairs]
-        if offset[event] == 0:
-            subtract_event(residual, rows, atoms, shift[event], amplitude[event])
-            continue
-        first, phase = split_offset(offset[event])
-        for tap in range(NUM_TAPS):
-            subtract_event(residual, rows, atoms, shift[event] + first + tap, amplitude[event] * WEIGHTS[phase, tap])
+    for event in range(events.shift.size):
+        subtract_located(residual, pairs, events, event, np.float32(1.0))
 
 
 @compile_loops()
@@ -174,7 +187,7 @@ def descend(residual, thresholds, gram, neighbors, neighbor_start, tolerance, ma
     neighbor_start : ndarray of int64, shape (atom + 1,)
         Where the pairs of each atom begin.
     tolerance : float
-        Of the code: no coefficient is further than this from its minimum, the others fixed.
+        No coefficient of the code is further than this from its minimum, the others fixed.
     max_updates : int
         Give up after so many updates.
 

@@ -18,7 +18,9 @@ from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.likelihoods import Likelihood
 from si_crsae.core.operators.convolution import correlate, synthesize
 from si_crsae.core.priors import Prior, StepSize
-from si_crsae.core.solvers.fista import FistaState, fista_iterate, safe_step_size
+from si_crsae.core.solvers.fista import Fista
+from si_crsae.core.solvers.iteration import iterate
+from si_crsae.core.solvers.problems import safe_step_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +75,15 @@ class GeneralizedModel:
     atoms : Tensor, shape (atom, channel, ...)
         Dictionary, in units of the natural parameter.
     likelihood : Likelihood
-        Of the observations. For Poisson counts and a safe step size, the `bounded` one.
+        Likelihood of the observations. For Poisson counts and a safe step size, the `bounded` one.
     prior : Prior
-        Of the code.
+        Prior of the code.
     placement : Placement, default: Placement()
         Where atoms may lie.
     analysis_atoms : Tensor, shape (atom, channel, ...), default: None
         What the residual is correlated with; if None, the atoms, as the gradient has it.
     gain : Tensor, broadcast to the observations, default: None
-        Of the natural parameter; if None, 1. See `noise_gain`.
+        Factor of the natural parameter; if None, 1. See `noise_gain`.
     """
 
     atoms: Float[Tensor, "atom channel *width"]
@@ -113,6 +115,18 @@ class GeneralizedModel:
         misfit = self.likelihood.negative_log_likelihood(observed, natural)
         return misfit.flatten(1).sum(dim=1) + self.prior.penalty(code)
 
+    def problem(self, observed: Float[Tensor, "batch channel *sample"], *, baseline: Tensor) -> "GeneralizedProblem":
+        """Return what a solver minimizes, without the penalty of the prior.
+
+        Parameters
+        ----------
+        observed : Tensor, shape (batch, channel, ...)
+            As the likelihood has them.
+        baseline : Tensor, broadcast to `observed`
+            Natural parameter where the code is empty.
+        """
+        return GeneralizedProblem(model=self, observed=observed, baseline=baseline)
+
     def solve(
         self,
         observed: Float[Tensor, "batch channel *sample"],
@@ -129,10 +143,8 @@ class GeneralizedModel:
 
         Parameters
         ----------
-        observed : Tensor, shape (batch, channel, ...)
-            As the likelihood has them.
-        baseline : Tensor, broadcast to `observed`
-            Natural parameter where the code is empty.
+        observed, baseline
+            As for `problem`.
         num_iterations : int
             Iterations, at least 1; with a tolerance, the most that are made.
         step_size : float or Tensor of shape (batch,), default: None
@@ -157,27 +169,46 @@ class GeneralizedModel:
         .. [1] Tolooshams, Song, Temereanca and Ba, "Convolutional dictionary learning based auto-encoders for natural
            exponential-family distributions", ICML 2020.
         """
-        if step_size is None:
-            curvature = self.likelihood.curvature(observed)
-            if self.gain is not None:
-                curvature = curvature * self.gain.expand_as(observed).flatten(1).square().amax(dim=1)
-            step_size = safe_step_size(self.atoms) / curvature
-        analysis_atoms = self.atoms if self.analysis_atoms is None else self.analysis_atoms
+        problem = self.problem(observed, baseline=baseline)
+        solver = Fista(tolerance=tolerance, step_size=step_size, accelerated=accelerated)
+        return iterate(solver, problem, self.prior, num_iterations=num_iterations)
 
-        def descent_direction(code: Tensor) -> Tensor:
-            residual = self.likelihood.residual(observed, self.natural(code, like=observed, baseline=baseline))
-            return self.placement.correlate(residual if self.gain is None else self.gain * residual, analysis_atoms)
 
-        empty = observed.new_zeros(len(observed), *self.placement.code_shape(tuple(observed.shape[2:]), self.atoms))
-        return fista_iterate(
-            FistaState(code=empty, extrapolated_code=empty, momentum=1.0),
-            descent_direction,
-            self.prior,
-            num_iterations=num_iterations,
-            tolerance=tolerance,
-            step_size=step_size,
-            accelerated=accelerated,
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneralizedProblem:
+    """The negative log-likelihood of some observations as a function of their codes.
+
+    Parameters
+    ----------
+    model : GeneralizedModel
+    observed : Tensor, shape (batch, channel, ...)
+    baseline : Tensor, broadcast to `observed`
+    """
+
+    model: GeneralizedModel
+    observed: Float[Tensor, "batch channel *sample"]
+    baseline: Tensor
+
+    def empty_code(self) -> Float[Tensor, "batch atom *shift"]:
+        """Return the zero code."""
+        shape = self.model.placement.code_shape(tuple(self.observed.shape[2:]), self.model.atoms)
+        return self.observed.new_zeros(len(self.observed), *shape)
+
+    def descent_direction(self, code: Float[Tensor, "batch atom *shift"]) -> Float[Tensor, "batch atom *shift"]:
+        """Return the correlation of the likelihood's residual."""
+        model = self.model
+        natural = model.natural(code, like=self.observed, baseline=self.baseline)
+        residual = model.likelihood.residual(self.observed, natural)
+        filters = model.atoms if model.analysis_atoms is None else model.analysis_atoms
+        return model.placement.correlate(residual if model.gain is None else model.gain * residual, filters)
+
+    def step_size(self) -> Float[Tensor, " batch"]:
+        """Return the inverse of the bound on the likelihood's curvature times `lipschitz_bound`, for each window."""
+        model = self.model
+        curvature = model.likelihood.curvature(self.observed)
+        if model.gain is not None:
+            curvature = curvature * model.gain.expand_as(self.observed).flatten(1).square().amax(dim=1)
+        return safe_step_size(model.atoms) / curvature
 
 
 def noise_gain(likelihood: Likelihood, baseline: Tensor) -> Tensor:

@@ -14,109 +14,79 @@ References
    circuits", Neural Computation 20, 2008.
 """
 
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from si_crsae.core.priors import Prior
-from si_crsae.core.solvers.fista import DescentDirection
-from si_crsae.core.solvers.iteration import iterate
+from si_crsae.core.priors import Prior, StepSize
+from si_crsae.core.solvers.problems import Problem, per_window
 
 
-def lca_step(
-    potential: Float[Tensor, "batch atom *shift"],
-    descent_direction: DescentDirection,
-    prior: Prior,
-    *,
-    rate: float,
-) -> Float[Tensor, "batch atom *shift"]:
-    """Return the potentials a moment later: Euler's step of the dynamics.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LcaState:
+    """What one moment hands to the next.
 
     Parameters
     ----------
     potential : Tensor, shape (batch, atom, ...)
-        ``u``; left as it was.
-    descent_direction : callable
-        Returns ``H^T (y - H a)`` at a code ``a``.
-    prior : Prior
-        Whose activation, at a step size of 1, is ``T``.
-    rate : float
-        ``dt / tau``, from 0 to 1. At most the inverse of the largest eigenvalue of ``H^T H``, else the potentials may
-        oscillate.
-
-    Returns
-    -------
-    Tensor, shape (batch, atom, ...)
+        Membrane potentials ``u``.
+    rate : float or Tensor of shape (batch,)
+        Time step over time constant, ``dt / tau``.
     """
-    code = prior.activation(potential, 1.0)
-    return torch.lerp(potential, code + descent_direction(code), rate)
+
+    potential: Float[Tensor, "batch atom *shift"]
+    rate: StepSize
 
 
-def lca_iterate(
-    potential: Float[Tensor, "batch atom *shift"],
-    descent_direction: DescentDirection,
-    prior: Prior,
-    *,
-    rate: float,
-    num_iterations: int,
-    tolerance: float | None = None,
-) -> Float[Tensor, "batch atom *shift"]:
-    """Return the code once the potentials have come to rest, or after some iterations.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lca:
+    """All coefficients move at once, as neurons that inhibit each other: the locally competitive algorithm.
 
     Parameters
     ----------
-    potential : Tensor, shape (batch, atom, ...)
-        Where to start: zeros, or what is left of the window before.
-    descent_direction, prior, rate
-        As for `lca_step`.
-    num_iterations : int
-        At least 1; with a tolerance, the most that are made.
     tolerance : float, default: None
         If given, stop once no potential is further than this from where it is driven to: a bound on the violation of
-        the optimality conditions, in the unit of the regularization. It is looked at every 10 iterations.
-
-    Returns
-    -------
-    Tensor, shape (batch, atom, ...)
-        Exactly sparse.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of range.
-
-    Warns
-    -----
-    RuntimeWarning
-        If a tolerance was given and `num_iterations` did not suffice.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from si_crsae.core.priors import Sparse
-    >>> drive, gram = torch.tensor([[[2.0], [1.5]]]), torch.tensor([[1.0, 0.8], [0.8, 1.0]])
-    >>> prior = Sparse(regularization=torch.tensor([0.1, 0.1]), nonnegative=True)
-    >>> code = lca_iterate(
-    ...     torch.zeros(1, 2, 1), lambda code: drive - gram @ code, prior, rate=0.5, num_iterations=100
-    ... )
-    >>> code.round(decimals=3).flatten()
-    tensor([1.9000, 0.0000])
+        the optimality conditions.
+    rate : float, default: None
+        Time step over time constant, above 0 and at most 1. If None, the step size of the problem, or 1 if that is
+        less: with a larger one the potentials may oscillate.
     """
-    if not 0 < rate <= 1:
-        raise ValueError(f"rate = {rate}: it must be above 0 and at most 1, time step over time constant")
 
-    def step(current: Tensor) -> Tensor:
-        return lca_step(current, descent_direction, prior, rate=rate)
+    problem_kind: ClassVar[type] = object
+    prior_kind: ClassVar[type] = object
+    tolerance: float | None = None
+    rate: float | None = None
 
-    def distance(current: Tensor) -> float:
-        return float((lca_step(current, descent_direction, prior, rate=1.0) - current).abs().max())
+    def __post_init__(self) -> None:
+        """Refuse a rate with which time stands still or runs too fast."""
+        if self.rate is not None and not 0 < self.rate <= 1:
+            raise ValueError(f"rate = {self.rate}: it must be above 0 and at most 1, time step over time constant")
 
-    rested = iterate(
-        potential,
-        step,
-        distance,
-        num_iterations=num_iterations,
-        tolerance=tolerance,
-        quantity="the potentials' distance from rest",
-    )
-    return prior.activation(rested, 1.0)
+    def init(self, problem: Problem, prior: Prior) -> LcaState:
+        """Return potentials of zero."""
+        rate = problem.step_size() if self.rate is None else self.rate
+        rate = rate.clamp_max(1.0) if isinstance(rate, Tensor) else min(rate, 1.0)
+        return LcaState(potential=problem.empty_code(), rate=rate)
+
+    def step(self, problem: Problem, prior: Prior, state: LcaState) -> LcaState:
+        """Return the potentials a moment later: Euler's step of the dynamics."""
+        rate = per_window(state.rate, state.potential) if isinstance(state.rate, Tensor) else state.rate
+        return replace(state, potential=torch.lerp(state.potential, _goal(problem, prior, state), rate))
+
+    @torch.no_grad()
+    def distance(self, problem: Problem, prior: Prior, state: LcaState) -> float:
+        """Return how far the potentials are from where they are driven to."""
+        return float((_goal(problem, prior, state) - state.potential).abs().max())
+
+    def code(self, problem: Problem, prior: Prior, state: LcaState) -> Float[Tensor, "batch atom *shift"]:
+        """Return what the potentials make fire."""
+        return prior.activation(state.potential, 1.0)
+
+
+def _goal(problem: Problem, prior: Prior, state: LcaState) -> Tensor:
+    """Return where the potentials are driven to, ``H^T (y - H a) + a``."""
+    code = prior.activation(state.potential, 1.0)
+    return code + problem.descent_direction(code)

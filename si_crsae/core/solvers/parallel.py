@@ -1,88 +1,62 @@
 """Greedy coordinate descent on the correlation map in torch operations: many places at a time, on any device."""
 
+from copy import copy
 from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from si_crsae.core.operators.gram import Gram
+from si_crsae.core.priors import Sparse
+from si_crsae.core.solvers.maps import CorrelationMap, PaddedGram
 
 SAMPLES_PER_WORD = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaddedGram:
-    """The Gram with as many neighbors for every atom, which torch can index.
-
-    Parameters
-    ----------
-    neighbors : Tensor of int64, shape (atom, neighbor)
-        Atoms that share a channel with each atom; filled up with the number of atoms.
-    values : Tensor, shape (atom, neighbor, 2 * width - 1)
-        Correlations at every lag; zero where filled up.
-    """
-
-    neighbors: Int[Tensor, "atom neighbor"]
-    values: Float[Tensor, "atom neighbor lag"]
-
-    @classmethod
-    def of(cls, gram: Gram, *, device: torch.device) -> "PaddedGram":
-        """Copy a Gram to a device."""
-        counts = np.diff(gram.neighbor_start)
-        num_atoms = counts.size
-        position = np.arange(gram.neighbors.size) - np.repeat(gram.neighbor_start[:-1], counts)
-        first = np.repeat(np.arange(num_atoms), counts)
-        neighbors = np.full((num_atoms, counts.max(initial=1)), num_atoms, "int64")
-        neighbors[first, position] = gram.neighbors
-        values = np.zeros((*neighbors.shape, gram.values.shape[1]), "float32")
-        values[first, position] = gram.values
-        return cls(neighbors=torch.from_numpy(neighbors).to(device), values=torch.from_numpy(values).to(device))
-
-
-def descend_in_parallel(
-    correlation: Float[Tensor, "atom shift"],
-    thresholds: Float[Tensor, "atom sign"],
-    gram: PaddedGram,
-    *,
-    tolerance: float,
-) -> Float[Tensor, "atom shift"]:
-    """Return the minimizer that `descend` returns, up to the tolerance, found at many places at a time.
+class ParallelDescent:
+    """Every place that is the largest around it moves at once, in torch: for a GPU, and where numba cannot be had.
 
     Time is cut into stretches of two atom widths. In each round the coordinate that would move most is moved to its
     minimum in every stretch where it exceeds what its two neighboring stretches ask for. What is moved in one round is
-    then more than two atoms apart: no write meets another, and the result is always the same.
+    then more than two atoms apart: no write meets another, and the result is always the same. It is the one of
+    `Descent`, up to the tolerance.
 
     Parameters
     ----------
-    correlation : Tensor, shape (atom, shift)
-        ``correlate(traces, atoms)``, on the device of `gram`; left as it was.
-    thresholds : Tensor, shape (atom, 2)
-        Lambda of each atom for positive and for negative coefficients; inf for the sign that is not allowed.
-    gram : PaddedGram
-    tolerance : float
-        Of the code: no coefficient is further than this from its minimum, the others fixed.
-
-    Returns
-    -------
-    Tensor, shape (atom, shift)
+    tolerance : float, default: None
+        No coefficient is further than this from its minimum, the others fixed; if None, as near as rounding allows.
 
     References
     ----------
     .. [1] Moreau, Oudre and Vayatis, "DICOD: distributed convolutional coordinate descent for convolutional sparse
        coding", ICML 2018.
     """
-    num_atoms, num_shifts = correlation.shape
-    if num_atoms == 0 or num_shifts == 0:
-        return torch.zeros_like(correlation)
-    state = _State(correlation, thresholds, gram)
-    while state.move_largest(tolerance):
-        pass
-    return state.code[:num_atoms, :num_shifts]
+
+    problem_kind: ClassVar[type] = CorrelationMap
+    prior_kind: ClassVar[type] = Sparse
+    tolerance: float | None = None
+
+    def init(self, problem: CorrelationMap, prior: Sparse) -> "ParallelState":
+        """Return the state at the zero code."""
+        return ParallelState(problem.correlation, prior.thresholds, problem.dictionary.padded_gram)
+
+    def step(self, problem: CorrelationMap, prior: Sparse, state: "ParallelState") -> "ParallelState":
+        """Return the state after one more round, which takes over the memory of the one that was given."""
+        return copy(state) if state.move_largest(self.tolerance or 0.0) else state
+
+    def distance(self, problem: CorrelationMap, prior: Sparse, state: "ParallelState") -> float:
+        """Return how far the furthest coefficient is from its minimum."""
+        return float(state.steps.max())
+
+    def code(self, problem: CorrelationMap, prior: Sparse, state: "ParallelState") -> Float[Tensor, "1 atom shift"]:
+        """Return the code without what it was padded with."""
+        num_atoms, num_shifts = problem.correlation.shape
+        return state.code[None, :num_atoms, :num_shifts]
 
 
-class _State:
+class ParallelState:
     """Residual correlation and code, padded: a row for atoms that are not there, an atom width on both sides."""
 
     def __init__(

@@ -19,7 +19,8 @@ from torch.nn import functional
 from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.operators.convolution import atom_correlations, correlate, synthesize
 from si_crsae.core.priors import Prior, Sparse
-from si_crsae.core.solvers.dynamics import MAX_ITERATIONS, solve_whole_map
+from si_crsae.core.solvers.by_name import find_solver
+from si_crsae.core.solvers.iteration import MAX_ITERATIONS, iterate
 from si_crsae.core.solvers.windows import descend_windows
 
 # The bound of `lipschitz_bound` exceeds the true value by at most 1 / cos(pi / 16), that is 2 %.
@@ -35,7 +36,7 @@ class LinkedView:
     atoms : Tensor, shape (atom, channel, width)
         As the view sees them. A vector is a window of one sample with as many channels as it has entries.
     weight : float, default: 1.0
-        Of the squared error; one over the variance of the view's noise, if the traces are not whitened.
+        Weight of the squared error; one over the variance of the view's noise, if the traces are not whitened.
     stride : int, default: 1
         Samples of the view from one position of the code to the next: two for a view of twice the sampling rate.
     """
@@ -106,6 +107,10 @@ class Quadratic:
         padded = [functional.pad(entry, [reach - entry.shape[2] // 2] * 2) for entry in grams]
         return cls(correlation=torch.stack(maps).sum(dim=0), gram=torch.stack(padded).sum(dim=0))
 
+    def empty_code(self) -> Float[Tensor, "batch atom shift"]:
+        """Return the zero code."""
+        return torch.zeros_like(self.correlation)
+
     def descent_direction(self, code: Float[Tensor, "batch atom shift"]) -> Float[Tensor, "batch atom shift"]:
         """Return minus the gradient at a code."""
         return self.correlation - functional.conv1d(code, self.gram, padding=self.gram.shape[2] // 2)
@@ -128,6 +133,10 @@ class Quadratic:
         gains = torch.fft.rfft(self.gram, n=num_frequencies).permute(2, 0, 1)
         return float(torch.linalg.matrix_norm(gains, ord=2).amax()) / math.cos(math.pi * reach / num_frequencies)
 
+    def step_size(self) -> float:
+        """Return the inverse of `lipschitz_bound`."""
+        return 1.0 / max(self.lipschitz_bound(), torch.finfo(self.gram.dtype).tiny)
+
     def solve(
         self,
         prior: Prior,
@@ -142,13 +151,13 @@ class Quadratic:
         ----------
         prior : Prior
             For "descent" it must be `Sparse`, for "lca" it is usually `Sparse` or `Counted`.
-        solver : {"descent", "fista", "lca"}, default: "descent"
-            Greedy coordinate descent, on a CPU; proximal gradient with momentum; or the dynamics of neurons.
+        solver : str, default: "descent"
+            See `find_solver`.
         num_iterations : int, default: 100,000
-            At most, of "fista" and "lca".
+            At most; the descent ends by itself.
         tolerance : float, default: 1e-3
             How far the optimality conditions may be violated, in the unit of the regularization and for atoms of norm
-            1; None for all iterations of "fista" and "lca".
+            1; None for all iterations, and the most exact descent.
 
         Returns
         -------
@@ -160,35 +169,19 @@ class Quadratic:
         ValueError
             If there is no such solver, or it cannot have this prior.
         """
-        if solver == "descent":
-            return self._descend(prior, tolerance or 0.0)
-        if solver not in ("fista", "lca"):
-            raise ValueError(f"solver = {solver!r}: it must be descent, fista or lca")
-        return solve_whole_map(
-            solver,
-            self.descent_direction,
-            prior,
-            like=self.correlation,
-            step_size=1.0 / max(self.lipschitz_bound(), torch.finfo(self.gram.dtype).tiny),
-            num_iterations=num_iterations,
-            tolerance=tolerance,
-        )
+        kind = find_solver(solver, problem=type(self), prior=type(prior), device=self.correlation.device)
+        return iterate(kind(tolerance=tolerance), self, prior, num_iterations=num_iterations)
 
     @torch.no_grad()
-    def _descend(self, prior: Prior, tolerance: float) -> Float[Tensor, "batch atom shift"]:
-        """Return the minimizer by coordinate descent, for which every atom is scaled to norm 1."""
-        if not isinstance(prior, Sparse) or prior.regularization.ndim != 1:
-            raise ValueError(
-                f"prior = {type(prior).__name__}: descent needs Sparse with one lambda per atom; use fista"
-            )
+    def descend(self, prior: Sparse, *, tolerance: float) -> Float[Tensor, "batch atom shift"]:
+        """Return the minimizer by greedy coordinate descent on the CPU, for which every atom is scaled to norm 1."""
         norms = self.norms()
         scale = torch.where(norms > 0, 1 / norms, 0.0)
         level = torch.where(norms > 0, prior.regularization * scale, torch.inf).float()
-        other = torch.full_like(level, torch.inf) if prior.nonnegative else level
         code = descend_windows(
             (self.correlation * scale[:, None]).float(),
             (self.gram * scale[:, None, None] * scale[:, None]).float(),
-            torch.stack([level, other], dim=1),
+            Sparse(regularization=level, nonnegative=prior.nonnegative).thresholds,
             tolerance=tolerance,
         )
         return (code * scale[:, None]).to(self.correlation)

@@ -4,7 +4,6 @@ With ``g = H^T y`` and the correlations of the atoms, an iteration is ``x_t = S(
 few coefficients that are not zero enter the product, and only they carry a gradient backwards.
 """
 
-import math
 from typing import Any, no_type_check
 
 import numpy as np
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.compiled import compile_loops
+from si_crsae.core.solvers.fista import next_momentum
 from si_crsae.core.threads import WINDOWS_PER_TASK, in_threads
 
 
@@ -106,7 +106,7 @@ def _momenta(num_iterations: int) -> Float[np.ndarray, " iteration"]:
     momenta = np.zeros(num_iterations)
     momentum = 1.0
     for iteration in range(1, num_iterations):
-        following = (1.0 + math.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
+        following = next_momentum(momentum)
         momenta[iteration] = (momentum - 1.0) / following
         momentum = following
     return momenta

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from si_crsae.core.compiled import compile_loops
 from si_crsae.core.operators.convolution import atom_correlations, correlate
+from si_crsae.core.priors import Sparse
 from si_crsae.core.solvers.descent import descend
 from si_crsae.core.solvers.vectors import descend_vectors
 from si_crsae.core.threads import WINDOWS_PER_TASK, in_threads
 
-# Of the largest correlation: what float32 cannot settle, however long the descent goes on.
+# Share of the largest correlation that float32 cannot settle, however long the descent goes on.
 _RESOLUTION = 1e-5
 # Where rounding hands the same spike to and fro forever; a descent that ends takes far fewer.
 _MAX_UPDATES_PER_COEFFICIENT = 100
@@ -39,9 +40,9 @@ def solve_windows(
     regularization : Tensor, shape (atom,)
         Non-negative weight of the l1 norm of each atom's code.
     tolerance : float
-        Of the code: no coefficient is further than this from its minimum, the others fixed. At least 1e-5 of the
-        largest correlation of each window, the resolution of float32. Where rounding keeps a descent going, as it may
-        near that resolution or without a penalty, it is cut short.
+        No coefficient is further than this from its minimum, the others fixed. At least 1e-5 of the largest correlation
+        of each window, the resolution of float32. Where rounding keeps a descent going, as it may near that resolution
+        or without a penalty, it is cut short.
     nonnegative : bool, default: False
         If True, the code is kept at or above zero.
 
@@ -57,10 +58,10 @@ def solve_windows(
     """
     if not bool(((atoms.detach().flatten(1).norm(dim=1) - 1).abs() < 1e-3).all()):
         raise ValueError("atoms: each must have norm 1, see with_unit_norm")
-    level = regularization.detach().float()
-    thresholds = torch.stack([level, torch.full_like(level, torch.inf) if nonnegative else level], dim=1)
+    prior = Sparse(regularization=regularization.detach().float(), nonnegative=nonnegative)
     with torch.no_grad():
-        return descend_windows(correlate(traces, atoms), atom_correlations(atoms), thresholds, tolerance=tolerance)
+        maps, gram = correlate(traces, atoms), atom_correlations(atoms)
+        return descend_windows(maps, gram, prior.thresholds, tolerance=tolerance)
 
 
 @torch.no_grad()
@@ -76,7 +77,7 @@ def descend_windows(
     Parameters
     ----------
     correlation : Tensor, shape (batch, atom, shift)
-        Of the traces with unit-norm atoms, float32; left as it was.
+        Correlation of the traces with unit-norm atoms, float32; left as it was.
     gram : Tensor, shape (atom, atom, lag)
         ``atom_correlations`` of the atoms, or a sum of such with ones at lag zero of each atom with itself.
     thresholds : Tensor, shape (atom, 2)

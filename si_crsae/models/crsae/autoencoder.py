@@ -7,7 +7,8 @@ from torch import Tensor
 from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.compiled import HAS_NUMBA
 from si_crsae.core.operators.convolution import atom_correlations, correlate, synthesize
-from si_crsae.core.solvers.fista import fista_solve, safe_step_size
+from si_crsae.core.solvers.fista import fista_solve
+from si_crsae.core.solvers.problems import safe_step_size
 from si_crsae.core.solvers.unrolled import unroll
 from si_crsae.models.atoms import with_unit_norm
 
@@ -29,7 +30,7 @@ class Crsae(torch.nn.Module):
     num_iterations : int, default: 180
         Depth of the encoder.
     step_size : float, default: None
-        Of the encoder, ``1 / L``; if None, the inverse of `lipschitz_bound` of the current atoms.
+        Step size of the encoder, ``1 / L``; if None, the inverse of `lipschitz_bound` of the current atoms.
     nonnegative : bool, default: False
         If True, shrinkage is one-sided and the code is kept at or above zero.
 

@@ -1,6 +1,6 @@
 """From a trained CRsAE to spikes: the events of windows, and atoms learned from them rather than from the l1 code."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,11 +8,12 @@ from jaxtyping import Float, Int
 from scipy.ndimage import maximum_filter1d
 from torch import Tensor
 
-from si_crsae.core.events.encoder import EVENT_PRICE, Encoder, EncoderSettings
+from si_crsae.core.events.encoder import EVENT_PRICE, MAX_REGULARIZATION_TO_SCALE, Encoder, EncoderSettings
 from si_crsae.core.events.refine import group_code
-from si_crsae.core.maximization import code_statistics, update_atoms
+from si_crsae.core.maximization import normal_equations, update_atoms
 from si_crsae.core.robust import robust_sd
 from si_crsae.core.solvers.windows import solve_windows
+from si_crsae.core.tables import concatenate_rows
 from si_crsae.core.threads import in_threads
 from si_crsae.core.types import Dictionary
 from si_crsae.models.checks import check_windows
@@ -20,9 +21,10 @@ from si_crsae.models.crsae.autoencoder import Crsae, reconstruction_loss
 
 # Non-zeros of one atom up to this far apart are one event (samples).
 _MAX_GAP = 3
+# Amplitudes of accepted events, in units of the atom's typical one.
 _AMPLITUDE_RANGE = (0.4, 1.8)
+# Within these the spread of amplitudes is what it was measured to be.
 _SPREAD_RANGE = (0.05, 0.3)
-_MAX_REGULARIZATION_TO_SCALE = 0.7
 # Windows that are encoded side by side, with silence between them, as one signal.
 _WINDOWS_PER_SIGNAL = 128
 _MAX_WINDOWS_TO_CALIBRATE = 512
@@ -97,7 +99,7 @@ def make_event_encoder(model: Crsae, windows: Float[Tensor, "batch channel sampl
         torch.eye(width),
         num_before=0,
     )
-    lambdas = np.where(is_used, np.minimum(level.numpy(), _MAX_REGULARIZATION_TO_SCALE * scales), np.inf)
+    lambdas = np.where(is_used, np.minimum(level.numpy(), MAX_REGULARIZATION_TO_SCALE * scales), np.inf)
     settings = EncoderSettings(
         regularization=lambdas.astype("float32"),
         min_amplitude=(_AMPLITUDE_RANGE[0] * scales).astype("float32"),
@@ -151,8 +153,7 @@ def find_events(encoder: Encoder, windows: Float[Tensor, "batch channel sample"]
         )
 
     parts = list(in_threads(encode, len(windows), per_task=_WINDOWS_PER_SIGNAL))
-    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(WindowEvents)}
-    return WindowEvents(**{name: np.concatenate(column) for name, column in columns.items()})
+    return concatenate_rows(parts, "event")
 
 
 def group_windows(
@@ -174,8 +175,8 @@ def group_windows(
     """
     stride = code.shape[2] + _MAX_GAP
     signal = torch.nn.functional.pad(code, (0, _MAX_GAP)).transpose(0, 1).flatten(1)
-    atom_index, position, _, amplitude = group_code(signal.numpy(), _MAX_GAP)
-    return atom_index, position // stride, position % stride, amplitude
+    events = group_code(signal.numpy(), _MAX_GAP)
+    return events.atom_index, events.shift // stride, events.shift % stride, events.amplitude
 
 
 class EventMaximization:
@@ -198,7 +199,7 @@ class EventMaximization:
         code = self._encode(windows)
         loss = self._loss_of(code, windows)
         with torch.no_grad():
-            self.model.atoms.copy_(update_atoms(code_statistics(code, windows), self.model.atoms))
+            self.model.atoms.copy_(update_atoms(normal_equations(code, windows), self.model.atoms))
         return loss
 
     def loss(self, windows: Tensor) -> float:

@@ -31,13 +31,13 @@ def initialize_atoms(
         Filtered traces.
     num_atoms : int
     width : int
-        Of the atoms (samples), which have their largest deflection a third from their beginning.
+        Length of the atoms (samples), which have their largest deflection a third from their beginning.
     threshold : float
         Size of a peak, on any channel and of any sign, in the unit of the traces; 4 or 5 noise standard deviations.
     num_components : int, default: 2
         Principal components to cluster in.
     seed : int, default: 0
-        Of the clustering.
+        Seed of the principal components and of the clustering.
 
     Returns
     -------

@@ -5,8 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.operators.convolution import correlate, synthesize
-from si_crsae.core.priors import soft_threshold
-from si_crsae.core.solvers.fista import safe_step_size
+from si_crsae.core.priors import Sparse
+from si_crsae.core.solvers.fista import Fista, FistaState
+from si_crsae.core.solvers.problems import Convolutional, safe_step_size
 from si_crsae.models.crsae.autoencoder import reconstruction_loss
 
 
@@ -39,12 +40,13 @@ class Lcsc(torch.nn.Module):
 
     def encode(self, traces: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch atom shift"]:
         """Return the code of some windows."""
-        shrink = self.threshold.clamp_min(0.0)
-        code = soft_threshold(correlate(traces, self.analysis), shrink)
+        problem = Convolutional(traces=traces, atoms=self.synthesis, analysis_atoms=self.analysis)
+        prior = Sparse(regularization=self.threshold.clamp_min(0.0))
+        solver = Fista(accelerated=False)
+        state = FistaState.at(prior.activation(correlate(traces, self.analysis), 1.0), step_size=1.0)
         for _ in range(self.num_iterations - 1):
-            left = traces - synthesize(code, self.synthesis)
-            code = soft_threshold(code + correlate(left, self.analysis), shrink)
-        return code
+            state = solver.step(problem, prior, state)
+        return state.code
 
     def forward(self, traces: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch channel sample"]:
         """Return the reconstruction by the decoder's own atoms."""

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from si_crsae.core.maximization import code_statistics, update_atoms
+from si_crsae.core.maximization import normal_equations, update_atoms
 from si_crsae.core.regularization import regularization_loss, update_regularization
 from si_crsae.core.solvers.windows import solve_windows
 from si_crsae.models.atoms import on_tangent
@@ -48,9 +48,9 @@ class Backpropagation:
     model : Crsae
         Trained in place.
     prior : RatePrior
-        Of the rate.
+        Prior of the rate.
     atom_learning_rate, rate_learning_rate : float
-        Of ADAM, in its AMSGrad variant; see `learning_rate_range_test`.
+        Step sizes of ADAM, in its AMSGrad variant; see `learning_rate_range_test`.
     atom_gradient : {"fixed-code", "unrolled"}, default: "fixed-code"
         "unrolled" is the paper's: through all iterations of the encoder. "fixed-code" is the gradient of the objective
         that the encoder minimizes, at whose minimum the code does not move to first order; the reconstruction alone
@@ -113,7 +113,7 @@ class ExpectationMaximization:
     model : Crsae
         Trained in place; its atoms must have one axis of samples and lie on the CPU.
     prior : RatePrior
-        Of the rate.
+        Prior of the rate.
     first_regularization : float, default: None
         Weight of the l1 norm in the first step; it falls by `decay` in each step until the model's own exceeds it.
         A large one leaves only what is sure in the code, from which poor atoms improve several times as fast.
@@ -145,7 +145,7 @@ class ExpectationMaximization:
         model, num_shifts = self.model, code.shape[2]
         code_l1 = code.abs().sum(dim=(0, 2)) / len(windows)
         with torch.no_grad():
-            model.atoms.copy_(update_atoms(code_statistics(code, windows), model.atoms))
+            model.atoms.copy_(update_atoms(normal_equations(code, windows), model.atoms))
             shared = code_l1 if model.rate.ndim else code_l1.mean(dim=0, keepdim=True)
             rate = update_regularization(shared, num_shifts, prior_shape=self.prior.shape, prior_rate=self.prior.rate)
             model.rate.copy_(rate.view_as(model.rate))

@@ -69,9 +69,9 @@ class ExponentialAutoencoder(torch.nn.Module):
     atoms : Tensor, shape (atom, channel, width) or (atom, channel, height, width)
         First dictionary; scaled to unit norm.
     likelihood : Likelihood
-        Of the observations.
+        Distribution of the observations.
     prior : Prior
-        Of the codes.
+        Prior of the codes.
     unrolling : Unrolling, default: None
         If None, the default one.
 

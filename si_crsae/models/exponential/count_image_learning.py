@@ -27,7 +27,7 @@ class CountImageLearning:
     peaks : tuple of float, default: (1, 2, 4)
         Largest expected count of a training image, drawn for each patch; the network serves all of them.
     num_steps : int, default: 5000
-        Of ADAM.
+        Steps of ADAM.
     batch_size : int, default: 8
         Patches of a step.
     patch_size : int, default: 96
@@ -78,7 +78,7 @@ def learn_count_images(
     network : CountImageNetwork, default: None
         If None, the default one.
     seed : int, default: 0
-        Of patches, noise and grids.
+        Decides the patches, the noise and the grids.
     progress : bool, default: False
         If True, show a bar of steps.
     watch : callable, default: None

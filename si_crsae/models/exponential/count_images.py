@@ -242,10 +242,9 @@ def spread_grids(number: int, stride: int) -> list[tuple[int, int]]:
     free = [(row, column) for row in range(stride) for column in range(stride)]
     chosen = []
     for step in range(number):
-        place = tuple(stride * ((0.5 + step / plastic**power) % 1) for power in (1, 2))
-        nearest = min(free, key=lambda offset: sum(abs(a + 0.5 - b) for a, b in zip(offset, place, strict=True)))
-        free.remove(nearest)
-        chosen.append(nearest)
+        place = [stride * ((0.5 + step / plastic**power) % 1) for power in (1, 2)]
+        chosen.append(min(free, key=lambda offset: _distance(offset, place)))
+        free.remove(chosen[-1])
     return chosen
 
 
@@ -259,6 +258,11 @@ def cosine_atoms(num_atoms: int, width: int) -> Float[Tensor, "atom height width
     atoms = torch.einsum("ar,bc->abrc", waves, waves).flatten(0, 1)[order]
     atoms[1:] -= atoms[1:].mean(dim=(1, 2), keepdim=True)
     return functional.normalize(atoms.flatten(1)).view_as(atoms)
+
+
+def _distance(offset: tuple[int, int], place: Sequence[float]) -> float:
+    """Return how far the middle of a pixel is from a place, along the axes."""
+    return sum(abs(pixel + 0.5 - wanted) for pixel, wanted in zip(offset, place, strict=True))
 
 
 def _binned(counts: Tensor) -> Tensor:

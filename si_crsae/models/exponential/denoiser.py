@@ -8,12 +8,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core import likelihoods, priors
-from si_crsae.core.checks import check_at_least_one
-from si_crsae.core.likelihoods import Likelihood
-from si_crsae.core.priors import Prior, Sparse
+from si_crsae.core.checks import check_at_least_one, check_one_of
+from si_crsae.core.likelihoods import LIKELIHOODS, Likelihood
+from si_crsae.core.priors import PRIORS, Prior, Sparse
 from si_crsae.core.solvers.generalized import Placement, infer_baseline
-from si_crsae.models.arrays import Array, as_tensor, choose_device, like
+from si_crsae.models.arrays import DEVICES, Array, as_tensor, choose_device, like
+from si_crsae.models.checks import learned
 from si_crsae.models.exponential.autoencoder import (
     ExponentialAutoencoder,
     LikelihoodTraining,
@@ -23,12 +23,12 @@ from si_crsae.models.exponential.autoencoder import (
     prior_tensors,
     with_tensors,
 )
-from si_crsae.models.saving import dataclasses_of, describe, load_saved, revive
-from si_crsae.models.training import OnEpoch, Trainer, TrainingHistory, hold_out, train
+from si_crsae.models.saving import describe_dataclass, load_saved, revive
+from si_crsae.models.training import OnEpoch, Trainer, TrainingHistory, hold_out, train_as_set
 
 _DEFAULT_LEVEL = 2.0
 _VALIDATION_SHARE = 0.1
-_KINDS = dataclasses_of(likelihoods, priors)
+_KINDS = LIKELIHOODS | PRIORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +40,9 @@ class Fitting:
     num_epochs : int, default: 20
     batch_size : int, default: 32
     learning_rate : float, default: 0.01
-        Of ADAM.
+        Step size of ADAM.
     seed : int, default: 0
-        Of the first atoms, of which windows are held out, and of the order.
+        Decides the first atoms, which windows are held out, and the order.
     progress : bool, default: False
         If True, show a bar of epochs.
     """
@@ -64,13 +64,13 @@ class Denoiser:
     Parameters
     ----------
     likelihood : Likelihood
-        Of the observations: ``Poisson()``, ``Binomial(num_trials=30)``, ...
+        Distribution of the observations: ``Poisson()``, ``Binomial(num_trials=30)``, ...
     width : int or tuple of int
-        Of the atoms: samples, or rows and columns.
+        Size of the atoms: samples, or rows and columns.
     num_atoms : int, default: 8
     prior : Prior, default: None
-        Of the codes, whose tensors have one value per atom (or group of atoms); if None, two-sided sparse at 2 standard
-        deviations of the noise.
+        Prior of the codes, whose tensors have one value per atom (or group of atoms); if None, two-sided sparse at 2
+        standard deviations of the noise.
     unrolling : Unrolling, default: Unrolling()
         Depth, stride, tied or not, ...
     device : str, default: "auto"
@@ -81,7 +81,7 @@ class Denoiser:
     model : ExponentialAutoencoder or None
         What `fit` has learned.
     history : TrainingHistory or None
-        How.
+        Losses and parameters of every epoch of `fit`.
 
     Examples
     --------
@@ -107,8 +107,7 @@ class Denoiser:
         check_at_least_one(num_atoms=self.num_atoms)
         if not 1 <= len(self._widths) <= 2 or any(width < 1 for width in self._widths):
             raise ValueError(f"width = {self.width}: it must be one or two numbers of at least 1")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"device = {self.device!r}: it must be auto, cpu or cuda")
+        check_one_of("device", self.device, DEVICES)
 
     def fit(
         self,
@@ -156,14 +155,9 @@ class Denoiser:
         generator = torch.Generator().manual_seed(fitting.seed)
         model = self._first_model(windows, initial_atoms, generator)
         stacked = Windows(observed=windows, baseline=base.expand_as(windows), targets=clean).stacked()
-        self.history = train(
-            _trainer(model, fitting, is_supervised=clean is not None),
-            *hold_out(stacked, _VALIDATION_SHARE, generator=generator),
-            num_epochs=fitting.num_epochs,
-            batch_size=fitting.batch_size,
-            seed=fitting.seed,
-            progress=on_epoch or fitting.progress,
-        )
+        trainer = _trainer(model, fitting, is_supervised=clean is not None)
+        parts = hold_out(stacked, _VALIDATION_SHARE, generator=generator)
+        self.history = train_as_set(trainer, *parts, fitting=fitting, on_epoch=on_epoch)
         self.model = model
         return self
 
@@ -210,12 +204,12 @@ class Denoiser:
 
     def save(self, path: str | Path) -> None:
         """Write what was learned to a file that torch can read without running code."""
-        model = self._fitted()
+        model = learned(self.model, Denoiser)
         unrolling = asdict(model.unrolling)
         torch.save(
             {
-                "likelihood": describe(model.likelihood, _KINDS),
-                "prior": describe(model.prior, _KINDS),
+                "likelihood": describe_dataclass(model.likelihood, _KINDS),
+                "prior": describe_dataclass(model.prior, _KINDS),
                 "unrolling": unrolling,
                 "width": list(self._widths),
                 "state": model.state_dict(),
@@ -257,16 +251,11 @@ class Denoiser:
     def _torch_device(self) -> torch.device:
         return choose_device(self.device)
 
-    def _fitted(self) -> ExponentialAutoencoder:
-        if self.model is None:
-            raise ValueError("the denoiser has learned nothing yet: call fit, or Denoiser.load")
-        return self.model
-
     def _ready(
         self, observed: ArrayLike | Tensor, baseline: ArrayLike | Tensor | None
     ) -> tuple[ExponentialAutoencoder, Tensor, Tensor]:
         """Return what was learned, and observations and baseline of its precision, or raise ValueError."""
-        model = self._fitted()
+        model = learned(self.model, Denoiser)
         windows, base = self._prepare(observed, baseline)
         num_channels = model.atoms.shape[1]
         if windows.shape[1] != num_channels:

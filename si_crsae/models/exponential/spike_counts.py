@@ -1,6 +1,5 @@
 """Rates behind spike counts: the kernels that the units of a population share, and when each unit uses them."""
 
-import copy
 import math
 from dataclasses import dataclass, field
 
@@ -10,9 +9,11 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one, check_at_least_zero
 from si_crsae.core.likelihoods import Likelihood, Poisson
 from si_crsae.core.priors import Ridge, Sparse
-from si_crsae.models.exponential.autoencoder import ExponentialAutoencoder, LikelihoodTraining, Unrolling, Windows
+from si_crsae.models.exponential.autoencoder import ExponentialAutoencoder, LikelihoodTraining, Unrolling
+from si_crsae.models.exponential.trials import PooledTrials, checked_counts, support_of_events
 from si_crsae.models.training import train
 
 _MAX_FOLDS = 5
@@ -27,10 +28,10 @@ class CountModel:
     Parameters
     ----------
     likelihood : Likelihood, default: Poisson()
-        Of the count of one bin of one trial; ``Binomial(num_trials=1)`` for bins of at most one spike.
+        Distribution of the count of one bin of one trial; ``Binomial(num_trials=1)`` for bins of at most one spike.
     num_kernels : int, default: 5
     width : int, default: 41
-        Of the kernels, in bins.
+        Length of the kernels, in bins.
     levels : tuple of float, default: (1, 1.5, 2, 3, 4, 6)
         Thresholds to choose from by cross-validation over trials, in standard deviations of the noise. One alone is
         taken as it is. For single trials, which leave nothing out to choose by, several stand for the universal
@@ -40,9 +41,9 @@ class CountModel:
     num_epochs : int, default: 40
         Passes over the units in which the kernels are learned; 0 leaves the first ones, Gaussians of several widths.
     learning_rate : float, default: 0.005
-        Of the kernels.
+        Step size of ADAM, for the kernels.
     seed : int, default: 0
-        Of which trials are held out.
+        Decides which trials are held out.
     """
 
     likelihood: Likelihood = field(default_factory=Poisson)
@@ -56,9 +57,8 @@ class CountModel:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
-        for name, least in (("num_kernels", 1), ("width", 1), ("num_iterations", 1), ("num_epochs", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be at least {least}")
+        check_at_least_one(num_kernels=self.num_kernels, width=self.width, num_iterations=self.num_iterations)
+        check_at_least_zero(num_epochs=self.num_epochs)
         if len(self.levels) == 0 or any(not level >= 0 for level in self.levels):
             raise ValueError(f"levels = {self.levels}: there must be at least one, all zero or more")
 
@@ -75,7 +75,7 @@ class DenoisedCounts:
         When and how strongly each kernel is used, in units of the noise; kernel ``k`` at shift ``s`` begins at bin
         ``s - width + 1``.
     kernels : array, shape (kernel, bin)
-        Of unit norm.
+        Kernels of unit norm.
     baseline : array, shape (unit,)
         Expected spikes of a bin where the code is empty.
     level : float
@@ -133,8 +133,10 @@ def denoise_counts(
     (3, 1, 60)
     """
     model = model or CountModel()
-    observed = _checked(counts, model)
-    support = None if event_bins is None else _support(event_bins, observed, model, single_trials=single_trials)
+    observed = checked_counts(counts, model.likelihood, width=model.width)
+    support = None
+    if event_bins is not None:
+        support = support_of_events(event_bins, observed, width=model.width, single_trials=single_trials)
     scores: dict[float, float] = {}
     level = model.levels[0]
     if support is not None:
@@ -148,71 +150,30 @@ def denoise_counts(
     if support is not None:
         with torch.no_grad():
             network.atoms.copy_(_triggered_kernels(observed, support, model)[:, None])
-    windows = _windows(observed, model.likelihood, single_trials=single_trials)
+    windows = PooledTrials.of(observed, model.likelihood, single_trials=single_trials)
     if model.num_epochs:
         _learn_kernels(network, observed, model, single_trials=single_trials, support=support)
-    return _denoised(network, windows, observed.shape[0], level, scores, support, single_trials=single_trials)
-
-
-def _denoised(
-    network: ExponentialAutoencoder,
-    windows: "_Pooled",
-    num_units: int,
-    level: float,
-    scores: dict[float, float],
-    support: Tensor | None,
-    *,
-    single_trials: bool,
-) -> DenoisedCounts:
-    network = windows.adapted(network)
-    with torch.no_grad():
-        code = network.encode(windows.observed, baseline=windows.baseline, support=support)
-        natural = network.decode(code, like=windows.observed, baseline=windows.baseline)
-        rates = network.likelihood.mean(natural) / windows.number
-        resting = network.likelihood.mean(windows.baseline) / windows.number
+    rates, code, baseline = _decomposed(network, windows, support)
     return DenoisedCounts(
-        rates=rates.view(num_units, -1, rates.shape[-1]).numpy(),
-        code=code.view(num_units, -1, *code.shape[1:]).numpy(),
+        rates=rates.unflatten(0, (len(observed), -1)).numpy(),
+        code=code.unflatten(0, (len(observed), -1)).numpy(),
         kernels=network.atoms.detach()[:, 0].numpy(),
-        baseline=resting.view(num_units, -1)[:, 0].numpy(),
+        baseline=baseline.view(len(observed), -1)[:, 0].numpy(),
         level=level,
         scores=scores,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pooled:
-    """Windows, each the sum of a number of trials, with the baseline of such a sum."""
-
-    observed: Float[Tensor, "batch 1 bin"]
-    baseline: Float[Tensor, "batch 1 1"]
-    number: int
-    likelihood: Likelihood
-
-    def adapted(self, network: ExponentialAutoencoder) -> ExponentialAutoencoder:
-        """Return the network with the likelihood of these windows; the parameters are shared with the one given."""
-        adapted = copy.copy(network)
-        adapted.likelihood = self.likelihood
-        return adapted
-
-    def rates(self, network: ExponentialAutoencoder, *, support: Tensor | None = None) -> Float[Tensor, "batch 1 bin"]:
-        """Return the expected count of each bin of one trial."""
-        denoised = self.adapted(network).denoise(self.observed, baseline=self.baseline, support=support)
-        return denoised / self.number
-
-
-def _windows(observed: Float[Tensor, "unit trial bin"], likelihood: Likelihood, *, single_trials: bool) -> _Pooled:
-    """Return one window per unit, or per unit and trial, with the baseline of the unit."""
-    num_units, num_trials, num_bins = observed.shape
-    number = 1 if single_trials else num_trials
-    pooled = likelihood.pooled(number)
-    mean = observed.mean(dim=(1, 2), keepdim=True)
-    resting = likelihood.inside(mean, margin=0.5 / (num_trials * num_bins)) * number
-    baseline = pooled.natural(resting)
-    if single_trials:
-        baseline = baseline.expand(num_units, num_trials, 1).reshape(-1, 1, 1)
-        return _Pooled(observed=observed.reshape(-1, 1, num_bins), baseline=baseline, number=1, likelihood=pooled)
-    return _Pooled(observed=observed.sum(dim=1, keepdim=True), baseline=baseline, number=number, likelihood=pooled)
+@torch.no_grad()
+def _decomposed(
+    network: ExponentialAutoencoder, windows: PooledTrials, support: Tensor | None
+) -> tuple[Float[Tensor, "batch bin"], Float[Tensor, "batch kernel shift"], Float[Tensor, "batch 1 1"]]:
+    """Return the rates of one trial, the code behind them, and the rate where it is empty."""
+    network = windows.adapted(network)
+    code = network.encode(windows.observed, baseline=windows.baseline, support=support)
+    natural = network.decode(code, like=windows.observed, baseline=windows.baseline)
+    rates = network.likelihood.mean(natural) / windows.number
+    return rates[:, 0], code, network.likelihood.mean(windows.baseline) / windows.number
 
 
 def _network(model: CountModel, level: float, *, is_supported: bool) -> ExponentialAutoencoder:
@@ -248,28 +209,25 @@ def _learn_kernels(
     held_out, kept = order[:num_held_out], order[num_held_out:]
     if single_trials or num_trials == 1 or support is not None:
         # Each trial is a window of its own, or there is none to spare: all are learned from.
-        training = _windows(observed, model.likelihood, single_trials=single_trials)
+        training = PooledTrials.of(observed, model.likelihood, single_trials=single_trials)
         trainer = LikelihoodTraining(training.adapted(network), learning_rate=model.learning_rate, support=support)
         validation = training
     else:
         training, validation = (
-            _windows(observed[:, part], model.likelihood, single_trials=False) for part in (kept, held_out)
+            PooledTrials.of(observed[:, part], model.likelihood, single_trials=False) for part in (kept, held_out)
         )
         trainer = _PredictiveTraining(
             training.adapted(network), learning_rate=model.learning_rate, training=training, validation=validation
         )
-    stacked = [
-        Windows(observed=part.observed, baseline=part.baseline.expand_as(part.observed)).stacked()
-        for part in (training, validation)
-    ]
-    train(trainer, *stacked, num_epochs=model.num_epochs, batch_size=len(stacked[0]), seed=model.seed)
+    stacked, held_back = training.stacked(), validation.stacked()
+    train(trainer, stacked, held_back, num_epochs=model.num_epochs, batch_size=len(stacked), seed=model.seed)
 
 
 class _PredictiveTraining(LikelihoodTraining):
     """Learning from sums of trials, judged by how well their rates predict other trials of the same units."""
 
     def __init__(
-        self, model: ExponentialAutoencoder, *, learning_rate: float, training: _Pooled, validation: _Pooled
+        self, model: ExponentialAutoencoder, *, learning_rate: float, training: PooledTrials, validation: PooledTrials
     ) -> None:
         super().__init__(model, learning_rate=learning_rate)
         self._training, self._validation = training, validation
@@ -291,34 +249,11 @@ def _held_out_score(observed: Float[Tensor, "unit trial bin"], level: float, mod
     for held_out in order.chunk(min(_MAX_FOLDS, num_trials)):
         kept = torch.ones(num_trials, dtype=torch.bool)
         kept[held_out] = False
-        windows = _windows(observed[:, kept], model.likelihood, single_trials=False)
+        windows = PooledTrials.of(observed[:, kept], model.likelihood, single_trials=False)
         network = _network(model, level, is_supported=False)
         natural = model.likelihood.natural(windows.rates(network))
         total -= float(model.likelihood.negative_log_likelihood(observed[:, held_out], natural).sum())
     return total
-
-
-def _support(
-    event_bins: ArrayLike, observed: Float[Tensor, "unit trial bin"], model: CountModel, *, single_trials: bool
-) -> Tensor:
-    """Return where codes may be other than zero, broadcast to (batch, atom, shift)."""
-    bins = torch.as_tensor(np.asarray(event_bins))
-    num_units, num_trials, num_bins = observed.shape
-    if bins.is_floating_point() or bins.ndim not in (1, 2) or (bins.ndim == 2 and len(bins) != num_trials):
-        raise ValueError(
-            f"event_bins has shape {tuple(bins.shape)} and dtype {bins.dtype}: it must hold whole numbers, of shape "
-            f"(event,) or (trial, event) with {num_trials} trials"
-        )
-    if bins.ndim == 2 and not single_trials:
-        raise ValueError("event_bins differ from trial to trial: pass single_trials=True")
-    if bool((bins < 0).any()) or bool((bins >= num_bins).any()):
-        raise ValueError(f"event_bins has values outside 0 to {num_bins - 1}, the bins of a trial")
-    per_trial = bins.expand(num_trials, -1) if bins.ndim == 1 else bins
-    support = torch.zeros(num_trials, num_bins + model.width - 1, dtype=torch.bool)
-    support.scatter_(1, per_trial + model.width - 1, True)
-    if not single_trials:
-        return support[:1, None]
-    return support.repeat(num_units, 1)[:, None]
 
 
 def _triggered_kernels(
@@ -332,18 +267,3 @@ def _triggered_kernels(
     components = torch.linalg.svd(chosen, full_matrices=False).Vh[: model.num_kernels]
     missing = gaussian_kernels(model.num_kernels, model.width)[len(components) :]
     return torch.cat([components, missing])
-
-
-def _checked(counts: ArrayLike, model: CountModel) -> Float[Tensor, "unit trial bin"]:
-    observed = torch.as_tensor(np.asarray(counts)).float()
-    if observed.ndim != 3:
-        raise ValueError(f"counts has shape {tuple(observed.shape)}: it must have three axes, (unit, trial, bin)")
-    if observed.numel() == 0:
-        raise ValueError(f"counts has shape {tuple(observed.shape)}: it must not be empty")
-    if observed.shape[2] < model.width:
-        raise ValueError(
-            f"counts has {observed.shape[2]} bins: there must be at least width = {model.width}; use a longer window, "
-            "shorter bins or a smaller width"
-        )
-    model.likelihood.check(observed)
-    return observed

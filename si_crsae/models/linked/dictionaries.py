@@ -10,16 +10,26 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core.checks import check_at_least_one
-from si_crsae.core.solvers.quadratic import LinkedView
-from si_crsae.models.arrays import Array, as_tensor, choose_device, like
+from si_crsae.core.checks import check_at_least_one, check_one_of
+from si_crsae.core.solvers.by_name import AUTO, solver_names
+from si_crsae.core.solvers.quadratic import LinkedView, Quadratic
+from si_crsae.models.arrays import DEVICES, Array, as_tensor, choose_device, like
 from si_crsae.models.atoms import draw_pieces
-from si_crsae.models.linked.model import HebbianTraining, LinkedFitting, LinkedModel, ViewLayout, Views
-from si_crsae.models.linked.views import View, check_views, describe_view
+from si_crsae.models.checks import learned
+from si_crsae.models.linked.model import (
+    HebbianTraining,
+    LinkedFitting,
+    LinkedModel,
+    ViewLayout,
+    Views,
+    threshold_prior,
+)
+from si_crsae.models.linked.views import View, ViewSizes, check_views, describe_view
 from si_crsae.models.saving import load_saved
-from si_crsae.models.training import OnEpoch, TrainingHistory, hold_out, train
+from si_crsae.models.training import OnEpoch, TrainingHistory, count_steps, hold_out, train_as_set
 
-Observed = Mapping[str, ArrayLike | Tensor]
+ViewArrays = Mapping[str, ArrayLike | Tensor]
+_THRESHOLDS = ("soft", "hard")
 
 
 @dataclass(kw_only=True)
@@ -41,8 +51,8 @@ class LinkedDictionaries:
         If True, codes are zero or more.
     threshold : {"soft", "hard"}, default: "soft"
         That of the Lasso, which the cost of the paper has, or the one its Eq. 2 prints, which does not shrink.
-    solver : {"auto", "descent", "fista", "lca"}, default: "auto"
-        All find the same code under the soft threshold, up to their tolerance; "auto" is the fastest one.
+    solver : str, default: "auto"
+        See `find_solver`. All find the same code under the soft threshold, up to their tolerance.
     rescaled : bool, default: False
         How the code is inferred where views are missing. If False, under the same lambda: an atom of which they show
         little needs to be all the stronger. If True, lambda is a number of standard deviations of the noise of the
@@ -57,7 +67,7 @@ class LinkedDictionaries:
     history : TrainingHistory or None
         Losses and atoms of every epoch of `fit`.
     shapes : dict of str to tuple
-        Of a window of each view, as `fit` has seen them.
+        Shape of a window of each view, as `fit` has seen them.
 
     References
     ----------
@@ -79,7 +89,7 @@ class LinkedDictionaries:
     regularization: float = 0.1
     nonnegative: bool = True
     threshold: str = "soft"
-    solver: str = "auto"
+    solver: str = AUTO
     rescaled: bool = False
     device: str = "auto"
     model: LinkedModel | None = field(default=None, init=False, repr=False)
@@ -93,23 +103,17 @@ class LinkedDictionaries:
         if not 0 < self.regularization < math.inf:
             raise ValueError(f"regularization = {self.regularization}: it must be positive")
         self.num_atoms, self.regularization = int(self.num_atoms), float(self.regularization)
-        choices = {
-            "threshold": ("soft", "hard"),
-            "solver": ("auto", "descent", "fista", "lca"),
-            "device": ("auto", "cpu", "cuda"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: it must be one of {', '.join(allowed)}")
-        if self.threshold == "hard" and self.solver == "descent":
-            raise ValueError("solver = 'descent': under the hard threshold it must be auto, fista or lca")
+        check_one_of("threshold", self.threshold, _THRESHOLDS)
+        prior = threshold_prior(hard=self.threshold == "hard")
+        check_one_of("solver", self.solver, solver_names(problem=Quadratic, prior=prior))
+        check_one_of("device", self.device, DEVICES)
 
     def fit(
         self,
-        observed: Observed,
+        observed: ViewArrays,
         *,
         drive: ArrayLike | Tensor | None = None,
-        initial_atoms: Observed | None = None,
+        initial_atoms: ViewArrays | None = None,
         augment: Callable[[Views, torch.Generator], Views] | None = None,
         fitting: LinkedFitting | None = None,
         on_epoch: OnEpoch | None = None,
@@ -156,29 +160,23 @@ class LinkedDictionaries:
         for name, windows in tensors.items():
             if not bool(windows.any()):
                 raise ValueError(f"observed[{name!r}] is zero everywhere: leave that view out")
-        shapes = {name: tuple(windows.shape[1:]) for name, windows in tensors.items()}
-        views = self._as_views(tensors, shapes)
+        sizes = ViewSizes.of(self.views, tensors)
+        views = sizes.as_signals(tensors)
         generator = torch.Generator().manual_seed(fitting.seed)
-        model = self._model_of(self._first_atoms(views, shapes, initial_atoms, generator))
+        model = self._model_of(self._first_atoms(views, sizes, initial_atoms, generator))
         model.problem({name: windows[:1] for name, windows in views.items()})
         if drive is not None:
             views["drive"] = self._as_drive(drive, views)
         stacked = ViewLayout.of(views).stack(views)
         training, validation = hold_out(stacked, fitting.validation_share, generator=generator)
-        num_steps = fitting.num_epochs * -(-len(training) // fitting.batch_size)
-        self.history = train(
-            HebbianTraining(model, layout=ViewLayout.of(views), fitting=fitting, num_steps=num_steps, augment=augment),
-            training,
-            validation,
-            num_epochs=fitting.num_epochs,
-            batch_size=fitting.batch_size,
-            seed=fitting.seed,
-            progress=on_epoch or fitting.progress,
-        )
-        self.model, self.shapes = model, shapes
+        num_steps = count_steps(training, fitting)
+        layout = ViewLayout.of(views)
+        trainer = HebbianTraining(model, layout=layout, fitting=fitting, num_steps=num_steps, augment=augment)
+        self.history = train_as_set(trainer, training, validation, fitting=fitting, on_epoch=on_epoch)
+        self.model, self.shapes = model, sizes.shapes
         return self
 
-    def encode(self, observed: Observed) -> Array:
+    def encode(self, observed: ViewArrays) -> Array:
         """Return the code behind any of the views, of shape (batch, atom), or (batch, atom, shift) for signals.
 
         Parameters
@@ -188,9 +186,9 @@ class LinkedDictionaries:
         """
         model, views = self._ready(observed)
         code = model.encode(views)
-        return like(_first(observed), code if self._has_positions else code[:, :, 0])
+        return like(_first(observed), code if self._sizes.have_positions else code[:, :, 0])
 
-    def predict(self, observed: Observed, *, target: str) -> Array:
+    def predict(self, observed: ViewArrays, *, target: str) -> Array:
         """Return how one view would look, from any others, or from itself: then it is a reconstruction.
 
         Parameters
@@ -209,13 +207,13 @@ class LinkedDictionaries:
             raise ValueError(f"target = {target!r}: it must be one of the views, {', '.join(self.views)}")
         num_samples = views[target].shape[2] if target in views else None
         windows = model.decode(model.encode(views), target, num_samples=num_samples)
-        return like(_first(observed), windows if self._has_positions else windows.reshape(-1, *self.shapes[target]))
+        return like(_first(observed), self._sizes.as_given(windows, target))
 
-    def score(self, observed: Observed, truth: ArrayLike | Tensor, *, target: str) -> float:
+    def score(self, observed: ViewArrays, truth: ArrayLike | Tensor, *, target: str) -> float:
         """Return the share of a view's energy that its prediction from other views explains; at most 1."""
         predicted = torch.as_tensor(self.predict(observed, target=target)).cpu()
         true = torch.as_tensor(truth).to(predicted)
-        if self._has_positions and 0 < true.shape[-1] - predicted.shape[-1] < self.views[target].stride:
+        if self._sizes.have_positions and 0 < true.shape[-1] - predicted.shape[-1] < self.views[target].stride:
             true = true[..., : predicted.shape[-1]]
         if true.shape != predicted.shape:
             raise ValueError(
@@ -230,8 +228,7 @@ class LinkedDictionaries:
         model = self._fitted()
         if name not in self.views:
             raise ValueError(f"name = {name!r}: it must be one of the views, {', '.join(self.views)}")
-        atoms = model.atoms[name].cpu().numpy()
-        return atoms if self._has_positions else atoms.reshape(-1, *self.shapes[name])
+        return self._sizes.as_given(model.atoms[name], name).cpu().numpy()
 
     def save(self, path: str | Path) -> None:
         """Write what was learned to a file that torch can read without running code."""
@@ -266,20 +263,18 @@ class LinkedDictionaries:
         return linked
 
     @property
-    def _has_positions(self) -> bool:
-        return next(iter(self.views.values())).width is not None
+    def _sizes(self) -> ViewSizes:
+        return ViewSizes(views=self.views, shapes=self.shapes)
 
     @property
     def _torch_device(self) -> torch.device:
         return choose_device(self.device)
 
     def _fitted(self) -> LinkedModel:
-        if self.model is None:
-            raise ValueError("nothing has been learned yet: call fit, or LinkedDictionaries.load")
         # What a user has changed since counts: how to infer a code is no part of what was learned.
-        return self._model_of(dict(self.model.atoms.items()))
+        return self._model_of(dict(learned(self.model, LinkedDictionaries).atoms.items()))
 
-    def _ready(self, observed: Observed) -> tuple[LinkedModel, Views]:
+    def _ready(self, observed: ViewArrays) -> tuple[LinkedModel, Views]:
         """Return what was learned, and the views that are given, or raise ValueError."""
         model = self._fitted()
         if not isinstance(observed, Mapping) or len(observed) == 0 or not set(observed) <= set(self.views):
@@ -287,37 +282,13 @@ class LinkedDictionaries:
                 f"observed has the views {list(observed)[:9]}: it must have one or more of {sorted(self.views)}"
             )
         tensors = {name: self._checked(values, f"observed[{name!r}]") for name, values in observed.items()}
-        return model, self._as_views(tensors, self.shapes)
-
-    def _as_views(self, tensors: Views, shapes: dict[str, tuple[int, ...]]) -> Views:
-        """Return windows of shape (batch, channel, sample), or raise ValueError."""
-        sizes = {name: len(windows) for name, windows in tensors.items()}
-        if len(set(sizes.values())) > 1 or 0 in sizes.values():
-            raise ValueError(f"observed has {sizes} windows: there must be some, and as many in every view")
-        views = {}
-        for name, windows in tensors.items():
-            axes = (
-                "(batch, channel, sample)" if self._has_positions else f"(batch, {', '.join(map(str, shapes[name]))})"
-            )
-            if self._has_positions:
-                fits = windows.ndim == 3 and windows.shape[1] == shapes[name][0]
-            else:
-                fits = tuple(windows.shape[1:]) == shapes[name]
-            if not fits:
-                raise ValueError(f"observed[{name!r}] has shape {tuple(windows.shape)}: it must be {axes}, as in fit")
-            width = self.views[name].width or 1
-            if self._has_positions and windows.shape[2] < width:
-                raise ValueError(
-                    f"observed[{name!r}] has {windows.shape[2]} samples: it needs at least width = {width}"
-                )
-            views[name] = windows if self._has_positions else windows.flatten(1)[:, :, None]
-        return views
+        return model, self._sizes.as_signals(tensors)
 
     def _first_atoms(
         self,
         views: Views,
-        shapes: dict[str, tuple[int, ...]],
-        initial_atoms: Observed | None,
+        sizes: ViewSizes,
+        initial_atoms: ViewArrays | None,
         generator: torch.Generator,
     ) -> Views:
         """Return the fixed atoms of each view, those that are given, or else pieces of random windows."""
@@ -327,15 +298,10 @@ class LinkedDictionaries:
             raise ValueError(f"initial_atoms has {sorted(unknown)}: the views are {list(self.views)}")
         given = {**(initial_atoms or {}), **given}
         widths = {name: view.width or 1 for name, view in self.views.items()}
-        drawn = draw_pieces(
-            views, widths, {name: view.stride for name, view in self.views.items()}, self.num_atoms, generator=generator
-        )
+        strides = {name: view.stride for name, view in self.views.items()}
+        drawn = draw_pieces(views, widths, strides, self.num_atoms, generator)
         for name, values in given.items():
-            shape = (
-                (self.num_atoms, shapes[name][0], widths[name])
-                if self._has_positions
-                else (self.num_atoms, *shapes[name])
-            )
+            shape = (self.num_atoms, *sizes.shape_of_atom(name))
             atoms = self._checked(values, f"atoms of {name}")
             if tuple(atoms.shape) != shape:
                 raise ValueError(f"the atoms of {name} have shape {tuple(atoms.shape)}: it must be {shape}")
@@ -372,5 +338,5 @@ class LinkedDictionaries:
         return currents[:, :, None]
 
 
-def _first(observed: Observed) -> ArrayLike | Tensor:
+def _first(observed: ViewArrays) -> ArrayLike | Tensor:
     return next(iter(observed.values()))

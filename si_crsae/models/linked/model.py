@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.priors import Counted, Sparse
+from si_crsae.core.solvers.by_name import AUTO
 from si_crsae.core.solvers.quadratic import LinkedView, Quadratic
 
-# Of the regularization: what the optimality conditions of a code may be off by. Rougher codes teach worse atoms.
+# Share of the regularization that the optimality conditions of a code may be off by. Rougher codes teach worse atoms.
 _TOLERANCE = 0.02
 
 Views = dict[str, Tensor]
@@ -64,8 +65,7 @@ class LinkedModel(torch.nn.Module):
     hard : bool, default: False
         If True, the threshold is the hard one: codes are not shrunk, and local minima.
     solver : str, default: "auto"
-        "descent", "fista" or "lca"; "auto" is descent on a CPU, and fista on a GPU and for the hard threshold, under
-        which the potentials of "lca" may never rest if an atom's norm exceeds 1.
+        See `find_solver`. Under the hard threshold the potentials of "lca" may never rest if an atom's norm exceeds 1.
     rescaled : bool, default: False
         If False, one prior holds whatever views are given: the fewer, the fewer data against it. If True, the lambda of
         an atom is multiplied by its norm over the views that are given, so that noise alone exceeds it as often.
@@ -80,7 +80,7 @@ class LinkedModel(torch.nn.Module):
         regularization: float,
         nonnegative: bool = True,
         hard: bool = False,
-        solver: str = "auto",
+        solver: str = AUTO,
         rescaled: bool = False,
         fixed: Sequence[str] = (),
     ) -> None:
@@ -141,11 +141,7 @@ class LinkedModel(torch.nn.Module):
         """Return the code, as `encode`, and Eq. 6 of the paper: weighted squared errors plus penalty, less drive."""
         problem = self.problem(views, drive=drive)
         prior = self._prior(problem)
-        solver = self.solver
-        if solver == "auto":
-            on_cpu = problem.correlation.device.type == "cpu"
-            solver = "descent" if on_cpu and not self.hard else "fista"
-        code = problem.solve(prior, solver=solver, tolerance=tolerance * self.regularization)
+        code = problem.solve(prior, solver=self.solver, tolerance=tolerance * self.regularization)
         squares = [self.weights[name] / 2 * windows.square().sum(dim=(1, 2)) for name, windows in views.items()]
         return code, torch.stack(squares).sum(dim=0) + problem.value(code) + prior.penalty(code)
 
@@ -158,8 +154,12 @@ class LinkedModel(torch.nn.Module):
     def _prior(self, problem: Quadratic) -> Sparse | Counted:
         norms = problem.norms()
         level = self.regularization * (norms if self.rescaled else torch.ones_like(norms))
-        kind = Counted if self.hard else Sparse
-        return kind(regularization=level, nonnegative=self.nonnegative)
+        return threshold_prior(hard=self.hard)(regularization=level, nonnegative=self.nonnegative)
+
+
+def threshold_prior(*, hard: bool) -> type[Sparse] | type[Counted]:
+    """Return the prior whose activation is the soft or the hard threshold."""
+    return Counted if hard else Sparse
 
 
 def hebbian_change(
@@ -199,16 +199,16 @@ class LinkedFitting:
     num_epochs : int, default: 20
     batch_size : int, default: 100
     learning_rate : float, default: 0.1
-        Of the Hebbian rule, in units of one over the mean squared coefficient of a mini-batch; it falls to zero.
+        Rate of the Hebbian rule, in units of one over the mean squared coefficient of a mini-batch; it falls to zero.
     seen : sequence of str, default: ()
         Views from which codes will be inferred later. Where they are named, learning also makes the code that they
         alone give the one that all give, by as much as `contrast` says.
     contrast : float, default: 0.8
         From 0, the paper's rule, to 1, where only the prediction of the other views counts.
     validation_share : float, default: 0.1
-        Of the windows, held out to choose the best epoch.
+        Share of the windows that is held out to choose the best epoch.
     seed : int, default: 0
-        Of the first atoms, of which windows are held out, and of the order.
+        Decides the first atoms, which windows are held out, and the order.
     progress : bool, default: False
         If True, show a bar of epochs.
     """
@@ -251,10 +251,11 @@ class HebbianTraining:
     model : LinkedModel
         Trained in place.
     layout : ViewLayout
-        Of the windows; an entry "drive", if there is one, is a current into the neurons while all views are clamped.
+        Layout of the windows; an entry "drive", if there is one, is a current into the neurons while all views are
+        clamped.
     fitting : LinkedFitting
     num_steps : int
-        In which the learning rate falls to zero.
+        Steps in which the learning rate falls to zero.
     augment : callable, default: None
         Given the views of a mini-batch and a generator, returns others that belong together as well.
 

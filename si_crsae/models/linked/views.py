@@ -1,4 +1,4 @@
-"""How the views of a link are made, and what their atoms start from."""
+"""How the views of a link are made, and how large their windows and atoms are."""
 
 import math
 from collections.abc import Mapping
@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from si_crsae.models.linked.model import Views
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class View:
@@ -16,7 +18,7 @@ class View:
     Parameters
     ----------
     weight : float, default: 1.0
-        Of its squared error: one over the variance of its noise, or how much it should shape the code.
+        Weight of its squared error: one over the variance of its noise, or how much it should shape the code.
     width : int, default: None
         Samples of an atom, for signals in which it may lie anywhere. If None, atoms are as large as the windows, and
         the code has one position: vectors, images, snippets. All views of a link have a width, or none has.
@@ -39,6 +41,59 @@ class View:
                 raise ValueError(f"{name} = {value}: it must be a whole number of at least {least}")
         if not 0 < self.weight < math.inf:
             raise ValueError(f"weight = {self.weight}: it must be positive; leave a view out that should not count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewSizes:
+    """Shapes of windows and atoms of views, as they are given and as signals, which is how a `LinkedModel` has them.
+
+    Parameters
+    ----------
+    views : dict of str to View
+    shapes : dict of str to tuple
+        Shape of a window of each view.
+    """
+
+    views: dict[str, View]
+    shapes: dict[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, views: dict[str, View], windows: Views) -> "ViewSizes":
+        """Return the sizes of some windows of all views."""
+        return cls(views=views, shapes={name: tuple(given.shape[1:]) for name, given in windows.items()})
+
+    @property
+    def have_positions(self) -> bool:
+        """Whether atoms may lie anywhere in a window; if not, they are as large as it."""
+        return next(iter(self.views.values())).width is not None
+
+    def shape_of_atom(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an atom of a view, as it is given."""
+        width = self.views[name].width
+        return self.shapes[name] if width is None else (self.shapes[name][0], width)
+
+    def as_given(self, signals: Tensor, name: str) -> Tensor:
+        """Return windows or atoms of a view, of shape (batch, channel, sample), as they would be given."""
+        return signals if self.have_positions else signals.reshape(-1, *self.shapes[name])
+
+    def as_signals(self, windows: Views) -> Views:
+        """Return windows of some views as (batch, channel, sample), or raise ValueError if they do not fit."""
+        numbers = {name: len(given) for name, given in windows.items()}
+        if len(set(numbers.values())) > 1 or 0 in numbers.values():
+            raise ValueError(f"observed has {numbers} windows: there must be some, and as many in every view")
+        for name, given in windows.items():
+            self._check(given, name)
+        return windows if self.have_positions else {name: each.flatten(1)[:, :, None] for name, each in windows.items()}
+
+    def _check(self, windows: Tensor, name: str) -> None:
+        shape, wanted, width = tuple(windows.shape), self.shapes[name], self.views[name].width
+        if width is not None and (len(shape) != 3 or shape[1] != wanted[0]):
+            raise ValueError(f"observed[{name!r}] has shape {shape}: it must be (batch, channel, sample), as in fit")
+        if width is None and shape[1:] != wanted:
+            axes = f"(batch, {', '.join(map(str, wanted))})"
+            raise ValueError(f"observed[{name!r}] has shape {shape}: it must be {axes}, as in fit")
+        if width is not None and shape[2] < width:
+            raise ValueError(f"observed[{name!r}] has {shape[2]} samples: it needs at least width = {width}")
 
 
 def check_views(views: Mapping[str, View]) -> None:

@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from si_crsae.core import bases, code_distribution
-from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.checks import check_at_least_one, check_one_of
 from si_crsae.core.code_distribution import CodeDistribution, sparse_prior
 from si_crsae.core.operators.convolution import count_shifts
-from si_crsae.models.arrays import Array, as_tensor, choose_device, like
+from si_crsae.models.arrays import DEVICES, Array, as_tensor, choose_device, like
 from si_crsae.models.atoms import draw_pieces
-from si_crsae.models.saving import dataclasses_of, describe, load_saved, plain, revive
-from si_crsae.models.training import OnEpoch, TrainingHistory, hold_out, train
+from si_crsae.models.checks import learned
+from si_crsae.models.saving import dataclasses_of, describe_dataclass, load_saved, plain, revive
+from si_crsae.models.training import OnEpoch, TrainingHistory, count_steps, hold_out, train_as_set
 from si_crsae.models.variational import model as variational
 from si_crsae.models.variational.model import Objective, VariationalFitting, VariationalModel, VariationalTraining
 from si_crsae.models.variational.networks import PerceptronEncoder, UnrolledEncoder
@@ -27,6 +28,7 @@ from si_crsae.models.variational.statistics import CodeStatistics, describe_code
 
 _VALIDATION_SHARE = 0.1
 _WINDOWS_PER_STATISTIC = 4000
+_NETWORKS = ("unrolled", "perceptron")
 _SETTINGS = ("num_atoms", "width", "network", "depth")
 _KINDS = dataclasses_of(bases, code_distribution, variational)
 
@@ -38,7 +40,7 @@ class EncodedWindows:
     Parameters
     ----------
     mean : array, shape (batch, atom), or (batch, atom, shift) for signals
-        Of the posterior.
+        Mean of the posterior.
     probability_active : array of the same shape
         That a coefficient is not zero.
     samples : array, shape (sample, batch, atom) or (sample, batch, atom, shift)
@@ -85,7 +87,7 @@ class VariationalSparseCoder:
     history : TrainingHistory or None
         Losses and parameters of every epoch of `fit`.
     shape : tuple of int
-        Of a window, as `fit` has seen it.
+        Shape of a window, as `fit` has seen it.
     scale : float
         What data are divided by.
 
@@ -120,9 +122,8 @@ class VariationalSparseCoder:
         check_at_least_one(num_atoms=self.num_atoms, depth=self.depth)
         if self.width is not None and self.width < 1:
             raise ValueError(f"width = {self.width}: it must be at least 1, or None for windows with one code each")
-        for name, choices in (("network", ("unrolled", "perceptron")), ("device", ("auto", "cpu", "cuda"))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: it must be one of {', '.join(choices)}")
+        check_one_of("network", self.network, _NETWORKS)
+        check_one_of("device", self.device, DEVICES)
 
     def fit(
         self,
@@ -173,17 +174,9 @@ class VariationalSparseCoder:
             scaled = self._as_windows(windows / scale)
             model = self._first_model(scaled, shape, initial_atoms, scale, fitting)
             training, validation = hold_out(scaled, _VALIDATION_SHARE, generator=generator)
-            num_steps = fitting.num_epochs * -(-len(training) // fitting.batch_size)
+            num_steps = count_steps(training, fitting)
             trainer = VariationalTraining(model, self.objective, fitting, num_steps=num_steps)
-            history = train(
-                trainer,
-                training,
-                validation,
-                num_epochs=fitting.num_epochs,
-                batch_size=fitting.batch_size,
-                seed=fitting.seed,
-                progress=on_epoch or fitting.progress,
-            )
+            history = train_as_set(trainer, training, validation, fitting=fitting, on_epoch=on_epoch)
             statistics = describe_codes(model, scaled[:_WINDOWS_PER_STATISTIC])
         _warn_of_failure(statistics, trainer.num_skipped, num_steps)
         self.model, self.history, self.shape, self.scale = model, history, shape, scale
@@ -199,7 +192,7 @@ class VariationalSparseCoder:
             Signals may be of any length.
         num_samples : int, default: 1
         seed : int, default: 0
-            Of the draws.
+            Decides the draws.
 
         Returns
         -------
@@ -239,7 +232,7 @@ class VariationalSparseCoder:
         ----------
         observed : array, shape (batch, ...), or (batch, channel, sample) for signals
         num_samples, seed : int
-            Of the draws.
+            How many draws, and what decides them.
 
         Returns
         -------
@@ -267,17 +260,17 @@ class VariationalSparseCoder:
 
     def atoms(self) -> np.ndarray:
         """Return the dictionary in the unit of the data, of shape (atom, ...), for signals (atom, channel, width)."""
-        atoms = self._fitted().atoms.detach().cpu().numpy() * self.scale
+        atoms = learned(self.model, VariationalSparseCoder).atoms.detach().cpu().numpy() * self.scale
         return atoms if self.width is not None else atoms.reshape(-1, *self.shape)
 
     def save(self, path: str | Path) -> None:
         """Write what was learned to a file that torch can read without running code."""
-        model = self._fitted()
+        model = learned(self.model, VariationalSparseCoder)
         torch.save(
             {
                 "variational": {name: plain(getattr(self, name)) for name in _SETTINGS},
-                "distribution": describe(self.distribution, _KINDS),
-                "objective": describe(self.objective, _KINDS),
+                "distribution": describe_dataclass(self.distribution, _KINDS),
+                "objective": describe_dataclass(self.objective, _KINDS),
                 "shape": list(self.shape),
                 "scale": self.scale,
                 "state": model.state_dict(),
@@ -322,14 +315,9 @@ class VariationalSparseCoder:
         """Return windows of shape (batch, channel, sample)."""
         return windows if self.width is not None else windows.flatten(1)[:, :, None]
 
-    def _fitted(self) -> VariationalModel:
-        if self.model is None:
-            raise ValueError("nothing has been learned yet: call fit, or VariationalSparseCoder.load")
-        return self.model
-
     def _ready(self, observed: ArrayLike | Tensor) -> tuple[VariationalModel, Tensor]:
         """Return what was learned, and scaled windows that fit it, or raise ValueError."""
-        model = self._fitted()
+        model = learned(self.model, VariationalSparseCoder)
         windows = self._checked(observed)
         wanted, given = self.shape, tuple(windows.shape[1:])
         if given != wanted and (self.width is None or given[0] != wanted[0]):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.bases import Annealing, Heads
-from si_crsae.core.checks import check_at_least_one, check_at_least_zero, check_positive
+from si_crsae.core.checks import check_at_least_one, check_at_least_zero, check_one_of, check_positive
 from si_crsae.core.code_distribution import CodeDistribution
 from si_crsae.core.operators.convolution import synthesize
 
@@ -29,13 +29,13 @@ class Objective:
     Parameters
     ----------
     noise_variance : float, default: 0.05
-        Of what the code does not explain, relative to the variance of the data.
+        Variance of what the code does not explain, relative to the variance of the data.
     num_samples : int, default: 1
         Draws of the code, J.
     combine : {"mean", "max", "importance"}, default: "mean"
         The mean over the draws; the draw of least cost alone, as in [1]_; or a mean weighted by their likelihoods.
     atom_penalty : float, default: 1e-4
-        Of the squared norm of the atoms, per window, where the squared error counts 1/2.
+        Weight of the squared norm of the atoms, per window, where the squared error counts 1/2.
 
     References
     ----------
@@ -51,8 +51,7 @@ class Objective:
         """Refuse what is no objective."""
         check_positive("noise_variance", self.noise_variance)
         check_at_least_one(num_samples=self.num_samples)
-        if self.combine not in _COMBINATIONS:
-            raise ValueError(f"combine = {self.combine!r}: it must be one of {', '.join(_COMBINATIONS)}")
+        check_one_of("combine", self.combine, _COMBINATIONS)
         check_at_least_zero(atom_penalty=self.atom_penalty)
 
     def weights(self, costs: Float[Tensor, "sample batch"]) -> Float[Tensor, "sample batch"]:
@@ -113,7 +112,7 @@ class VariationalFitting:
     num_epochs : int, default: 20
     batch_size : int, default: 100
     optimizer : {"adam", "sgd"}, default: "adam"
-        Of the network; "sgd" with Nesterov's momentum of 0.9, as in [1]_.
+        Optimizer of the network; "sgd" with Nesterov's momentum of 0.9, as in [1]_.
     learning_rate : float, default: 0.005
         The largest of a cycle: it rises over the first 5 % of the steps and falls to nothing.
     dictionary : {"backpropagation", "fixed_code", "given"}, default: "backpropagation"
@@ -123,13 +122,13 @@ class VariationalFitting:
         First step size of the atoms with a fixed code, which falls to a twentieth; no step goes beyond the minimum of
         the mini-batch's squared error.
     initial_norm : float, default: 1.0
-        Of random first atoms.
+        Norm of random first atoms.
     warmup : tuple of float, default: (0.05, 0.25)
         Share of the steps at which annealing starts, and at which it ends. Beyond 1 it does not come to its end.
     first_noise : float, default: 0.1
-        Of the deviations of draws, until annealing starts.
+        Factor of the deviations of draws, until annealing starts.
     first_kl : float, default: 0.1
-        Of the divergence, until annealing starts; 1 in [1]_.
+        Weight of the divergence, until annealing starts; 1 in [1]_.
     seed : int, default: 0
     progress : bool, default: False
         If True, show a bar of epochs.
@@ -155,9 +154,8 @@ class VariationalFitting:
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
         check_at_least_one(num_epochs=self.num_epochs, batch_size=self.batch_size)
-        for name, choices in (("optimizer", _OPTIMIZERS), ("dictionary", _DICTIONARIES)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: it must be one of {', '.join(choices)}")
+        check_one_of("optimizer", self.optimizer, _OPTIMIZERS)
+        check_one_of("dictionary", self.dictionary, _DICTIONARIES)
         for name in ("learning_rate", "dictionary_rate", "initial_norm"):
             check_positive(name, getattr(self, name))
         if not 0 <= self.warmup[0] <= self.warmup[1] < math.inf:

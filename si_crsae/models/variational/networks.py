@@ -1,6 +1,7 @@
 """Networks that tell the posterior of a code from a window: a perceptron at every position, or an unrolled solver."""
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -9,9 +10,10 @@ from torch import Tensor
 from si_crsae.core.bases import Heads
 from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.code_distribution import CodeDistribution
-from si_crsae.core.operators.convolution import correlate, count_shifts, lipschitz_bound, synthesize
+from si_crsae.core.operators.convolution import lipschitz_bound
 from si_crsae.core.priors import Sparse, soft_threshold
-from si_crsae.core.solvers.fista import FistaState, fista_step
+from si_crsae.core.solvers.fista import Fista, FistaState
+from si_crsae.core.solvers.problems import Convolutional
 
 # In standard deviations of the data: about an eighth of the atoms of a first code exceed it.
 _FIRST_THRESHOLD = 1.5
@@ -103,18 +105,14 @@ class UnrolledEncoder(torch.nn.Module):
     ) -> Heads:
         """Return the heads under a dictionary."""
         unit, norms = _with_norms(atoms)
-
-        def direction(code: Tensor) -> Tensor:
-            return correlate(windows - synthesize(code, unit), self.filters)
-
-        shifts = count_shifts(windows.shape[2], width=atoms.shape[2])
-        code = windows.new_zeros(len(windows), len(atoms), shifts)
-        state = FistaState(code=code, extrapolated_code=code, momentum=1.0)
+        problem = Convolutional(traces=windows, atoms=unit, analysis_atoms=self.filters)
         *steps, last_step = self.log_steps.exp()[:, None].expand(-1, len(windows))
         *thresholds, last_threshold = self.log_thresholds.exp()
+        solver, state = Fista(), FistaState.at(problem.empty_code(), step_size=last_step)
         for step, threshold in zip(steps, thresholds, strict=True):
-            state = fista_step(state, direction, Sparse(regularization=threshold), step_size=step)
-        potential = state.extrapolated_code + last_step[:, None, None] * direction(state.extrapolated_code)
+            state = solver.step(problem, Sparse(regularization=threshold), replace(state, step_size=step))
+        start = state.extrapolated_code
+        potential = start + last_step[:, None, None] * problem.descent_direction(start)
         height = last_step[:1, None] * last_threshold[:, None]
         heads = {"shift": soft_threshold(potential, height[:, 0]) / norms[:, None]}
         is_in = torch.sigmoid(self.log_sharpness.exp()[:, None] * (potential.abs() / height - 1))

@@ -12,18 +12,19 @@ from spikeinterface.core.numpyextractors import SpikeVectorSortingSegment
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.types import Dictionary
-from si_crsae.sorting.learning.expectation import Observations
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.learning.expectation import EventWaveforms
 from si_crsae.sorting.learning.initialization import find_templates
 
 
 def residual_recording(
-    recording: BaseRecording, dictionary: Dictionary, observations: Observations
+    recording: BaseRecording, dictionary: Dictionary, events: EventWaveforms
 ) -> InjectTemplatesRecording:
     """Return the recording without the events that were found in it, lazily."""
-    spikes = np.zeros(observations.sample_index.size, minimum_spike_dtype)
-    spikes["sample_index"] = observations.sample_index
-    spikes["unit_index"] = observations.atom_index
-    spikes["segment_index"] = observations.segment_index
+    spikes = np.zeros(events.sample_index.size, minimum_spike_dtype)
+    spikes["sample_index"] = events.sample_index
+    spikes["unit_index"] = events.atom_index
+    spikes["segment_index"] = events.segment_index
     sorting = NumpySorting(spikes, recording.sampling_frequency, np.arange(dictionary.num_atoms))
     for segment_index in range(sorting.get_num_segments(), recording.get_num_segments()):  # the last ones may be empty
         sorting.add_sorting_segment(SpikeVectorSortingSegment(spikes, segment_index, sorting.unit_ids))
@@ -31,7 +32,7 @@ def residual_recording(
         sorting,
         dictionary.atoms.numpy().transpose(0, 2, 1),
         nbefore=dictionary.num_before,
-        amplitude_factor=(-observations.amplitude).tolist(),
+        amplitude_factor=(-events.amplitude).tolist(),
         parent_recording=recording,
     )
 
@@ -39,12 +40,13 @@ def residual_recording(
 def find_missed_templates(
     recording: BaseRecording,
     dictionary: Dictionary,
-    observations: Observations,
+    events: EventWaveforms,
     config: CrsaeConfig,
     *,
     job_kwargs: dict[str, Any],
+    assumed: Assumptions = ASSUMED,
 ) -> Float[np.ndarray, "unit channel component"]:
     """Return templates of clusters in the residual, on the dictionary's temporal basis."""
-    residual = residual_recording(recording, dictionary, observations)
-    templates = find_templates(residual, config, job_kwargs=job_kwargs)
+    residual = residual_recording(recording, dictionary, events)
+    templates = find_templates(residual, config, job_kwargs=job_kwargs, assumed=assumed)
     return (torch.from_numpy(templates) @ dictionary.basis.T).numpy()

@@ -5,6 +5,8 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Int
 
+from si_crsae.sorting.convert import nearest_samples
+
 
 class Timed(Protocol):
     """Anything with the times of events: a unit, the code of an atom."""
@@ -32,7 +34,7 @@ def count_close_pairs(
 
     Either may come first. Chance takes the mean rates over what the two span together in each segment.
     """
-    low, high = (round(edge * sampling_frequency / 1000) for edge in window_ms)
+    low, high = (nearest_samples(edge, sampling_frequency) for edge in window_ms)
     found, expected = 0, 0.0
     for segment in np.intersect1d(first.segment_index, second.segment_index):
         one, two = times_in_segment(first, segment), times_in_segment(second, segment)

@@ -8,21 +8,17 @@ from jaxtyping import Bool, Float
 from spikeinterface.core import BaseRecording
 
 from si_crsae.core.events.encoder import Encoder
-from si_crsae.sorting.learning.initialization import MIN_CLUSTER_SIZES
-from si_crsae.sorting.learning.units import MIN_WAVEFORMS, Unit
-from si_crsae.sorting.model import LOG_PRIOR_ODDS
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.learning.units import Unit
 from si_crsae.sorting.recording import Tile, read_tile
 
-# Of a template's norm: jitter and the spread of amplitudes leave that much of a true collision unexplained.
-MAX_UNEXPLAINED_FRACTION = 0.2
-# The mean of collisions at varying delays is smeared; with that much unexplained its events are looked at one by one.
-MAX_SMEARED_FRACTION = 0.6
+# Each is encoded twice; the median of so many is told from zero.
 MAX_EXAMINED_EVENTS = 50
-# In a collision both spikes have about their usual size; with free amplitudes a few atoms on few channels fit anything.
-COLLISION_AMPLITUDES = (0.75, 1.3)
 
 
-def find_collisions(recording: BaseRecording, encoder: Encoder, units: list[Unit]) -> Bool[np.ndarray, " atom"]:
+def find_collisions(
+    recording: BaseRecording, encoder: Encoder, units: list[Unit], *, assumed: Assumptions = ASSUMED
+) -> Bool[np.ndarray, " atom"]:
     """Tell which units are sums of at least two others at a more or less fixed delay.
 
     Every unit, rarest first, is explained by the others: its template and, where that succeeds in part, the traces
@@ -36,27 +32,29 @@ def find_collisions(recording: BaseRecording, encoder: Encoder, units: list[Unit
     encoder : Encoder
         With an atom for each unit.
     units : list of Unit
+    assumed : Assumptions, default: ASSUMED
 
     Returns
     -------
     ndarray of bool, shape (atom,)
     """
-    dictionary = encoder.dictionary
+    collisions, dictionary = assumed.collisions, encoder.dictionary
     scales = dictionary.scales.numpy()
     num_weights = dictionary.weights.count_nonzero(dim=(1, 2)).numpy()
     num_events = np.array([unit.num_events for unit in units])
-    noise_of_mean = encoder.settings.noise * np.sqrt(num_weights / np.maximum(num_events, MIN_CLUSTER_SIZES[1]))
+    num_averaged = np.maximum(num_events, assumed.initial.min_cluster_sizes[1])
+    noise_of_mean = encoder.settings.noise * np.sqrt(num_weights / num_averaged)
     is_collision = np.zeros(dictionary.num_atoms, bool)
     for atom in np.argsort(num_events, kind="stable"):
         others = _without(encoder, is_collision | (np.arange(is_collision.size) == atom))
-        unexplained, of_usual_size = _explain_template(others, atom)
-        if unexplained > (MAX_SMEARED_FRACTION * scales[atom]) ** 2:
+        unexplained, of_usual_size = _explain_template(others, atom, assumed)
+        if unexplained > (collisions.max_smeared * scales[atom]) ** 2:
             continue
-        allowed = (MAX_UNEXPLAINED_FRACTION * scales[atom]) ** 2 + noise_of_mean[atom] ** 2
+        allowed = (collisions.max_unexplained * scales[atom]) ** 2 + noise_of_mean[atom] ** 2
         if of_usual_size and unexplained < allowed:
             is_collision[atom] = True
-        elif num_events[atom] >= MIN_WAVEFORMS:
-            gained = _evidence_gained(recording, _without(encoder, is_collision), others, units[atom])
+        elif num_events[atom] >= assumed.units.min_waveforms:
+            gained = _evidence_gained(recording, _without(encoder, is_collision), others, units[atom], assumed)
             is_collision[atom] = np.median(gained) < 0
     return is_collision
 
@@ -68,7 +66,7 @@ def _without(encoder: Encoder, left_out: Bool[np.ndarray, " atom"]) -> Encoder:
     return replace(encoder, settings=settings)
 
 
-def _explain_template(others: Encoder, atom: int) -> tuple[float, bool]:
+def _explain_template(others: Encoder, atom: int, assumed: Assumptions) -> tuple[float, bool]:
     """Return how much of an atom's template others leave, inf if fewer than two, and if they have their usual size."""
     dictionary = others.dictionary
     padding = (dictionary.width, dictionary.width)
@@ -77,14 +75,14 @@ def _explain_template(others: Encoder, atom: int) -> tuple[float, bool]:
     relative = events.amplitude / dictionary.scales.numpy()[events.atom_index]
     if len(events) < 2:
         return np.inf, False
-    of_usual_size = bool(np.all((relative > COLLISION_AMPLITUDES[0]) & (relative < COLLISION_AMPLITUDES[1])))
-    return float(dictionary.scales[atom]) ** 2 - float(
-        others.explained_energy(correlation, events).sum()
-    ), of_usual_size
+    smallest, largest = assumed.collisions.amplitudes
+    of_usual_size = bool(np.all((relative > smallest) & (relative < largest)))
+    explained = float(others.explained_energy(correlation, events).sum())
+    return float(dictionary.scales[atom]) ** 2 - explained, of_usual_size
 
 
 def _evidence_gained(
-    recording: BaseRecording, encoder: Encoder, others: Encoder, unit: Unit
+    recording: BaseRecording, encoder: Encoder, others: Encoder, unit: Unit, assumed: Assumptions
 ) -> Float[np.ndarray, " event"]:
     """Return by how much its atom raises the log posterior of the traces around some of a unit's events."""
     width = encoder.dictionary.width
@@ -93,13 +91,13 @@ def _evidence_gained(
     for segment, sample in zip(unit.segment_index[chosen].tolist(), unit.sample_index[chosen].tolist(), strict=True):
         around = Tile(segment_index=segment, start=max(sample - width, 0), end=sample + width)
         correlation = encoder.correlate(read_tile(recording, around, width))
-        gained.append(_log_posterior(encoder, correlation) - _log_posterior(others, correlation))
+        gained.append(_log_posterior(encoder, correlation, assumed) - _log_posterior(others, correlation, assumed))
     return np.array(gained)
 
 
-def _log_posterior(encoder: Encoder, correlation: Float[np.ndarray, "atom shift"]) -> float:
+def _log_posterior(encoder: Encoder, correlation: Float[np.ndarray, "atom shift"], assumed: Assumptions) -> float:
     """Return that of the events found, against none: what they explain, their sizes, and that they are rare."""
     settings, events = encoder.settings, encoder.encode(correlation)
     surprise = (events.amplitude / encoder.dictionary.scales.numpy()[events.atom_index] - 1) / settings.amplitude_spread
     likelihood = float(encoder.explained_energy(correlation, events).sum()) / (2 * settings.noise**2)
-    return likelihood - float(np.sum(surprise**2)) / 2 - LOG_PRIOR_ODDS * len(events)
+    return likelihood - float(np.sum(surprise**2)) / 2 - assumed.spikes.acceptance_log_odds * len(events)

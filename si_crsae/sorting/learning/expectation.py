@@ -1,6 +1,6 @@
 """E-step: the events of a recording, and what their waveforms really are."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,7 @@ from spikeinterface.core import BaseRecording
 from si_crsae.core.events.encoder import Encoder
 from si_crsae.core.events.features import clean_features
 from si_crsae.core.operators.filtering import component_lags
+from si_crsae.core.tables import concatenate_rows
 from si_crsae.sorting.encoding import DetailedTile, encode_in_detail
 from si_crsae.sorting.model import margin_of
 from si_crsae.sorting.recording import Tile, map_tiles, plan_tiles
@@ -18,7 +19,7 @@ NOISE_ROWS_PER_TILE = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observations:
+class EventWaveforms:
     """Events of a recording with their clean waveforms on the temporal basis.
 
     Parameters
@@ -44,14 +45,14 @@ class Observations:
     objective: float
 
 
-def observe(
+def encode_with_waveforms(
     recording: BaseRecording,
     encoder: Encoder,
     *,
     channels: Int[np.ndarray, "atom local"],
     num_threads: int,
-) -> Observations:
-    """Encode a recording and return the events with their clean waveforms.
+) -> EventWaveforms:
+    """Return the events of a recording with their clean waveforms.
 
     Parameters
     ----------
@@ -64,28 +65,25 @@ def observe(
     """
     lags = component_lags(encoder.dictionary.basis).numpy()
 
-    def observe_one(tile: Tile) -> Observations:
-        return observe_tile(encode_in_detail(recording, tile, encoder), tile, encoder, channels=channels, lags=lags)
+    def encode(tile: Tile) -> EventWaveforms:
+        return waveforms_of_tile(
+            encode_in_detail(recording, tile, encoder), tile, encoder, channels=channels, lags=lags
+        )
 
-    parts = list(map_tiles(observe_one, plan_tiles(recording), num_threads))
-    joined = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts])
-        for field in fields(Observations)
-        if field.name != "objective"
-    }
+    parts = list(map_tiles(encode, plan_tiles(recording), num_threads))
     objective = sum(part.objective for part in parts) / recording.get_total_samples()
-    return Observations(**joined, objective=objective)
+    return replace(concatenate_rows(parts, "event", "row"), objective=objective)
 
 
-def observe_tile(
+def waveforms_of_tile(
     encoded: DetailedTile,
     tile: Tile,
     encoder: Encoder,
     *,
     channels: Int[np.ndarray, "atom local"],
     lags: Float[np.ndarray, "component component lag"],
-) -> Observations:
-    """Return what `observe` returns, of one tile, its margins left out; the objective is not divided by its length."""
+) -> EventWaveforms:
+    """Return the events of one tile, its margins left out; the objective is not divided by its length."""
     weights = encoder.dictionary.weights.numpy()
     margin, num_before, num_samples = margin_of(encoder), encoder.dictionary.num_before, tile.end - tile.start
     first = margin - num_before
@@ -99,7 +97,7 @@ def observe_tile(
     explained = encoder.explained_energy(encoded.correlation, encoded.events)[start:end].sum()
     energy = float(encoded.traces[:, margin : margin + num_samples].square().sum())
     penalty = encoder.settings.regularization[inside.atom_index]
-    return Observations(
+    return EventWaveforms(
         segment_index=np.full(len(inside), tile.segment_index),
         sample_index=inside.sample_index + tile.start - first,
         atom_index=inside.atom_index,

@@ -9,14 +9,18 @@ from torch import Tensor
 from si_crsae.core.regularization import centered_prior
 from si_crsae.core.types import Dictionary
 from si_crsae.models import Backpropagation, Crsae, RatePrior, train
+from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.model import Model
 from si_crsae.sorting.recording import Tile, read_tile
 
+# Windows as long as the paper's; how many, and in what batches, trades accuracy for time and was not measured.
 WINDOW_MS = 100.0
 NUM_WINDOWS = 320
 BATCH_SIZE = 32
 NUM_VALIDATION = 32
+# Of the encoder, an unrolled FISTA.
 NUM_ITERATIONS = 60
+# Of ADAM, chosen: atoms have norm 1, lambda is in noise standard deviations.
 ATOM_LEARNING_RATE = 1e-3
 RATE_LEARNING_RATE = 0.02
 
@@ -34,9 +38,9 @@ def improve_by_gradient(
     start : Tensor, shape (atom,)
         Lambda that noise justifies, around which its prior is centered.
     strength : float
-        Of that prior; see `centered_prior`.
+        How many coefficients the prior of lambda is worth for each one of the code; see `centered_prior`.
     seed : int
-        Of the order of the windows.
+        Decides on the order of the windows.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def improve_by_gradient(
 
 def _read_windows(recording: BaseRecording, width: int) -> Float[Tensor, "batch channel sample"]:
     """Return windows of equal length, spread evenly over the segments."""
-    length = max(round(WINDOW_MS * recording.sampling_frequency / 1000), 4 * width)
+    length = max(nearest_samples(WINDOW_MS, recording.sampling_frequency), 4 * width)
     tiles = []
     for segment_index in range(recording.get_num_segments()):
         num_samples = recording.get_num_samples(segment_index)

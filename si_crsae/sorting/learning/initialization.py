@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.decomposition import TruncatedSVD
-from spikeinterface.core import BaseRecording, estimate_templates, get_channel_distances, ms_to_samples
+from spikeinterface.core import BaseRecording, estimate_templates, get_channel_distances
 from spikeinterface.core.base import minimum_spike_dtype
 from spikeinterface.sortingcomponents.clustering.main import clustering_methods, find_clusters_from_peaks
 from spikeinterface.sortingcomponents.peak_detection import detect_peaks
@@ -21,25 +21,21 @@ from spikeinterface.sortingcomponents.tools import (
 from torch import Tensor
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.convert import TemplateWindow
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.convert import TemplateWindow, nearest_samples
 
 CLUSTERING = "iterative-hdbscan"
-# A cluster may be smaller in a short recording: one peak per second will do, within these bounds.
-MIN_CLUSTER_SIZES = (8, 12)
+# How much is clustered, averaged and decomposed: more takes longer.
 MAX_PEAKS_PER_CHANNEL = 5000
 MAX_WAVEFORMS_PER_TEMPLATE = 200
-MIN_CHANNEL_PEAK = 0.5
-EXCLUDE_SWEEP_MS = 1.5
-SHORT_S = 15.0
 NUM_PROTOTYPE_PEAKS = 5000
-# Single waveforms are noisy: they only fill what the templates leave free.
-SINGLE_PEAK_WEIGHT = 0.3
+NUM_NOISE_CHUNKS = 5
 
 logger = logging.getLogger(__name__)
 
 
 def find_templates(
-    recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
+    recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any], assumed: Assumptions = ASSUMED
 ) -> Float[np.ndarray, "unit channel width"]:
     """Return the median waveforms of the clusters of a recording's peaks.
 
@@ -52,6 +48,7 @@ def find_templates(
     config : CrsaeConfig
     job_kwargs : dict
         SpikeInterface's, complete.
+    assumed : Assumptions, default: ASSUMED
 
     Returns
     -------
@@ -59,20 +56,23 @@ def find_templates(
         In noise standard deviations; zero on channels that are far from the cluster or show nothing. Possibly no unit.
     """
     window = TemplateWindow.of(recording, config)
-    peaks = find_peaks(recording, config, job_kwargs=job_kwargs)
+    peaks = find_peaks(recording, config, job_kwargs=job_kwargs, assumed=assumed)
     logger.info("%d peaks above %g noise standard deviations", peaks.size, config.detect_threshold)
-    if peaks.size < min_cluster_size(recording):
+    if peaks.size < min_cluster_size(recording, assumed=assumed):
         return np.zeros((0, recording.get_num_channels(), window.width), "float32")
     if peaks.size > MAX_PEAKS_PER_CHANNEL * recording.get_num_channels():
         num_peaks = MAX_PEAKS_PER_CHANNEL * recording.get_num_channels()
         peaks = np.asarray(select_peaks(peaks, method="uniform", n_peaks=num_peaks, seed=config.seed))
-    labels = _cluster(recording, peaks, config, job_kwargs=job_kwargs)
+    labels = _cluster(recording, peaks, config, job_kwargs=job_kwargs, assumed=assumed)
     if not np.any(labels >= 0):
         return np.zeros((0, recording.get_num_channels(), window.width), "float32")
-    return _median_waveforms(recording, peaks[labels >= 0], labels[labels >= 0], config, job_kwargs=job_kwargs)
+    clustered = peaks[labels >= 0], labels[labels >= 0]
+    return _median_waveforms(recording, *clustered, config, job_kwargs=job_kwargs, assumed=assumed)
 
 
-def find_peaks(recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any]) -> np.ndarray:
+def find_peaks(
+    recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any], assumed: Assumptions = ASSUMED
+) -> np.ndarray:
     """Return SpikeInterface's peaks of the traces, each the largest within its radius and sweep.
 
     A short recording has few of them; there its matched filter, with their mean waveform, finds fainter ones. Elsewhere
@@ -81,21 +81,21 @@ def find_peaks(recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dic
     crossing = {
         "peak_sign": config.peak_sign,
         "detect_threshold": config.detect_threshold,
-        "exclude_sweep_ms": EXCLUDE_SWEEP_MS,
+        "exclude_sweep_ms": assumed.initial.exclude_sweep_ms,
         "radius_um": config.detection_radius_um,
     }
     unit_noise = {"noise_levels": np.ones(recording.get_num_channels(), "float32")}
     peaks = np.asarray(
         detect_peaks(recording, method="locally_exclusive", method_kwargs=crossing | unit_noise, job_kwargs=job_kwargs)
     )
-    is_short = recording.get_total_duration() < SHORT_S
-    if not is_short or peaks.size < min_cluster_size(recording) or config.peak_sign == "both":
+    is_short = recording.get_total_duration() < assumed.initial.matched_filter_below_s
+    if not is_short or peaks.size < min_cluster_size(recording, assumed=assumed) or config.peak_sign == "both":
         return peaks
     prototype, _ = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
     matched = {
         "prototype": prototype,
         "ms_before": config.ms_before,
-        "random_chunk_kwargs": {"num_chunks_per_segment": 5, "seed": config.seed},
+        "random_chunk_kwargs": {"num_chunks_per_segment": NUM_NOISE_CHUNKS, "seed": config.seed},
     }
     return np.asarray(
         detect_peaks(recording, method="matched_filtering", method_kwargs=crossing | matched, job_kwargs=job_kwargs)
@@ -118,15 +118,21 @@ def _prototype(
     return cast(np.ndarray, prototype), cast(np.ndarray, waveforms)
 
 
-def min_cluster_size(recording: BaseRecording) -> int:
+def min_cluster_size(recording: BaseRecording, *, assumed: Assumptions = ASSUMED) -> int:
     """Return how many peaks make a cluster."""
-    return int(np.clip(recording.get_total_duration(), *MIN_CLUSTER_SIZES))
+    return int(np.clip(recording.get_total_duration(), *assumed.initial.min_cluster_sizes))
 
 
 def _cluster(
-    recording: BaseRecording, peaks: np.ndarray, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
+    recording: BaseRecording,
+    peaks: np.ndarray,
+    config: CrsaeConfig,
+    *,
+    job_kwargs: dict[str, Any],
+    assumed: Assumptions,
 ) -> np.ndarray:
     """Return the label of every peak, -1 for none."""
+    smallest = min_cluster_size(recording, assumed=assumed)
     parameters = deepcopy(clustering_methods[CLUSTERING]._default_params)
     parameters["seed"] = config.seed
     parameters["noise_levels"] = np.ones(recording.get_num_channels(), "float32")
@@ -134,14 +140,14 @@ def _cluster(
     # its standard deviation is not robust: a few wrong peaks would cost a unit of 50 noise deviations
     parameters["clean_templates"]["mean_sd_ratio_threshold"] = np.inf
     parameters["peaks_svd"]["svd_model"] = _fit_svd(
-        recording, peaks, parameters["peaks_svd"], config, job_kwargs=job_kwargs
+        recording, peaks, parameters["peaks_svd"], config, num_needed=smallest, job_kwargs=job_kwargs
     )
     if parameters["peaks_svd"]["svd_model"] is None:
         return np.full(peaks.size, -1)
     parameters["merge_from_templates"] = None
-    parameters["split"]["split_radius_um"] = 60.0
-    parameters["split"]["method_kwargs"]["n_pca_features"] = 5
-    parameters["split"]["method_kwargs"]["clusterer"]["min_cluster_size"] = min_cluster_size(recording)
+    parameters["split"]["split_radius_um"] = assumed.initial.split_radius_um
+    parameters["split"]["method_kwargs"]["n_pca_features"] = assumed.initial.num_split_features
+    parameters["split"]["method_kwargs"]["clusterer"]["min_cluster_size"] = smallest
     with warnings.catch_warnings():
         # its own call, which a user cannot change
         warnings.filterwarnings("ignore", "get_template_peak_shift_on_main_channel", UserWarning)
@@ -150,7 +156,7 @@ def _cluster(
         )
     # channels with few peaks come back as a cluster of whatever size
     sizes = np.bincount(labels[labels >= 0], minlength=1)
-    return np.where((labels >= 0) & (sizes[labels] >= min_cluster_size(recording)), labels, -1)
+    return np.where((labels >= 0) & (sizes[labels] >= smallest), labels, -1)
 
 
 def _fit_svd(
@@ -159,27 +165,34 @@ def _fit_svd(
     parameters: dict[str, Any],
     config: CrsaeConfig,
     *,
+    num_needed: int,
     job_kwargs: dict[str, Any],
 ) -> TruncatedSVD | None:
-    """Return the components of the waveforms whose peak is their extremum, None if there are too few.
+    """Return the components of the waveforms whose peak is their extremum, None if fewer than needed have it there.
 
     SpikeInterface fits them in the same way, but fails where there is none.
     """
     window = {name: parameters[name] for name in ("ms_before", "ms_after")}
-    margin = tuple(ms_to_samples(duration_ms, recording.sampling_frequency) for duration_ms in window.values())
+    margin = tuple(nearest_samples(duration_ms, recording.sampling_frequency) for duration_ms in window.values())
     few_peaks = select_peaks(
         peaks, recording=recording, method="uniform", n_peaks=NUM_PROTOTYPE_PEAKS, margin=margin, seed=config.seed
     )
     extracted = extract_waveform_at_max_channel(recording, few_peaks, **window, job_kwargs=job_kwargs)
     waveforms = np.asarray(extracted)[:, :, 0]
     aligned = waveforms[np.abs(waveforms).argmax(axis=1) == margin[0]]
-    if len(aligned) < min_cluster_size(recording):
+    if len(aligned) < num_needed:
         return None
     return TruncatedSVD(n_components=parameters["n_components"], random_state=config.seed).fit(aligned)
 
 
 def _median_waveforms(
-    recording: BaseRecording, peaks: np.ndarray, labels: np.ndarray, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
+    recording: BaseRecording,
+    peaks: np.ndarray,
+    labels: np.ndarray,
+    config: CrsaeConfig,
+    *,
+    job_kwargs: dict[str, Any],
+    assumed: Assumptions,
 ) -> Float[np.ndarray, "unit channel width"]:
     window = TemplateWindow.of(recording, config)
     num_channels = recording.get_num_channels()
@@ -211,7 +224,7 @@ def _median_waveforms(
     templates = np.zeros((unit_ids.size, num_channels, window.width), "float32")
     for unit, channels in enumerate(reach):
         templates[unit, channels] = packed[unit, :, : channels.sum()].T
-    templates[np.abs(templates).max(axis=2) < MIN_CHANNEL_PEAK] = 0
+    templates[np.abs(templates).max(axis=2) < assumed.initial.min_channel_peak] = 0
     return templates[templates.any(axis=(1, 2))]
 
 
@@ -221,15 +234,17 @@ def temporal_basis(
     config: CrsaeConfig,
     *,
     job_kwargs: dict[str, Any],
+    assumed: Assumptions = ASSUMED,
 ) -> Float[Tensor, "component width"]:
     """Return the orthonormal temporal components that explain most of the templates and of single peaks, by SVD.
 
     Templates alone would span too little where they are few: no other shape could be learned from them.
     """
-    peaks = find_peaks(recording, config, job_kwargs=job_kwargs)
+    peaks = find_peaks(recording, config, job_kwargs=job_kwargs, assumed=assumed)
     _, waveforms = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
     means = templates.reshape(-1, templates.shape[2])
-    weight = SINGLE_PEAK_WEIGHT * np.linalg.norm(means) / max(np.linalg.norm(waveforms), 1e-12)
+    norms = np.linalg.norm(means), max(np.linalg.norm(waveforms), 1e-12)
+    weight = assumed.initial.single_peak_weight * norms[0] / norms[1]
     rows = np.concatenate([means, waveforms * weight]).astype("float32")
     _, _, components = torch.linalg.svd(torch.from_numpy(rows), full_matrices=False)
     return components[: config.rank].contiguous()

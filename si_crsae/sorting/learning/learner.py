@@ -14,16 +14,17 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.events.encoder import Encoder
 from si_crsae.core.operators.filtering import component_lags
 from si_crsae.core.regularization import centered_prior, update_regularization
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, local_channels
 from si_crsae.sorting.learning.births import find_missed_templates
 from si_crsae.sorting.learning.collisions import find_collisions
-from si_crsae.sorting.learning.expectation import Observations, observe
+from si_crsae.sorting.learning.expectation import EventWaveforms, encode_with_waveforms
 from si_crsae.sorting.learning.gradient import improve_by_gradient
 from si_crsae.sorting.learning.initialization import temporal_basis
 from si_crsae.sorting.learning.noise import noise_of_atoms, sample_noise
 from si_crsae.sorting.learning.rounds import LearningCurve, LearningRound, announce
 from si_crsae.sorting.learning.structure import (
-    MIN_NORM_TO_NOISE,
+    drop_faint,
     drop_near_repeats,
     drop_satellites,
     drop_units,
@@ -32,10 +33,6 @@ from si_crsae.sorting.learning.structure import (
 )
 from si_crsae.sorting.learning.units import TemplateGeometry, Unit, collect_units, to_dictionary, without_events
 from si_crsae.sorting.model import Model, make_encoder
-
-# Weight of the Gamma prior on lambda in coefficients per coefficient of the code: at an empty code lambda is
-# 1 + 1 / PRIOR_STRENGTH times its start, the ratio at which the paper's settles.
-PRIOR_STRENGTH = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -51,16 +48,18 @@ class Learner:
         *,
         num_threads: int,
         job_kwargs: dict[str, Any],
+        assumed: Assumptions = ASSUMED,
     ) -> None:
         self.recording = recording
         self.config = config
+        self.assumed = assumed
         self.num_threads = num_threads
         self.job_kwargs = {**job_kwargs, "progress_bar": False}  # one bar for all rounds
         self.sampling_frequency = recording.sampling_frequency
         self.num_before = TemplateWindow.of(recording, config).num_before
         self.near = local_channels(recording, config.template_radius_um)
         waveforms = torch.from_numpy(templates)
-        self.basis = temporal_basis(recording, templates, config, job_kwargs=self.job_kwargs)
+        self.basis = temporal_basis(recording, templates, config, job_kwargs=self.job_kwargs, assumed=assumed)
         self.geometry = TemplateGeometry(component_lags(self.basis).numpy(), self.basis.numpy())
         self.noise_features = sample_noise(recording, self.basis)
         self.units = self._admit([], (waveforms @ self.basis.T).numpy())
@@ -73,17 +72,17 @@ class Learner:
             if model is None:
                 break
             is_last = round_index == self.config.num_rounds - 1
-            observations = self._observe(model)
+            events = self._encode(model)
             used, mean_regularization = model.dictionary, float(model.regularization.mean())
-            model = self._maximize(model, observations, is_first=round_index == 0, is_last=is_last)
+            model = self._maximize(model, events, is_first=round_index == 0, is_last=is_last)
             rounds.append(
                 LearningRound(
                     group_index=group_index,
                     channel_ids=self.recording.channel_ids,
                     round_index=round_index,
                     num_rounds=self.config.num_rounds,
-                    objective=float(observations.objective),
-                    num_events=observations.sample_index.size,
+                    objective=float(events.objective),
+                    num_events=events.sample_index.size,
                     mean_regularization=mean_regularization,
                     used=used,
                     learned=None if model is None else model.dictionary,
@@ -99,33 +98,40 @@ class Learner:
             announce(rounds[-1])
         return model, LearningCurve.of(rounds)
 
-    def _observe(self, model: Model) -> Observations:
-        encoder = self._encoder_of(model)
+    def _encode(self, model: Model) -> EventWaveforms:
+        """Return the events of a model, and keep what they leave as the noise that the next one sees."""
         main_channels = model.dictionary.weights.norm(dim=2).argmax(dim=1).numpy()
-        observations = observe(
+        events = encode_with_waveforms(
             self.recording,
-            encoder,
+            self._encoder_of(model),
             channels=self.near[main_channels],
             num_threads=self.num_threads,
         )
-        self.noise_features = observations.noise_features
-        return observations
+        self.noise_features = events.noise_features
+        return events
 
-    def _maximize(self, model: Model, observations: Observations, *, is_first: bool, is_last: bool) -> Model | None:
+    def _maximize(self, model: Model, events: EventWaveforms, *, is_first: bool, is_last: bool) -> Model | None:
         """Return the model after the M-step and the changes of structure.
 
         What the clustering missed shows in the first residual; later ones gave only false units. The last round
         neither splits nor adds.
         """
         by_gradient = self.config.learning == "backpropagation"
-        units = collect_units(model.dictionary, observations, self.near, average=not by_gradient)
+        units = collect_units(model.dictionary, events, self.near, average=not by_gradient, assumed=self.assumed)
         if self.config.split_units and not is_last:
-            units = split_units(units, self.geometry, self.config)
-        units = merge_units(units, self.geometry, self.config, sampling_frequency=self.sampling_frequency)
+            units = split_units(units, self.geometry, self.config, assumed=self.assumed)
+        units = merge_units(
+            units, self.geometry, self.config, sampling_frequency=self.sampling_frequency, assumed=self.assumed
+        )
         units = self._prune(units)
         if self.config.find_missed_units and is_first and not is_last:
             missed = find_missed_templates(
-                self.recording, model.dictionary, observations, self.config, job_kwargs=self.job_kwargs
+                self.recording,
+                model.dictionary,
+                events,
+                self.config,
+                job_kwargs=self.job_kwargs,
+                assumed=self.assumed,
             )
             units = self._admit(units, missed)
         return self._improve(self._model_of(units)) if by_gradient else self._model_of(units)
@@ -137,7 +143,7 @@ class Learner:
             self.recording,
             model,
             torch.from_numpy(model.noise) * self.config.regularization_scale,
-            strength=PRIOR_STRENGTH,
+            strength=self.assumed.spikes.regularization_prior_strength,
             seed=self.config.seed,
         )
 
@@ -147,18 +153,20 @@ class Learner:
         if model is None:
             return []
         duration_s = self.recording.get_total_duration()
-        units = drop_units(units, model.noise, self.config, duration_s=duration_s)
-        units = drop_satellites(units, sampling_frequency=self.sampling_frequency)
+        units = drop_units(units, model.noise, self.config, duration_s=duration_s, assumed=self.assumed)
+        units = drop_satellites(units, sampling_frequency=self.sampling_frequency, assumed=self.assumed)
         return self._without_collisions(units)
 
     def _admit(self, units: list[Unit], templates: Float[np.ndarray, "unit channel component"]) -> list[Unit]:
         """Return the units with new templates added, as far as they are neither faint, repeats nor collisions."""
-        candidates = units + [without_events(template, self.near) for template in templates]
+        candidates = units + [without_events(template, self.near, assumed=self.assumed) for template in templates]
         model = self._model_of(candidates)
         if model is None:
             return []
-        loud = [unit for unit, sd in zip(candidates, model.noise, strict=True) if unit.norm >= MIN_NORM_TO_NOISE * sd]
-        distinct = drop_near_repeats(loud, self.geometry, sampling_frequency=self.sampling_frequency)
+        loud = drop_faint(candidates, model.noise, assumed=self.assumed)
+        distinct = drop_near_repeats(
+            loud, self.geometry, sampling_frequency=self.sampling_frequency, assumed=self.assumed
+        )
         return self._without_collisions(distinct)
 
     def _without_collisions(self, units: list[Unit]) -> list[Unit]:
@@ -166,11 +174,11 @@ class Learner:
         if model is None:
             return []
         encoder = self._encoder_of(model)
-        is_collision = find_collisions(self.recording, encoder, units)
+        is_collision = find_collisions(self.recording, encoder, units, assumed=self.assumed)
         return [unit for unit, is_sum in zip(units, is_collision, strict=True) if not is_sum]
 
     def _encoder_of(self, model: Model) -> Encoder:
-        encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency)
+        encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency, assumed=self.assumed)
         return replace(encoder, settings=replace(encoder.settings, exchange_overlaps=False))
 
     def _model_of(self, units: list[Unit]) -> Model | None:
@@ -183,7 +191,8 @@ class Learner:
         if not self.config.learn_regularization:
             return Model(dictionary=dictionary, noise=noise, regularization=start.numpy())
         num_coefficients = self.recording.get_total_samples()
-        shape, rate = centered_prior(start, num_coefficients=num_coefficients, strength=PRIOR_STRENGTH)
+        strength = self.assumed.spikes.regularization_prior_strength
+        shape, rate = centered_prior(start, num_coefficients=num_coefficients, strength=strength)
         code_l1 = torch.tensor([float(unit.amplitude.sum()) for unit in units])
         learned = update_regularization(code_l1, num_coefficients, prior_shape=shape, prior_rate=rate)
         return Model(dictionary=dictionary, noise=noise, regularization=learned.numpy())

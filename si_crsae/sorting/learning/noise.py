@@ -13,9 +13,11 @@ from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.recording import plan_tiles, read_tile
 
+# Enough for a standard deviation to 2 %, from all over the recording.
 NUM_ROWS = 4000
 NUM_TILES = 40
-MAX_ROW_DISTANCE = 30  # samples; filtering is what costs
+# Samples between rows, at most: what lies between is filtered for nothing.
+MAX_ROW_DISTANCE = 30
 
 
 def noise_of_atoms(

@@ -32,7 +32,7 @@ class LearningRound:
     objective : float
         Sparse-coding objective per sample at the round's code.
     num_events : int
-        Of the round's code.
+        Events in the round's code.
     mean_regularization : float
         Mean lambda over atoms.
     used : Dictionary
@@ -50,6 +50,11 @@ class LearningRound:
     mean_regularization: float
     used: Dictionary
     learned: Dictionary | None
+
+    @property
+    def num_atoms(self) -> int:
+        """Atoms that the round began with."""
+        return self.used.num_atoms
 
     @property
     def is_last(self) -> bool:
@@ -75,7 +80,7 @@ class LearningCurve:
     basis : ndarray of float32, shape (component, width)
         Temporal components.
     channel_ids : ndarray, shape (channel,)
-        Channels of the waveforms.
+        Channels of the waveforms; empty until the results of a sorting are written.
     """
 
     objective: Float[np.ndarray, " round"]
@@ -93,7 +98,7 @@ class LearningCurve:
         """Return what is kept of the rounds."""
         curve = cls(
             objective=np.array([done.objective for done in rounds], "float64"),
-            num_atoms=np.array([done.used.num_atoms for done in rounds], "int64"),
+            num_atoms=np.array([done.num_atoms for done in rounds], "int64"),
             num_events=np.array([done.num_events for done in rounds], "int64"),
             mean_regularization=np.array([done.mean_regularization for done in rounds], "float64"),
         )
@@ -104,7 +109,6 @@ class LearningCurve:
             curve,
             waveforms=np.concatenate([waveforms_of_atoms(version) for version in versions]).astype("float16"),
             basis=rounds[0].used.basis.numpy(),
-            channel_ids=rounds[0].channel_ids,
         )
 
     def versions(self) -> list[Float[np.ndarray, "atom channel component"]]:

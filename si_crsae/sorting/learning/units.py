@@ -8,12 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from si_crsae.core.robust import robust_sd
+from si_crsae.core.tables import concatenate_rows, select_rows
 from si_crsae.core.types import Dictionary
-from si_crsae.sorting.learning.expectation import Observations
-
-TRIMMED_FRACTION = 0.1
-MIN_WAVEFORMS = 15
-MIN_CHANNEL_NORM = 1.0
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.learning.expectation import EventWaveforms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +51,7 @@ class Unit:
 
     def select(self, mask: np.ndarray) -> "Unit":
         """Return the unit with some of its events."""
-        return replace(
-            self,
-            features=self.features[mask],
-            amplitude=self.amplitude[mask],
-            segment_index=self.segment_index[mask],
-            sample_index=self.sample_index[mask],
-        )
+        return select_rows(self, mask, "event")
 
 
 class TemplateGeometry:
@@ -91,12 +83,18 @@ class TemplateGeometry:
         return float(np.sqrt(max(squared, 0.0))), int(lags[best])
 
 
-def without_events(template: Float[np.ndarray, "channel component"], near: Int[np.ndarray, "channel local"]) -> Unit:
+def without_events(
+    template: Float[np.ndarray, "channel component"],
+    near: Int[np.ndarray, "channel local"],
+    *,
+    assumed: Assumptions = ASSUMED,
+) -> Unit:
     """Return a unit of which only the template is known, cut to the channels on which it stands out of the noise."""
     norms = np.linalg.norm(template, axis=1)
     main_channel = int(np.argmax(norms))
     channels = near[main_channel]
-    kept = np.isin(np.arange(len(template)), channels) & (norms >= min(MIN_CHANNEL_NORM, norms[main_channel]))
+    lowest = min(assumed.units.min_channel_norm, norms[main_channel])
+    kept = np.isin(np.arange(len(template)), channels) & (norms >= lowest)
     return Unit(
         template=np.where(kept[:, None], template, 0).astype("float32"),
         channels=channels,
@@ -109,71 +107,79 @@ def without_events(template: Float[np.ndarray, "channel component"], near: Int[n
 
 def collect_units(
     dictionary: Dictionary,
-    observations: Observations,
+    events: EventWaveforms,
     near: Int[np.ndarray, "channel local"],
     *,
     average: bool = True,
+    assumed: Assumptions = ASSUMED,
 ) -> list[Unit]:
     """Return the unit of every atom, its template made anew from the clean waveforms, or the atom itself.
 
     Parameters
     ----------
     dictionary : Dictionary
-    observations : Observations
+    events : EventWaveforms
     near : ndarray of int64, shape (channel, local)
         Channels around each channel; -1 where there are fewer.
     average : bool, default: True
         If False, templates are atoms at the median amplitude of their events.
+    assumed : Assumptions, default: ASSUMED
     """
     units = []
     weights, scales = dictionary.weights.numpy(), dictionary.scales.numpy()
     for atom in range(dictionary.num_atoms):
-        mine = observations.atom_index == atom
+        mine = events.atom_index == atom
         channels = near[np.argmax(np.linalg.norm(weights[atom], axis=1))]
         unit = Unit(
             template=weights[atom] * scales[atom],
             channels=channels,
-            features=observations.features[mine],
-            amplitude=observations.amplitude[mine],
-            segment_index=observations.segment_index[mine],
-            sample_index=observations.sample_index[mine],
+            features=events.features[mine],
+            amplitude=events.amplitude[mine],
+            segment_index=events.segment_index[mine],
+            sample_index=events.sample_index[mine],
         )
         if not average:
-            typical = np.median(unit.amplitude) if unit.num_events >= MIN_WAVEFORMS else scales[atom]
+            is_known = unit.num_events >= assumed.units.min_waveforms
+            typical = np.median(unit.amplitude) if is_known else scales[atom]
             units.append(replace(unit, template=weights[atom] * typical))
             continue
         own = weights[atom][channels] * (channels >= 0)[:, None]
         residual = unit.features - unit.amplitude[:, None, None] * own
-        units.append(with_mean_template(unit, unexplained=np.sum(residual**2, axis=(1, 2))))
+        unexplained = np.sum(residual**2, axis=(1, 2))
+        units.append(with_mean_template(unit, unexplained=unexplained, assumed=assumed))
     return units
 
 
-def with_mean_template(unit: Unit, *, unexplained: Float[np.ndarray, " event"] | None = None) -> Unit:
+def with_mean_template(
+    unit: Unit, *, unexplained: Float[np.ndarray, " event"] | None = None, assumed: Assumptions = ASSUMED
+) -> Unit:
     """Return the unit with the trimmed mean of its clean waveforms as template.
 
-    A tenth of the events, those with most unexplained energy, is left out, then the tenth farthest from the mean.
+    A tenth of the events, those with most unexplained energy, is left out, then the tenth farthest from the median.
     A unit with few events keeps its template.
     """
-    if unit.num_events < MIN_WAVEFORMS:
+    if unit.num_events < assumed.units.min_waveforms:
         return unit
-    features = unit.features
+    features, kept_fraction = unit.features, 1 - assumed.units.trimmed_fraction
     if unexplained is not None:
-        features = features[unexplained <= np.quantile(unexplained, 1 - TRIMMED_FRACTION)]
+        features = features[unexplained <= np.quantile(unexplained, kept_fraction)]
     distance = np.sum((features - np.median(features, axis=0)) ** 2, axis=(1, 2))
-    mean = features[distance <= np.quantile(distance, 1 - TRIMMED_FRACTION)].mean(axis=0)
-    present = (unit.channels >= 0) & (np.linalg.norm(mean, axis=1) >= MIN_CHANNEL_NORM)
+    mean = features[distance <= np.quantile(distance, kept_fraction)].mean(axis=0)
+    present = (unit.channels >= 0) & (np.linalg.norm(mean, axis=1) >= assumed.units.min_channel_norm)
     template = np.zeros_like(unit.template)
     template[unit.channels[present]] = mean[present]
     return replace(unit, template=template) if template.any() else unit
 
 
-def separation(first: Unit, second: Unit, geometry: TemplateGeometry, lag: int) -> float:
+def separation(
+    first: Unit, second: Unit, geometry: TemplateGeometry, lag: int, *, assumed: Assumptions = ASSUMED
+) -> float:
     """Return d': the distance of the units' medians along their difference, in standard deviations of one unit.
 
     The direction is the difference of the templates without their time derivatives, along which jitter alone makes
     any two halves of a unit differ. Infinite if there are too few waveforms to tell.
     """
-    if min(first.num_events, second.num_events) < MIN_WAVEFORMS:
+    if min(first.num_events, second.num_events) < assumed.units.min_waveforms:
         return np.inf
     shared = np.intersect1d(first.channels[first.channels >= 0], second.channels[second.channels >= 0])
     if shared.size == 0:
@@ -196,23 +202,19 @@ def without(values: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return values - np.multiply.outer(values @ direction, direction) / squared if squared > 0 else values
 
 
-def join_units(first: Unit, second: Unit, geometry: TemplateGeometry, lag: int) -> Unit:
+def join_units(
+    first: Unit, second: Unit, geometry: TemplateGeometry, lag: int, *, assumed: Assumptions = ASSUMED
+) -> Unit:
     """Return two units as one, on the channels of the larger one, the second delayed by `lag` samples."""
     if second.num_events > first.num_events:
-        return join_units(second, first, geometry, -lag)
+        return join_units(second, first, geometry, -lag, assumed=assumed)
     moved_template = geometry.delayed(second.template, lag)
     # channels that the second unit's waveforms do not cover are filled from its template
     features = np.repeat((moved_template[first.channels] * (first.channels >= 0)[:, None])[None], second.num_events, 0)
     _, mine, theirs = np.intersect1d(first.channels, second.channels, return_indices=True)
     features[:, mine] = geometry.delayed(second.features[:, theirs], lag)
-    joined = replace(
-        first,
-        features=np.concatenate([first.features, features]),
-        amplitude=np.concatenate([first.amplitude, second.amplitude]),
-        segment_index=np.concatenate([first.segment_index, second.segment_index]),
-        sample_index=np.concatenate([first.sample_index, second.sample_index - lag]),
-    )
-    return with_mean_template(joined)
+    moved = replace(second, features=features, sample_index=second.sample_index - lag)
+    return with_mean_template(concatenate_rows([first, moved], "event"), assumed=assumed)
 
 
 def to_dictionary(units: list[Unit], basis: Float[Tensor, "component width"], num_before: int) -> Dictionary:

@@ -7,23 +7,14 @@ from jaxtyping import Float
 from scipy.ndimage import shift
 from spikeinterface.preprocessing.preprocessing_tools import get_kriging_kernel_distance
 
-NUM_COMPONENTS = 6
-# A channel whose energy is not so many times that of its error says little and would blur every similarity.
-MIN_ENERGY_RATIO = 6.0
-DELAY_STEP = 0.5  # samples
-SCANNED_DELAYS = 4  # one of so many, while displacements are tried
+from si_crsae.sorting.assumptions import ASSUMED
+
+LINKING = ASSUMED.linking
+# Steps in which delays (samples) and displacements (um) are tried: finer ones take longer.
+DELAY_STEP = 0.5
 GRID_UM = 2.0
-# Units leave a probe at its ends: what is left of their template must not be taken for all of it.
-MIN_SHARE_LEFT = 0.3
-# Contacts carry errors that no number of spikes averages out; without them, interpolation amplifies what it gets.
-RELATIVE_ERROR = 1e-3
-# Similarities beyond 1 minus this say no more about the displacement than those at it.
-SIMILARITY_FLOOR = 0.03
-WINDOW_UM = 60.0
-# A change from one window to the next that costs as much as if one unit's template differed by a factor e more.
-STIFFNESS_UM = 15.0
-# How many standard deviations of what is usual the largest displacement is.
-MAX_DISPLACEMENT_SDS = 3.0
+# One of so many delays is tried for each displacement.
+SCANNED_DELAYS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +84,7 @@ class Displacement:
         return np.interp(depths_um, arrived, self.displacements_um)
 
 
-def compress_templates(
+def compress_epochs(
     averages: tuple[Float[np.ndarray, "unit sample channel"], Float[np.ndarray, "unit sample channel"]],
     errors: tuple[Float[np.ndarray, "unit channel"], Float[np.ndarray, "unit channel"]],
     locations: Float[np.ndarray, "channel 2"],
@@ -118,14 +109,14 @@ def compress_templates(
     pair of CompressedTemplates
     """
     second_moment = sum(np.einsum("usc,utc->st", average, average) for average in averages)
-    basis = np.linalg.eigh(second_moment)[1][:, : -NUM_COMPONENTS - 1 : -1]
+    basis = np.linalg.eigh(second_moment)[1][:, : -LINKING.num_components - 1 : -1]
     num_delays = int(max_delay / DELAY_STEP)
     delays = DELAY_STEP * np.arange(-num_delays, num_delays + 1)
     delayed = np.stack([shift(basis, (delay, 0.0), order=3) for delay in delays])
     compressed = []
     for average, error in zip(averages, errors, strict=True):
         energy = np.square(np.einsum("usc,sq->ucq", average, basis)).sum(axis=2)
-        noise = MIN_ENERGY_RATIO * basis.shape[1] * error
+        noise = LINKING.min_energy_ratio * basis.shape[1] * error
         kept = average * np.maximum(0.0, 1.0 - noise / np.maximum(energy, 1e-12))[:, None]
         at_delays = np.einsum("usc,dsq->ducq", kept, delayed, optimize=True).astype(np.float32)
         compressed.append(CompressedTemplates(at_delays=at_delays, errors=error, locations=locations))
@@ -146,7 +137,7 @@ def move_templates(
     displacements_um : array, shape (unit,)
         Towards larger depths (um).
     length_scale_um : float
-        Of the covariance (um).
+        Distance over which the covariance falls (um).
 
     Returns
     -------
@@ -204,9 +195,9 @@ def compare_both_ways(
     ----------
     templates_a, templates_b : CompressedTemplates
     displacements_um : pair of arrays, shapes (unit,) and (other,)
-        Of the units of A and of B, from the first epoch to the second (um).
+        How far the units of A and of B have moved, from the first epoch to the second (um).
     length_scale_um : float
-        Of the interpolation (um).
+        Distance over which a template changes (um).
     every : int, default: 1
         One of so many delays is tried.
 
@@ -221,7 +212,7 @@ def compare_both_ways(
     for sign, source, target in ((1, templates_a, templates_b), (-1, templates_b, templates_a)):
         moved = move_templates(source, sign * displacements_um[int(sign < 0)], length_scale_um=length_scale_um)
         norms, original, norms_target = _norms(moved), _norms(source.values), _norms(target.values)
-        least = np.maximum(MIN_SHARE_LEFT * original, 1e-12)
+        least = np.maximum(LINKING.min_share_left * original, 1e-12)
         cosines = compare_moved(moved, target, every=every) * np.minimum(norms / least, 1.0)[:, None]
         gain = sign * np.log(np.maximum(norms_target, 1e-12) / np.maximum(norms, least)[:, None])
         similarity = similarity + 0.5 * (cosines if sign > 0 else cosines.T)
@@ -249,7 +240,7 @@ def estimate_displacement(
     max_displacement_um : float
         Either way (um).
     length_scale_um : float
-        Of the interpolation (um).
+        Distance over which a template changes (um).
 
     Returns
     -------
@@ -269,15 +260,17 @@ def estimate_displacement(
         similarity, _ = compare_both_ways(
             templates_a, templates_b, steps, length_scale_um=length_scale_um, every=SCANNED_DELAYS
         )
-        scores[index] = -np.log(1.0 + SIMILARITY_FLOOR - np.clip(similarity.max(axis=1), 0.0, 1.0))
+        best = np.clip(similarity.max(axis=1), 0.0, 1.0)
+        scores[index] = -np.log(1.0 + LINKING.displacement_floor - best)
     depths = templates_a.depths_um
-    centers = np.arange(depths.min(), depths.max() + WINDOW_UM, WINDOW_UM)
-    windows = np.exp(-0.5 * np.square((depths - centers[:, None]) / WINDOW_UM))
+    width_um = LINKING.window_um
+    centers = np.arange(depths.min(), depths.max() + width_um, width_um)
+    windows = np.exp(-0.5 * np.square((depths - centers[:, None]) / width_um))
     windows /= windows.sum(axis=0)
     # Among so many displacements, some make a few different units alike: large ones need more evidence.
-    usual_um = max(max_displacement_um, GRID_UM) / MAX_DISPLACEMENT_SDS
+    usual_um = max(max_displacement_um, GRID_UM) / LINKING.max_displacement_sds
     log_prior = -0.5 * np.square(grid_um / usual_um) / len(centers)
-    penalty = np.square((grid_um[:, None] - grid_um) / STIFFNESS_UM)
+    penalty = np.square((grid_um[:, None] - grid_um) / LINKING.stiffness_um)
     path = _best_path(windows @ scores.T + log_prior, penalty)
     return Displacement(depths_um=centers, displacements_um=grid_um[path])
 
@@ -303,7 +296,7 @@ def _kriging_weights(
     covariance = np.asarray(get_kriging_kernel_distance(locations, locations, sigma_um, 2))
     origins = locations - np.array([0.0, displacement_um])
     cross = np.asarray(get_kriging_kernel_distance(origins, locations, sigma_um, 2))
-    covariance[np.diag_indices_from(covariance)] += RELATIVE_ERROR
+    covariance[np.diag_indices_from(covariance)] += LINKING.relative_error
     return np.linalg.solve(covariance, cross.T).T.astype(np.float32)
 
 

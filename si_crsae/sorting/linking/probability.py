@@ -6,25 +6,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import gaussian_kde, multivariate_normal
 
+from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.linking.displacement import CompressedTemplates, compare_both_ways
 
-# Pairs less similar than this are never the same unit; what others are is learned from pairs above it.
-MIN_SIMILARITY = 0.5
-# Differences that a perfect match may have, and those that interpolation and time leave in most.
-SIMILARITY_FLOOR, SIMILARITY_SCALE = 0.005, 0.02
-SHAPE_FLOOR, SHAPE_SCALE = 0.002, 0.004
-# Units of one epoch are compared with each other at these distances from the displacement that was found, too: at zero
-# none is where another one is, since no sorter would have told them apart.
-OFFSETS_UM = (-20.0, -10.0, 0.0, 10.0, 20.0)
+LINKING = ASSUMED.linking
+# Pairs of different units that a density is estimated from: each is compared with every pair.
 MAX_DIFFERENT = 4000
-# Pairs beyond all that were seen are not infinitely improbable.
-BROAD_SHARE, BROAD_FACTOR = 0.02, 4.0
-DEGREES_OF_FREEDOM = 6.0
-# What is assumed before a pair is seen, and how many pairs that is worth: logarithms of similarity and of shape.
-SAME_MEAN, SAME_SD, SAME_GAIN_SD, SAME_PAIRS = (3.9, 5.5), (0.9, 0.7), 0.2, 6.0
-DIFFERENT_MEAN, DIFFERENT_SD, DIFFERENT_SHARE, DIFFERENT_PAIRS = (1.4, 4.0, 0.0), (0.7, 1.0, 1.2), 0.1, 20
-FIRST_SIMILARITY = 0.8
-MAX_GAIN_SDS = 2.5
+# Both iterations end when probabilities change by less than the tolerance, or after so many rounds.
 MAX_ITERATIONS = 30
 MAX_MESSAGES = 200
 TOLERANCE = 1e-4
@@ -49,7 +37,7 @@ class Evidence:
     @property
     def is_candidate(self) -> Bool[np.ndarray, "unit other"]:
         """Whether the two may be one unit."""
-        return self.similarity > MIN_SIMILARITY
+        return self.similarity > LINKING.min_similarity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +62,7 @@ class SamePairs:
 
     def log_density(self, scores: Float[np.ndarray, "pair 3"]) -> Float[np.ndarray, " pair"]:
         """Return the logarithm of the density of each pair."""
-        tail = DEGREES_OF_FREEDOM
+        tail = LINKING.degrees_of_freedom
         log_density = -(tail + 2) / 2 * np.log1p(self.distances(scores) / tail)
         log_density -= 0.5 * np.log(np.linalg.det(self.covariance)) + np.log(2 * np.pi)
         log_density -= (tail + 1) / 2 * np.log1p(np.square(scores[:, 2] / self.gain_sd) / tail)
@@ -94,9 +82,9 @@ def gather_evidence(
     ----------
     templates_a, templates_b : CompressedTemplates
     displacements_um : pair of arrays, shapes (unit,) and (other,)
-        Of the units of A and of B (um).
+        How far the units of A and of B have moved (um).
     length_scale_um : float
-        Of the interpolation (um).
+        Distance over which a template changes (um).
 
     Returns
     -------
@@ -107,11 +95,11 @@ def gather_evidence(
     )
     shape_similarity = np.einsum("up,dvp->duv", _middle(templates_a.shapes), templates_b.shapes).max(axis=0)
     (spatial_a, temporal_a), (spatial_b, temporal_b) = _expected_errors(templates_a), _expected_errors(templates_b)
-    differences = 1.0 + SIMILARITY_FLOOR - np.clip(similarity, -1.0, 1.0)
-    shape_differences = 1.0 + SHAPE_FLOOR - np.clip(shape_similarity, -1.0, 1.0)
+    differences = 1.0 + LINKING.similarity_floor - np.clip(similarity, -1.0, 1.0)
+    shape_differences = 1.0 + LINKING.shape_floor - np.clip(shape_similarity, -1.0, 1.0)
     scores = [
-        np.log1p((spatial_a[:, None] + spatial_b) / SIMILARITY_SCALE) - np.log(differences),
-        np.log1p((temporal_a[:, None] + temporal_b) / SHAPE_SCALE) - np.log(shape_differences),
+        np.log1p((spatial_a[:, None] + spatial_b) / LINKING.similarity_scale) - np.log(differences),
+        np.log1p((temporal_a[:, None] + temporal_b) / LINKING.shape_scale) - np.log(shape_differences),
         log_gain,
     ]
     return Evidence(scores=np.stack(scores, axis=2), similarity=similarity)
@@ -128,7 +116,7 @@ def scores_of_different_units(
     displacements_um : array, shape (unit,)
         That was found for the units (um).
     length_scale_um : float
-        Of the interpolation (um).
+        Distance over which a template changes (um).
 
     Returns
     -------
@@ -137,11 +125,11 @@ def scores_of_different_units(
     """
     differs = ~np.eye(len(displacements_um), dtype=bool)
     scores = []
-    for offset_um in OFFSETS_UM:
+    for offset_um in LINKING.offsets_um:
         moved = displacements_um + offset_um
         evidence = gather_evidence(templates, templates, (moved, moved), length_scale_um=length_scale_um)
         scores.append(evidence.scores[evidence.is_candidate & differs])
-    return np.concatenate(scores), len(OFFSETS_UM) * int(differs.sum())
+    return np.concatenate(scores), len(LINKING.offsets_um) * int(differs.sum())
 
 
 def link_probabilities(
@@ -178,7 +166,11 @@ def link_probabilities(
     scores = evidence.scores[candidates]
     log_different = _log_density_of_different(scores, different, num_different)
     probabilities = _mutual_best(evidence.similarity)
-    same = SamePairs(mean=np.array(SAME_MEAN), covariance=np.diag(np.square(SAME_SD)), gain_sd=SAME_GAIN_SD)
+    same = SamePairs(
+        mean=np.array(LINKING.same_mean),
+        covariance=np.diag(np.square(LINKING.same_sd)),
+        gain_sd=LINKING.same_gain_sd,
+    )
     for _ in range(MAX_ITERATIONS):
         same = _update(same, scores, probabilities[candidates])
         odds = np.zeros(candidates.shape)
@@ -226,14 +218,15 @@ def match_marginals(odds: Float[np.ndarray, "unit other"]) -> Float[np.ndarray, 
 
 def _update(same: SamePairs, scores: Float[np.ndarray, "pair 3"], weights: Float[np.ndarray, " pair"]) -> SamePairs:
     """Return the distribution of pairs that are one unit, from how probable each is to be one."""
-    total = weights.sum() + SAME_PAIRS
-    mean = (weights @ scores[:, :2] + SAME_PAIRS * np.array(SAME_MEAN)) / total
+    before, usual_sd, tail = LINKING.same_pairs, LINKING.same_gain_sd, LINKING.degrees_of_freedom
+    total = weights.sum() + before
+    mean = (weights @ scores[:, :2] + before * np.array(LINKING.same_mean)) / total
     centered = replace(same, mean=mean)
-    robust = weights * (DEGREES_OF_FREEDOM + 2) / (DEGREES_OF_FREEDOM + centered.distances(scores))
+    robust = weights * (tail + 2) / (tail + centered.distances(scores))
     deviation = scores[:, :2] - mean
-    scatter = (robust[:, None] * deviation).T @ deviation + SAME_PAIRS * np.diag(np.square(SAME_SD))
-    gains = np.minimum(np.square(scores[:, 2]), np.square(MAX_GAIN_SDS * SAME_GAIN_SD))
-    gain_sd = np.sqrt((weights @ gains + SAME_PAIRS * SAME_GAIN_SD**2) / total)
+    scatter = (robust[:, None] * deviation).T @ deviation + before * np.diag(np.square(LINKING.same_sd))
+    gains = np.minimum(np.square(scores[:, 2]), np.square(LINKING.max_gain_sds * usual_sd))
+    gain_sd = np.sqrt((weights @ gains + before * usual_sd**2) / total)
     return SamePairs(mean=mean, covariance=scatter / total, gain_sd=float(gain_sd))
 
 
@@ -241,15 +234,17 @@ def _log_density_of_different(
     scores: Float[np.ndarray, "pair 3"], different: Float[np.ndarray, "other 3"], num_different: int
 ) -> Float[np.ndarray, " pair"]:
     """Return the log-density of scores under pairs of different units, times the share of those that are similar."""
-    share = (len(different) + DIFFERENT_SHARE * DIFFERENT_PAIRS) / (num_different + DIFFERENT_PAIRS)
-    density = np.exp(-0.5 * np.square((scores - DIFFERENT_MEAN) / DIFFERENT_SD).sum(axis=1))
-    density /= np.prod(DIFFERENT_SD) * (2 * np.pi) ** 1.5
-    if len(different) > DIFFERENT_PAIRS:
+    before, sd = LINKING.different_pairs, LINKING.different_sd
+    share = (len(different) + LINKING.different_share * before) / (num_different + before)
+    density = np.exp(-0.5 * np.square((scores - LINKING.different_mean) / sd).sum(axis=1))
+    density /= np.prod(sd) * (2 * np.pi) ** 1.5
+    if len(different) > before:
         step = -(-len(different) // MAX_DIFFERENT)
         seen = gaussian_kde(different[::step].T).pdf(scores.T)
-        broad = multivariate_normal.pdf(scores, different.mean(axis=0), BROAD_FACTOR * np.cov(different.T))  # pyright: ignore[reportArgumentType]
-        weight = len(different) / (len(different) + DIFFERENT_PAIRS)
-        density = (1 - weight) * density + weight * ((1 - BROAD_SHARE) * seen + BROAD_SHARE * broad)
+        covariance = LINKING.broad_factor * np.cov(different.T)
+        broad = multivariate_normal.pdf(scores, different.mean(axis=0), covariance)  # pyright: ignore[reportArgumentType]
+        weight, broad_share = len(different) / (len(different) + before), LINKING.broad_share
+        density = (1 - weight) * density + weight * ((1 - broad_share) * seen + broad_share * broad)
     return np.log(share * density + 1e-300)
 
 
@@ -263,7 +258,7 @@ def _prior_odds(probabilities: Float[np.ndarray, "unit other"]) -> float:
 def _mutual_best(similarity: Float[np.ndarray, "unit other"]) -> Float[np.ndarray, "unit other"]:
     """Return 1 where two units are each other's most similar, and similar enough to start from."""
     is_best = (similarity == similarity.max(axis=1, keepdims=True)) & (similarity == similarity.max(axis=0))
-    return (is_best & (similarity > FIRST_SIMILARITY)).astype(float)
+    return (is_best & (similarity > LINKING.first_similarity)).astype(float)
 
 
 def _expected_errors(

@@ -16,14 +16,12 @@ from spikeinterface.core import (
 )
 from spikeinterface.core.waveform_tools import has_exceeding_spikes
 
-from si_crsae.sorting.linking.displacement import Displacement, compress_templates, estimate_displacement
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.convert import nearest_samples, samples_in
+from si_crsae.sorting.linking.displacement import Displacement, compress_epochs, estimate_displacement
 from si_crsae.sorting.linking.probability import gather_evidence, link_probabilities, scores_of_different_units
 
-# What SpikeInterface tolerates between sortings: some sorters round the sampling frequency.
-MAX_RATE_DIFFERENCE = 1e-3
-MAX_LOCATION_DIFFERENCE_UM = 0.1
-# The error of a mean is itself estimated: one or two spikes would seem to have none.
-MIN_SPIKES = 5
+LINKING = ASSUMED.linking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,7 @@ class LinkingSettings:
     max_spikes_per_unit : int, default: 500
         Spikes that are averaged, at least 5.
     seed : int, default: 0
-        Of the choice of spikes.
+        Decides which spikes are averaged.
     """
 
     max_displacement_um: float = 100.0
@@ -66,7 +64,7 @@ class LinkingSettings:
             "ms_after": (0.1, 20.0),
             "max_delay_ms": (0.0, 2.0),
             "min_confidence": (0.0, 1.0),
-            "max_spikes_per_unit": (MIN_SPIKES, np.inf),
+            "max_spikes_per_unit": (LINKING.min_spikes, np.inf),
             "seed": (0, np.inf),
         }
         for field in fields(self):
@@ -82,7 +80,7 @@ class LinkedSortings:
     Parameters
     ----------
     unit_ids_a, unit_ids_b : tuple
-        Of the links, in the order of sorting A.
+        The two units of each link, in the order of sorting A.
     confidences : array, shape (link,)
         Probability of each link to be right.
     similarities : array, shape (link,)
@@ -90,7 +88,7 @@ class LinkedSortings:
     unmatched_a, unmatched_b : tuple
         Units without a link.
     probabilities : DataFrame, shape (unit of A, unit of B)
-        Of every pair; what a row or a column lacks to 1 is the probability of having no partner.
+        That a pair is one unit; what a row or a column lacks to 1 is the probability of having no partner.
     displacement : Displacement
         How far the units have moved along the second axis of the probe from A to B, by their depth in A (um); the probe
         has moved the other way.
@@ -140,7 +138,7 @@ def link_sortings(
     Parameters
     ----------
     sorting_a, sorting_b : BaseSorting
-        Of the earlier and the later epoch.
+        Those of the earlier and of the later epoch.
     recording_a, recording_b : BaseRecording
         What they were sorted from, filtered, on the same contacts; read with SpikeInterface's global job arguments.
     settings : LinkingSettings or None, default: None
@@ -181,9 +179,9 @@ def link_sortings(
         nowhere = Displacement(depths_um=np.zeros(1), displacements_um=np.zeros(1))
         return _choose_links(empty, empty, (sorting_a, sorting_b), nowhere, settings.min_confidence)
     means, errors = zip(*[_average(*epoch, settings=settings, in_uV=in_uV) for epoch in epochs], strict=True)
-    max_delay = settings.max_delay_ms * recording_a.sampling_frequency / 1000
+    max_delay = samples_in(settings.max_delay_ms, recording_a.sampling_frequency)
     locations = np.asarray(recording_a.get_channel_locations(), dtype=float)
-    templates_a, templates_b = compress_templates(means, errors, locations, max_delay=max_delay)
+    templates_a, templates_b = compress_epochs(means, errors, locations, max_delay=max_delay)
     scale = settings.length_scale_um
     displacement = estimate_displacement(
         templates_a, templates_b, max_displacement_um=settings.max_displacement_um, length_scale_um=scale
@@ -227,7 +225,7 @@ def _average(
         progress_bar=False,
     )
     num_spikes = np.bincount(spikes["unit_index"], minlength=len(sorting.unit_ids))
-    means[num_spikes < MIN_SPIKES] = 0.0
+    means[num_spikes < LINKING.min_spikes] = 0.0
     return means, np.square(deviations).mean(axis=1) / np.maximum(num_spikes - 1, 1)[:, None]
 
 
@@ -278,7 +276,7 @@ def _epoch_problems(
     sorting: BaseSorting, recording: BaseRecording, name: str, settings: LinkingSettings
 ) -> Iterator[str]:
     sampled, sorted_at = recording.sampling_frequency, sorting.sampling_frequency
-    if abs(sorted_at - sampled) > MAX_RATE_DIFFERENCE * sampled:
+    if abs(sorted_at - sampled) > LINKING.max_rate_difference * sampled:
         yield (
             f"sorting_{name} has a sampling frequency of {sorted_at:g} Hz and recording_{name} of {sampled:g} Hz: they "
             "must be equal; pass the recording that was sorted"
@@ -314,7 +312,7 @@ def _epoch_problems(
 
 def _differences(recording_a: BaseRecording, recording_b: BaseRecording) -> Iterator[str]:
     rate_a, rate_b = recording_a.sampling_frequency, recording_b.sampling_frequency
-    if abs(rate_a - rate_b) > MAX_RATE_DIFFERENCE * rate_a:
+    if abs(rate_a - rate_b) > LINKING.max_rate_difference * rate_a:
         yield (
             f"recording_a has a sampling frequency of {rate_a:g} Hz and recording_b of {rate_b:g} Hz: they must be "
             "equal; resample one (spikeinterface.preprocessing.resample) and its sorting"
@@ -330,7 +328,7 @@ def _differences(recording_a: BaseRecording, recording_b: BaseRecording) -> Iter
         )
         return
     distances = np.linalg.norm(recording_a.get_channel_locations() - recording_b.get_channel_locations(), axis=1)
-    if distances.max() > MAX_LOCATION_DIFFERENCE_UM:
+    if distances.max() > LINKING.max_location_difference_um:
         channel = int(distances.argmax())
         yield (
             f"recording_a and recording_b have contacts in different places, up to {distances.max():.1f} um (channel "
@@ -340,5 +338,5 @@ def _differences(recording_a: BaseRecording, recording_b: BaseRecording) -> Iter
 
 def _window(recording: BaseRecording, settings: LinkingSettings) -> tuple[int, int]:
     """Return the samples of a template before and after its spike."""
-    samples_per_ms = recording.sampling_frequency / 1000
-    return round(settings.ms_before * samples_per_ms), round(settings.ms_after * samples_per_ms)
+    frequency = recording.sampling_frequency
+    return nearest_samples(settings.ms_before, frequency), nearest_samples(settings.ms_after, frequency)

@@ -8,23 +8,22 @@ from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording
 from tqdm.auto import tqdm
 
-from si_crsae.core.events import explanations, refine
-from si_crsae.core.events.encoder import EVENT_PRICE, Encoder
+from si_crsae.core.events import explanations
+from si_crsae.core.events.correlation_map import CorrelationMap
+from si_crsae.core.events.encoder import Encoder
+from si_crsae.core.events.refine import Interactions
+from si_crsae.core.tables import concatenate_rows
 from si_crsae.core.types import Dictionary, SparseEvents
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.learning.expectation import NOISE_ROWS_PER_TILE
 from si_crsae.sorting.model import margin_of
 from si_crsae.sorting.recording import Tile, map_tiles, plan_tiles, read_tile
 from si_crsae.sorting.stages import WeighedCode
 
-# How far from an event another explanation may stand, and the stretch in which the residual is looked at.
-MAX_MOVE_MS = 0.25
-MISFIT_MS = (-0.4, 0.6)
 # Signal of which the residuals are kept until it is known along which direction those of a unit vary most.
 SAMPLED_S = 60.0
 MAX_NOISE_ROWS = 2400
-NUM_CHANNELS = 4
-MIN_WAVEFORMS = 30
-RIDGE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +34,9 @@ class TileEvidence:
     ----------
     code : WeighedCode
     features : ndarray of float32, shape (event, local, component)
-        Of the residual, at the strongest channels of the event's atom.
+        What is left at the strongest channels of the event's atom.
     noise_features : ndarray of float32, shape (row, channel, component)
-        Of the residual at evenly spread times.
+        What is left at evenly spread times.
     """
 
     code: WeighedCode
@@ -72,7 +71,7 @@ class Examination:
         """Return what the events of an encoder are examined with, if residuals are sampled in so many tiles."""
         atoms = encoder.dictionary.atoms.numpy()
         shares = np.square(atoms).sum(axis=2)
-        channels = np.argsort(-shares, axis=1, kind="stable")[:, :NUM_CHANNELS]
+        channels = np.argsort(-shares, axis=1, kind="stable")[:, : ASSUMED.probabilities.num_channels]
         channels = np.where(np.take_along_axis(shares, channels, axis=1) > 0, channels, -1)
         num_noise_rows = min(NOISE_ROWS_PER_TILE, -(-MAX_NOISE_ROWS // num_sampled))
         return cls(encoder=encoder, atoms=atoms, shares=shares, channels=channels, num_noise_rows=num_noise_rows)
@@ -119,7 +118,7 @@ def encode_and_weigh(
         parts[index] = code
         bar.update()
     bar.close()
-    return WeighedCode.concatenate([parts[index] for index in range(len(tiles))])
+    return concatenate_rows([parts[index] for index in range(len(tiles))], "event")
 
 
 def _sample(tiles: list[Tile], sampling_frequency: float) -> Int[np.ndarray, " sampled"]:
@@ -132,21 +131,18 @@ def _sample(tiles: list[Tile], sampling_frequency: float) -> Int[np.ndarray, " s
 def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examination) -> TileEvidence:
     """Return the weighed events of one tile, its margins left out."""
     encoder = examination.encoder
-    num_before, margin, samples_per_ms = (
-        encoder.dictionary.num_before,
-        margin_of(encoder),
-        recording.sampling_frequency / 1000,
-    )
+    num_before, margin, frequency = encoder.dictionary.num_before, margin_of(encoder), recording.sampling_frequency
     traces = read_tile(recording, tile, margin)
     correlation = encoder.correlate(traces)
     events = encoder.encode(correlation)
     to_time = tile.start + num_before - margin
-    first, last = np.searchsorted(events.sample_index, [tile.start - to_time, tile.end - to_time])
-    weighed = _weigh(encoder, correlation, events, slice(first, last), samples_per_ms)
-    inside = events.select(slice(first, last))
+    chosen = slice(*np.searchsorted(events.sample_index, [tile.start - to_time, tile.end - to_time]))
+    max_move = nearest_samples(ASSUMED.probabilities.max_move_ms, frequency)
+    weighed = _weigh(encoder.map_of(correlation), events, chosen, max_move=max_move)
+    inside = events.select(chosen)
     residual = traces.numpy()
     explanations.subtract_waveforms(residual, events.located, examination.atoms)
-    window = window_of(num_before, encoder.dictionary.width, samples_per_ms)
+    window = window_of(num_before, encoder.dictionary.width, frequency)
     project = partial(explanations.project_residual, residual, basis=encoder.dictionary.basis.numpy())
     quiet = np.linspace(tile.start - to_time, tile.end - 1 - to_time, examination.num_noise_rows).astype("int64")
     code = WeighedCode(
@@ -156,7 +152,7 @@ def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examinati
         atom_index=inside.atom_index,
         amplitude=inside.amplitude,
         found_atom=inside.atom_index,
-        misfit=explanations.relative_misfit(residual, inside.located, examination.shares, window),
+        misfit=explanations.relative_misfit(residual, inside.located, examination.shares, *window),
         deviation=np.zeros(len(inside), "float32"),
         **weighed,
     )
@@ -167,38 +163,24 @@ def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examinati
     )
 
 
-def _weigh(
-    encoder: Encoder,
-    correlation: Float[np.ndarray, "atom shift"],
-    events: SparseEvents,
-    inside: slice,
-    samples_per_ms: float,
-) -> dict[str, np.ndarray]:
-    """Return what the correlation map says of the events inside."""
-    settings, gram = encoder.settings, encoder.gram
-    noise, spread = np.float32(settings.noise), np.float32(settings.amplitude_spread)
-    own, rival, rest, rival_atom = explanations.weigh_explanations(
-        encoder.subtract(correlation, events),
-        events.select(inside).located,
-        (gram.values, gram.pair_index),
-        (encoder.usable_scales, noise, spread, np.float32(EVENT_PRICE)),
-        round(MAX_MOVE_MS * samples_per_ms),
-    )
-    overlaps = refine.interactions(events.located, gram.values, gram.pair_index)
-    odds = (encoder.dictionary.scales.numpy(), noise, spread)
+def _weigh(seen: CorrelationMap, events: SparseEvents, chosen: slice, *, max_move: int) -> dict[str, np.ndarray]:
+    """Return what the correlation map says of the events chosen."""
+    weights = seen.weigh(events, chosen, max_move=max_move)
+    overlaps = seen.interactions(events)
     return {
-        "own_weight": own,
-        "rival_weight": rival,
-        "rest_weight": rest,
-        "rival_atom": rival_atom,
-        "information": explanations.amplitude_information(events.located, overlaps, odds)[inside],
-        "overlap": _largest_overlap(overlaps)[inside],
+        "own_weight": weights.own,
+        "rival_weight": weights.rival,
+        "rest_weight": weights.rest,
+        "rival_atom": weights.rival_atom,
+        "information": explanations.amplitude_information(events.located, overlaps, seen.odds)[chosen],
+        "overlap": _largest_overlap(overlaps)[chosen],
     }
 
 
-def window_of(num_before: int, width: int, samples_per_ms: float) -> tuple[int, int]:
+def window_of(num_before: int, width: int, sampling_frequency: float) -> tuple[int, int]:
     """Return the first sample of an atom in which the residual is looked at, and the one after the last."""
-    start, end = (num_before + round(edge * samples_per_ms) for edge in MISFIT_MS)
+    edges = ASSUMED.probabilities.misfit_ms
+    start, end = (num_before + nearest_samples(edge, sampling_frequency) for edge in edges)
     return max(start, 0), min(end, width)
 
 
@@ -228,7 +210,8 @@ def directions_of_residuals(
     weights, basis = dictionary.weights.numpy(), dictionary.basis.numpy()
     derivative = np.gradient(basis, axis=1) @ basis.T
     directions = np.zeros((*channels.shape, basis.shape[0]), "float32")
-    for atom in np.flatnonzero(np.bincount(atom_index, minlength=len(weights)) >= MIN_WAVEFORMS):
+    num_events = np.bincount(atom_index, minlength=len(weights))
+    for atom in np.flatnonzero(num_events >= ASSUMED.probabilities.min_waveforms):
         present = channels[atom] >= 0
         local = channels[atom, present]
         own = weights[atom, local]
@@ -245,7 +228,8 @@ def _largest_excess(
     nuisance: Float[np.ndarray, "excluded dimension"],
 ) -> Float[np.ndarray, " dimension"]:
     """Return the direction of most variance in units of the noise, after projecting out some directions."""
-    covariance = np.cov(noise, rowvar=False) + np.eye(noise.shape[1]) * (RIDGE * noise.var(axis=0).mean() + 1e-9)
+    ridge = ASSUMED.probabilities.noise_ridge * noise.var(axis=0).mean() + 1e-9
+    covariance = np.cov(noise, rowvar=False) + np.eye(noise.shape[1]) * ridge
     values_n, vectors = np.linalg.eigh(covariance)
     whiten = vectors / np.sqrt(values_n) @ vectors.T
     excluded = np.linalg.qr((nuisance @ whiten).T)[0]
@@ -261,11 +245,10 @@ def _with_deviation(found: TileEvidence, directions: Float[np.ndarray, "atom loc
     return replace(found.code, deviation=deviation.astype("float32"))
 
 
-def _largest_overlap(overlaps: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Float[np.ndarray, " event"]:
+def _largest_overlap(overlaps: Interactions) -> Float[np.ndarray, " event"]:
     """Return the largest correlation, of either sign, of each event with another one."""
-    start, _, correlation = overlaps
-    largest = np.zeros(start.size - 1, "float32")
-    crowded = np.flatnonzero(np.diff(start))
+    largest = np.zeros(overlaps.start.size - 1, "float32")
+    crowded = np.flatnonzero(np.diff(overlaps.start))
     if crowded.size:
-        largest[crowded] = np.maximum.reduceat(np.abs(correlation), start[crowded])
+        largest[crowded] = np.maximum.reduceat(np.abs(overlaps.correlation), overlaps.start[crowded])
     return largest

@@ -8,24 +8,15 @@ from scipy.special import expit, ndtr
 
 from si_crsae.core.operators.gram import Gram
 from si_crsae.core.robust import robust_sd
+from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.model import Model
+from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.stages import WeighedCode
 
-# Amplitudes are taken to spread by at least so much of their scale, and by this until so many have been seen.
-MIN_SPREAD, USUAL_SPREAD, SPREAD_SPIKES = 0.02, 0.1, 10
-MAX_LOG_ODDS = 12.0
-# Intervals too short for one neuron and yet long enough for the encoder to tell two spikes apart.
-SHORT_INTERVAL_MS = (0.8, 2.0)
-COINCIDENCE_MS = 0.5
-# Correlation from which on a spike of one atom may hide one of the other.
-MIN_HIDING = 0.3
-NUM_PRESENCE_BINS, NUM_TURN_BINS = 10, 20
-MAX_DISTANCE = 20.0
-# Two groups among a unit's residuals: least number of spikes, how many are looked at, steps of the fit.
-MIN_GROUPED, MAX_GROUPED, NUM_GROUP_STEPS = 20, 5000, 40
-MIN_GROUP_SD, MAX_GROUP_ODDS = 0.3, 8.0
-# Groups less apart than this, in standard deviations, are two halves of any distribution.
-USUAL_SEPARATION = 2.0
+PROBABILITIES = ASSUMED.probabilities
+# Spikes among which two groups are sought, evenly spread, and the steps of the fit: more takes longer.
+MAX_GROUPED, NUM_GROUP_STEPS = 5000, 40
+# Further apart than the spikes of any segment (samples).
 _SEGMENT = 1 << 40
 
 SPIKE_FEATURES = (
@@ -69,7 +60,7 @@ class Amplitudes:
     Parameters
     ----------
     mean, spread : ndarray of float64, shape (atom,)
-        Of the coefficient of the unit-norm atom.
+        In units of the coefficient of the unit-norm atom.
     """
 
     mean: Float[np.ndarray, " atom"]
@@ -94,69 +85,27 @@ class Description:
     units: Float[np.ndarray, "atom feature"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """A code, the model that it was found with, and the signal that it was found in.
-
-    Parameters
-    ----------
-    code : WeighedCode
-    model : Model
-    min_amplitude : ndarray of float32, shape (atom,)
-        Smallest amplitude of an accepted event.
-    sampling_frequency : float
-        In Hz.
-    num_samples : int
-        Of all segments.
-    """
-
-    code: WeighedCode
-    model: Model
-    min_amplitude: Float[np.ndarray, " atom"]
-    sampling_frequency: float
-    num_samples: int
-
-    @property
-    def scales(self) -> Float[np.ndarray, " atom"]:
-        """Typical amplitude of each atom."""
-        return self.model.dictionary.scales.numpy().astype("float64")
-
-    @property
-    def noise(self) -> Float[np.ndarray, " atom"]:
-        """Noise of each atom's correlation map."""
-        return self.model.noise.astype("float64")
-
-    @property
-    def noise_variance(self) -> Float[np.ndarray, " event"]:
-        """Variance of the fitted amplitude of each event."""
-        return self.noise[self.code.atom_index] ** 2 / self.code.information
-
-    def samples(self, duration_ms: float) -> float:
-        """Return how many samples a duration takes."""
-        return duration_ms * self.sampling_frequency / 1000
-
-
-def describe(observed: Observed) -> Description:
+def describe(context: CodeInContext) -> Description:
     """Return the features of all spikes and units.
 
     Parameters
     ----------
-    observed : Observed
+    context : CodeInContext
 
     Returns
     -------
     Description
         All finite, whatever the evidence.
     """
-    code = observed.code
-    groups = spikes_of_atoms(code.atom_index, observed.scales.size)
-    amplitudes = distribution_of_amplitudes(observed, groups)
-    spikes, units = _residual_features(observed, groups)
-    spikes |= _amplitude_features_of_spikes(observed, amplitudes)
+    code = context.code
+    groups = spikes_of_atoms(code.atom_index, context.scales.size)
+    amplitudes = distribution_of_amplitudes(context, groups)
+    spikes, units = _residual_features(context, groups)
+    spikes |= _amplitude_features_of_spikes(context, amplitudes)
     spikes |= {"overlap": code.overlap, "information": np.log(code.information)}
-    units |= _amplitude_features_of_units(observed, amplitudes, groups)
-    units |= _timing_features(observed, groups)
-    units |= _neighbor_features(observed, groups, spikes["alternatives"])
+    units |= _amplitude_features_of_units(context, amplitudes, groups)
+    units |= _timing_features(context, groups)
+    units |= _neighbor_features(context, groups, spikes["alternatives"])
     return Description(
         amplitudes=amplitudes,
         spikes=np.stack([spikes[name] for name in SPIKE_FEATURES], axis=1).astype("float64"),
@@ -172,32 +121,33 @@ def spikes_of_atoms(atom_index: Int[np.ndarray, " event"], num_atoms: int) -> Gr
     return [(atom, order[start:end]) for atom, (start, end) in enumerate(parts) if end > start]
 
 
-def distribution_of_amplitudes(observed: Observed, groups: Groups) -> Amplitudes:
+def distribution_of_amplitudes(context: CodeInContext, groups: Groups) -> Amplitudes:
     """Return median and spread of each unit's amplitudes, the latter without the noise of the fit."""
-    scales, noise_variance = observed.scales, observed.noise_variance
-    mean, spread = scales.copy(), USUAL_SPREAD * scales
+    scales, noise_variance = context.scales, context.noise_variance
+    usual, num_usual = ASSUMED.spikes.amplitude_spread, PROBABILITIES.num_usual_spikes
+    mean, spread = scales.copy(), usual * scales
     for atom, own in groups:
-        amplitude = observed.code.amplitude[own]
+        amplitude = context.code.amplitude[own]
         mean[atom] = np.median(amplitude)
         variance = float(robust_sd(amplitude)) ** 2 - np.median(noise_variance[own])
-        variance = max(variance, (MIN_SPREAD * scales[atom]) ** 2)
-        usual = SPREAD_SPIKES * (USUAL_SPREAD * scales[atom]) ** 2
-        spread[atom] = np.sqrt((own.size * variance + usual) / (own.size + SPREAD_SPIKES))
+        variance = max(variance, (PROBABILITIES.min_spread * scales[atom]) ** 2)
+        before = num_usual * (usual * scales[atom]) ** 2
+        spread[atom] = np.sqrt((own.size * variance + before) / (own.size + num_usual))
     return Amplitudes(mean=mean, spread=spread)
 
 
-def local_log_odds(observed: Observed, amplitudes: Amplitudes) -> Float[np.ndarray, " event"]:
+def local_log_odds(context: CodeInContext, amplitudes: Amplitudes) -> Float[np.ndarray, " event"]:
     """Return the log odds of each spike against nothing there, from a Gaussian around its amplitude.
 
     The fitted amplitude has the noise of the fit, and the amplitudes of the unit are normal; spikes are as rare as the
     unit's are.
     """
-    code = observed.code
-    noise_variance = observed.noise_variance
+    code = context.code
+    noise_variance = context.noise_variance
     variance = noise_variance + amplitudes.spread[code.atom_index] ** 2
     surprise = (code.amplitude - amplitudes.mean[code.atom_index]) ** 2 / variance
     evidence = code.amplitude**2 / noise_variance - surprise + np.log(noise_variance / variance)
-    rate = np.bincount(code.atom_index, minlength=amplitudes.mean.size) / observed.num_samples
+    rate = np.bincount(code.atom_index, minlength=amplitudes.mean.size) / context.num_samples
     return evidence / 2 + np.log(rate[code.atom_index])
 
 
@@ -227,19 +177,21 @@ def two_groups(
     A mixture of two normal distributions of one width, by expectation-maximization; the distance is in units of that
     width. Few values are one group.
     """
-    if values.size < MIN_GROUPED:
+    if values.size < PROBABILITIES.min_grouped:
         return 0.0, 0.0, np.zeros(values.size)
     seen = values[:: -(-values.size // MAX_GROUPED)]
     low, high = np.quantile(seen, [0.2, 0.8])
-    share, sd = 0.5, max(seen.std() / 2, MIN_GROUP_SD)
+    share, least = 0.5, PROBABILITIES.min_group_share
+    sd = max(seen.std() / 2, PROBABILITIES.min_group_sd)
     for _ in range(NUM_GROUP_STEPS):
         of_high = expit(_odds_of_high(seen, low, high, share, sd))
-        share = float(np.clip(of_high.mean(), 0.02, 0.98))
+        share = float(np.clip(of_high.mean(), least, 1 - least))
         low = np.average(seen, weights=1 - of_high + 1e-9)
         high = np.average(seen, weights=of_high + 1e-9)
         variance = np.mean((1 - of_high) * (seen - low) ** 2 + of_high * (seen - high) ** 2)
-        sd = max(np.sqrt(variance), MIN_GROUP_SD)
-    odds = np.clip(_odds_of_high(values, low, high, share, sd), -MAX_GROUP_ODDS, MAX_GROUP_ODDS)
+        sd = max(np.sqrt(variance), PROBABILITIES.min_group_sd)
+    largest = PROBABILITIES.max_group_odds
+    odds = np.clip(_odds_of_high(values, low, high, share, sd), -largest, largest)
     return abs(high - low) / sd, min(share, 1 - share), odds if share > 0.5 else -odds
 
 
@@ -247,46 +199,47 @@ def _odds_of_high(values: np.ndarray, low: float, high: float, share: float, sd:
     return np.log(share / (1 - share)) + ((values - low) ** 2 - (values - high) ** 2) / (2 * sd**2)
 
 
-def _amplitude_features_of_spikes(observed: Observed, amplitudes: Amplitudes) -> dict[str, np.ndarray]:
-    code = observed.code
-    total = np.sqrt(observed.noise_variance + amplitudes.spread[code.atom_index] ** 2)
+def _amplitude_features_of_spikes(context: CodeInContext, amplitudes: Amplitudes) -> dict[str, np.ndarray]:
+    code = context.code
+    total = np.sqrt(context.noise_variance + amplitudes.spread[code.atom_index] ** 2)
     surprise = (code.amplitude - amplitudes.mean[code.atom_index]) / total
+    largest = PROBABILITIES.max_log_odds
     return {
-        "local": np.clip(local_log_odds(observed, amplitudes), -MAX_LOG_ODDS, MAX_LOG_ODDS),
-        "alternatives": np.clip(alternative_log_odds(code), -MAX_LOG_ODDS, MAX_LOG_ODDS),
-        "small": np.clip(-surprise, 0, 5),
-        "large": np.clip(surprise, 0, 5),
+        "local": np.clip(local_log_odds(context, amplitudes), -largest, largest),
+        "alternatives": np.clip(alternative_log_odds(code), -largest, largest),
+        "small": np.clip(-surprise, 0, PROBABILITIES.max_surprise),
+        "large": np.clip(surprise, 0, PROBABILITIES.max_surprise),
     }
 
 
 def _amplitude_features_of_units(
-    observed: Observed, amplitudes: Amplitudes, groups: Groups
+    context: CodeInContext, amplitudes: Amplitudes, groups: Groups
 ) -> dict[str, Float[np.ndarray, " atom"]]:
     """Return size, spread, what lies below the smallest accepted amplitude, lopsidedness and rate of the spikes."""
-    scales, noise = observed.scales, observed.noise
+    scales, noise = context.scales, context.noise
     total = np.sqrt(noise**2 + amplitudes.spread**2)
-    duration_s = observed.num_samples / observed.sampling_frequency
+    duration_s = context.num_samples / context.sampling_frequency
     skew, rate = np.zeros(scales.size), np.zeros(scales.size)
     for atom, own in groups:
-        surprise = (observed.code.amplitude[own] - amplitudes.mean[atom]) / total[atom]
-        skew[atom] = np.clip(np.mean(surprise**3), -3, 3)
+        surprise = (context.code.amplitude[own] - amplitudes.mean[atom]) / total[atom]
+        skew[atom] = np.clip(np.mean(surprise**3), -PROBABILITIES.max_skew, PROBABILITIES.max_skew)
         rate[atom] = np.log(own.size / duration_s)
     return {
         "snr": np.log(scales / noise),
         "spread": np.log(amplitudes.spread / amplitudes.mean),
-        "truncation": ndtr((observed.min_amplitude - amplitudes.mean) / total),
+        "truncation": ndtr((context.min_amplitude - amplitudes.mean) / total),
         "skew": skew,
         "rate": rate,
     }
 
 
-def _residual_features(observed: Observed, groups: Groups) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _residual_features(context: CodeInContext, groups: Groups) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return what the residuals around the spikes say: of spikes, and of units."""
-    code = observed.code
+    code = context.code
     log_misfit = np.log(np.maximum(code.misfit, 1e-3)).astype("float64")
     spikes = {name: np.zeros(code.misfit.size) for name in ("misfit", "majority", "off_center")}
     names = ("unit_misfit", "misfit_spread", "separation", "minority", "excess")
-    units = {name: np.zeros(observed.scales.size) for name in names}
+    units = {name: np.zeros(context.scales.size) for name in names}
     for atom, own in groups:
         typical = np.median(log_misfit[own])
         deviation = code.deviation[own] - np.median(code.deviation[own]).astype("float64")
@@ -295,29 +248,31 @@ def _residual_features(observed: Observed, groups: Groups) -> tuple[dict[str, np
         units["misfit_spread"][atom] = np.log(log_misfit[own].std() + 0.05)
         units["separation"][atom], units["minority"][atom] = separation, np.sqrt(minority)
         units["excess"][atom] = np.log(deviation.std() + 0.1)
-        spikes["misfit"][own] = np.clip(log_misfit[own] - typical, -2, 2)
-        spikes["majority"][own] = odds * np.clip(separation - USUAL_SEPARATION, 0, 3) / 3
-        spikes["off_center"][own] = np.clip(np.abs(deviation), 0, 6)
+        unusual = log_misfit[own] - typical
+        spikes["misfit"][own] = np.clip(unusual, -PROBABILITIES.max_misfit, PROBABILITIES.max_misfit)
+        excess = np.clip(separation - PROBABILITIES.usual_separation, 0, PROBABILITIES.max_separation_excess)
+        spikes["majority"][own] = odds * excess / PROBABILITIES.max_separation_excess
+        spikes["off_center"][own] = np.clip(np.abs(deviation), 0, PROBABILITIES.max_off_center)
     return spikes, units
 
 
-def _timing_features(observed: Observed, groups: Groups) -> dict[str, Float[np.ndarray, " atom"]]:
+def _timing_features(context: CodeInContext, groups: Groups) -> dict[str, Float[np.ndarray, " atom"]]:
     """Return short intervals in units of those that chance makes, and how unevenly a unit fires over the recording."""
-    code = observed.code
-    low, high = (observed.samples(edge) for edge in SHORT_INTERVAL_MS)
-    features = {name: np.zeros(observed.scales.size) for name in ("violations", "presence")}
-    edges = np.linspace(0, code.sample_index.size, NUM_PRESENCE_BINS + 1)
+    code = context.code
+    low, high = (context.samples(edge) for edge in ASSUMED.refractory.short_interval_ms)
+    features = {name: np.zeros(context.scales.size) for name in ("violations", "presence")}
+    edges = np.linspace(0, code.sample_index.size, PROBABILITIES.num_presence_bins + 1)
     for atom, own in groups:
         times = _times(code, own)
         found = np.sum(np.searchsorted(times, times + high) - np.searchsorted(times, times + low))
-        features["violations"][atom] = (found + 0.5) / (own.size**2 * (high - low) / observed.num_samples + 2)
+        features["violations"][atom] = (found + 0.5) / (own.size**2 * (high - low) / context.num_samples + 2)
         counts = np.histogram(own, edges)[0]
         features["presence"][atom] = np.sqrt(max(counts.var() / counts.mean() - 1, 0.0) / counts.mean())
     return features
 
 
 def _neighbor_features(
-    observed: Observed, groups: Groups, alternatives: Float[np.ndarray, " event"]
+    context: CodeInContext, groups: Groups, alternatives: Float[np.ndarray, " event"]
 ) -> dict[str, Float[np.ndarray, " atom"]]:
     """Return what other units say of a unit.
 
@@ -325,43 +280,45 @@ def _neighbor_features(
     the nearest other template is, in noise standard deviations; whether it fires by turns with a larger unit that looks
     like it, as parts of a drifting neuron do; how well its spikes are told from other explanations.
     """
-    window, code = observed.samples(COINCIDENCE_MS), observed.code
-    alike = _likeness(observed.model)
-    distance = _distances(observed, alike)
+    window, code = context.samples(PROBABILITIES.coincidence_ms), context.code
+    alike = _likeness(context.model)
+    distance = _distances(context, alike)
     times = {atom: _times(code, own) for atom, own in groups}
-    turns = _turns(observed, groups, alike)
+    turns = _turns(context, groups, alike)
     names = ("coincidence", "crowding", "neighbor", "unit_alternatives")
-    features = {name: np.zeros(observed.scales.size) for name in names}
+    features = {name: np.zeros(context.scales.size) for name in names}
     for atom, own in groups:
-        own_times, nearest = times[atom], MAX_DISTANCE
+        own_times, nearest = times[atom], PROBABILITIES.max_distance
         for other, other_times in times.items():
             if other == atom or alike[atom, other] <= 0:
                 continue
             nearest = min(nearest, distance[atom, other])
-            share = other_times.size * 2 * window / observed.num_samples
-            features["crowding"][atom] += share * (alike[atom, other] > MIN_HIDING)
+            share = other_times.size * 2 * window / context.num_samples
+            features["crowding"][atom] += share * (alike[atom, other] > PROBABILITIES.min_hiding)
             near = np.searchsorted(other_times, [own_times - window, own_times + window])
             expected = own.size * share
-            excess = np.sum(near[1] > near[0]) - expected - 2 * np.sqrt(expected + 1)
+            chance_sd = np.sqrt(expected + 1)
+            excess = np.sum(near[1] > near[0]) - expected - PROBABILITIES.coincidence_sds * chance_sd
             features["coincidence"][atom] = max(features["coincidence"][atom], excess / own.size)
         features["neighbor"][atom] = np.log(nearest + 0.1)
         features["unit_alternatives"][atom] = alternatives[own].mean()
     return features | {"turns": turns}
 
 
-def _turns(observed: Observed, groups: Groups, alike: Float[np.ndarray, "atom atom"]) -> Float[np.ndarray, " atom"]:
+def _turns(context: CodeInContext, groups: Groups, alike: Float[np.ndarray, "atom atom"]) -> Float[np.ndarray, " atom"]:
     """Return how much each unit fires when a larger one like it does not: minus the correlation, times the likeness."""
-    code = observed.code
+    code = context.code
     position = np.concatenate([[0], np.cumsum(_lengths(code))])[code.segment_index] + code.sample_index
-    edges = np.linspace(0, max(int(position.max(initial=0)), NUM_TURN_BINS), NUM_TURN_BINS + 1)
-    counts = np.array([np.histogram(position[own], edges)[0] for _, own in groups]).reshape(len(groups), NUM_TURN_BINS)
+    num_bins = PROBABILITIES.num_turn_bins
+    edges = np.linspace(0, max(int(position.max(initial=0)), num_bins), num_bins + 1)
+    counts = np.array([np.histogram(position[own], edges)[0] for _, own in groups]).reshape(len(groups), num_bins)
     standardized = (counts - counts.mean(axis=1, keepdims=True)) / (counts.std(axis=1, keepdims=True) + 1e-9)
-    correlation = standardized @ standardized.T / NUM_TURN_BINS
+    correlation = standardized @ standardized.T / num_bins
     atoms = np.array([atom for atom, _ in groups], dtype="int64")
     sizes = counts.sum(axis=1)
     is_larger = sizes[None, :] > sizes[:, None]
     scores = np.where(is_larger, np.maximum(-correlation, 0) * np.maximum(alike[np.ix_(atoms, atoms)], 0), 0.0)
-    turns = np.zeros(observed.scales.size)
+    turns = np.zeros(context.scales.size)
     turns[atoms] = scores.max(axis=1, initial=0)
     return turns
 
@@ -382,11 +339,11 @@ def _likeness(model: Model) -> Float[np.ndarray, "atom atom"]:
     return alike
 
 
-def _distances(observed: Observed, alike: Float[np.ndarray, "atom atom"]) -> Float[np.ndarray, "atom atom"]:
+def _distances(context: CodeInContext, alike: Float[np.ndarray, "atom atom"]) -> Float[np.ndarray, "atom atom"]:
     """Return the distances of every two templates, in noise standard deviations of the first."""
-    scales = observed.scales
+    scales = context.scales
     squared = scales[:, None] ** 2 + scales**2 - 2 * alike * scales[:, None] * scales
-    return np.sqrt(np.maximum(squared, 0)) / observed.noise[:, None]
+    return np.sqrt(np.maximum(squared, 0)) / context.noise[:, None]
 
 
 def _times(code: WeighedCode, own: Int[np.ndarray, " own"]) -> Int[np.ndarray, " own"]:

@@ -1,25 +1,24 @@
 """The logistic functions that turn features of spikes and units into probabilities.
 
-Their coefficients, in `spike_coefficients`, were fitted on generated recordings with known spikes by
-``python benchmarks/spike_probability_fit.py``.
+Their coefficients, in `si_crsae.sorting.probabilities.coefficients`, were fitted on generated recordings with known
+spikes by ``python benchmarks/spike_probability_fit.py``.
 """
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import expit
 
+from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.probabilities.coefficients import MISSED_RATE, SPIKE_PROBABILITY
 from si_crsae.sorting.probabilities.features import SPIKE_FEATURES, UNIT_FEATURES
-
-# Standard deviations: what lies further out than anything that was fitted counts no more than that.
-MAX_DEVIATION = 2.5
 
 
 def standardize(
     features: Float[np.ndarray, "row feature"], mean: Float[np.ndarray, " feature"], sd: Float[np.ndarray, " feature"]
 ) -> Float[np.ndarray, "row feature"]:
-    """Return features in standard deviations from their means, within MAX_DEVIATION."""
-    return np.clip((features - mean) / sd, -MAX_DEVIATION, MAX_DEVIATION)
+    """Return features in standard deviations from their means, what lies beyond all that was fitted cut off."""
+    largest = ASSUMED.probabilities.max_deviation
+    return np.clip((features - mean) / sd, -largest, largest)
 
 
 def with_squares(standardized: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, "row term"]:

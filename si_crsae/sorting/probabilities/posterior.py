@@ -3,18 +3,17 @@
 import numpy as np
 from jaxtyping import Float
 
-from si_crsae.sorting.probabilities.features import Amplitudes, Observed, describe
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.probabilities.context import CodeInContext
+from si_crsae.sorting.probabilities.features import Amplitudes, describe
 from si_crsae.sorting.probabilities.logistic import missed_rate, spike_probability
 from si_crsae.sorting.stages import SpikePosterior
 
-# Of the normal distribution: nine tenths lie within.
+# Nine tenths of a normal distribution lie within.
 INTERVAL_SDS = 1.6449
-# The error of a fitted amplitude, in units of what the noise of the correlation map makes of it: atoms do not match the
-# spikes exactly.
-FIT_ERROR = 1.1
 
 
-def infer_posterior(observed: Observed) -> SpikePosterior:
+def infer_posterior(context: CodeInContext) -> SpikePosterior:
     """Return probability and amplitude interval of every spike, and the rates expected of every unit.
 
     A spike is right if it is one of the neuron that most of its unit's spikes are of. Its probability is a logistic
@@ -24,17 +23,17 @@ def infer_posterior(observed: Observed) -> SpikePosterior:
 
     Parameters
     ----------
-    observed : Observed
+    context : CodeInContext
 
     Returns
     -------
     SpikePosterior
         Rates of atoms without spikes are zero.
     """
-    description = describe(observed)
-    code, num_atoms = observed.code, observed.scales.size
+    description = describe(context)
+    code, num_atoms = context.code, context.scales.size
     probability = spike_probability(description.spikes, description.units[code.atom_index])
-    low, high = amplitude_interval(observed, description.amplitudes)
+    low, high = amplitude_interval(context, description.amplitudes)
     counts = np.bincount(code.atom_index, minlength=num_atoms)
     false = np.bincount(code.atom_index, weights=1 - probability, minlength=num_atoms) / np.maximum(counts, 1)
     return SpikePosterior(
@@ -47,15 +46,16 @@ def infer_posterior(observed: Observed) -> SpikePosterior:
 
 
 def amplitude_interval(
-    observed: Observed, amplitudes: Amplitudes
+    context: CodeInContext, amplitudes: Amplitudes
 ) -> tuple[Float[np.ndarray, " event"], Float[np.ndarray, " event"]]:
     """Return the ends of the interval that holds nine tenths of the posterior of each amplitude.
 
     The fitted amplitude is normal with the noise of the fit, overlapping events considered; amplitudes of the unit are
     normal, too.
     """
-    code = observed.code
-    noise_variance, spread = FIT_ERROR**2 * observed.noise_variance, amplitudes.spread[code.atom_index]
+    code = context.code
+    noise_variance = ASSUMED.probabilities.fit_error**2 * context.noise_variance
+    spread = amplitudes.spread[code.atom_index]
     precision = 1 / noise_variance + 1 / spread**2
     center = (code.amplitude / noise_variance + amplitudes.mean[code.atom_index] / spread**2) / precision
     reach = INTERVAL_SDS / np.sqrt(precision)

@@ -1,5 +1,5 @@
 import { Requests, Surface, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
-import { drawAmplitudes, drawCorrelograms, drawWaveforms, markSelected, templateLayout } from "./template_panels.js";
+import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, templateLayout } from "./template_panels.js";
 
 const LIST_HEIGHT = 590;
 const WAVEFORM_HEIGHT = 210;
@@ -277,15 +277,7 @@ export default {
 
     function moveCursor(unit) {
       cursor = unit;
-      list.querySelector(".cursor")?.classList.remove("cursor");
-      const row = unit < 0 ? null : list.querySelector(`#${prefix}${unit}`);
-      if (!row) return list.removeAttribute("aria-activedescendant");
-      row.classList.add("cursor");
-      list.setAttribute("aria-activedescendant", row.id);
-      const headHeight = list.querySelector("thead").offsetHeight;
-      const bottom = row.offsetTop + row.offsetHeight;
-      if (row.offsetTop - headHeight < list.scrollTop) list.scrollTop = row.offsetTop - headHeight;
-      else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
+      markCursor(list, unit < 0 ? null : list.querySelector(`#${prefix}${unit}`));
     }
 
     // The line stands at an edge of the histogram, so that the numbers beside it are exact; both sides keep a spike.

@@ -30,6 +30,21 @@ export function markSelected(list, names) {
   for (const row of list.querySelectorAll("tr[data-unit]")) row.setAttribute("aria-selected", String(names.has(row.dataset.unit)));
 }
 
+// Moves the cursor of a list to one of its rows, or takes it away, and scrolls the row out from under the head of the table.
+export function markCursor(list, row) {
+  list.querySelector(".cursor")?.classList.remove("cursor");
+  if (!row) {
+    list.removeAttribute("aria-activedescendant");
+    return;
+  }
+  row.classList.add("cursor");
+  list.setAttribute("aria-activedescendant", row.id);
+  const headHeight = list.querySelector("thead").offsetHeight;
+  const bottom = row.offsetTop + row.offsetHeight;
+  if (row.offsetTop - headHeight < list.scrollTop) list.scrollTop = row.offsetTop - headHeight;
+  else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
+}
+
 function markerPath(place, x, y, size) {
   const shapes = [
     `M${x - size} ${y}a${size} ${size} 0 1 0 ${2 * size} 0a${size} ${size} 0 1 0 ${-2 * size} 0z`,

@@ -1,5 +1,5 @@
 import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor } from "./shared.js";
-import { drawAmplitudes, drawCorrelograms, drawWaveforms, markSelected, probeMap, swatch, templateLayout } from "./template_panels.js";
+import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, probeMap, swatch, templateLayout } from "./template_panels.js";
 
 const PANEL_HEIGHT = 400;
 const LOW_HEIGHT = 230;
@@ -223,14 +223,7 @@ export default {
 
     function moveCursor(unit) {
       cursor = unit;
-      list.querySelector(".cursor")?.classList.remove("cursor");
-      const row = unit < 0 ? null : list.querySelector(`#${prefix}${unit}`);
-      if (!row) return list.removeAttribute("aria-activedescendant");
-      row.classList.add("cursor");
-      list.setAttribute("aria-activedescendant", row.id);
-      const headHeight = list.querySelector("thead").offsetHeight;
-      if (row.offsetTop - headHeight < list.scrollTop) list.scrollTop = row.offsetTop - headHeight;
-      else if (row.offsetTop + row.offsetHeight > list.scrollTop + list.clientHeight) list.scrollTop = row.offsetTop + row.offsetHeight - list.clientHeight;
+      markCursor(list, unit < 0 ? null : list.querySelector(`#${prefix}${unit}`));
     }
 
     function describeWaveforms(waveforms, quantity) {

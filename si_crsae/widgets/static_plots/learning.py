@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from si_crsae.evaluation.plots import TRACE_COLOR, unit_color
-from si_crsae.widgets.view_models.learning import LearningModel, Panel
+from si_crsae.widgets.view_models.learning import MonitorModel, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,14 +18,14 @@ LINE_COLORS = ("#4269d0", "#e8871e", "#2a9d6f")
 LINE_STYLES = ("o-", "s--", "^:")
 
 
-def draw_learning(figure: "Figure", model: LearningModel) -> None:
+def draw_learning(figure: "Figure", model: MonitorModel) -> None:
     """Draw the curves, and beneath them the atoms with their earlier versions.
 
     Parameters
     ----------
     figure : Figure
         Empty.
-    model : LearningModel
+    model : MonitorModel
     """
     if model.empty:
         figure.text(0.5, 0.5, model.empty, ha="center", va="center", wrap=True, color=TRACE_COLOR)
@@ -66,7 +66,7 @@ def _draw_panel(axes: "Axes", panel: Panel, step_name: str) -> None:
         axes.legend(fontsize="x-small", frameon=False)
 
 
-def _draw_cell(axes: "Axes", model: LearningModel, cell: int) -> None:
+def _draw_cell(axes: "Axes", model: MonitorModel, cell: int) -> None:
     index = int(model.cell_color[cell])
     color = unit_color(index) if index >= 0 else NO_UNIT_COLOR
     versions = model.waveforms[cell]

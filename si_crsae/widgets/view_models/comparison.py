@@ -9,6 +9,7 @@ from spikeinterface.comparison.comparisontools import make_hungarian_match
 
 from si_crsae.evaluation.plots import MIN_DRAWN, contact_pitch
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.convert import whole_samples
 from si_crsae.widgets.view_models.matching import NOBODY, Matching, common_clocks, match_spikes, nearest_spikes
 
 LISTS = ("missed", "false", "matched")
@@ -34,7 +35,7 @@ class AgreementMatrix:
     num_matched: int
     """Length of the diagonal."""
     truth_ids: list[str]
-    """Of all units, by index."""
+    """Ids of all units, by index."""
     tested_ids: list[str]
     counts: Int[np.ndarray, "row column"]
     num_truth: Int[np.ndarray, " row"]
@@ -54,7 +55,7 @@ class AgreementMatrix:
 def match_sortings(tested: SortedRecording, truth: SortedRecording, *, delta_ms: float) -> Matching:
     """Return which spikes of two sortings of one recording are the same, see `match_spikes`."""
     num_units = (len(truth.unit_ids), len(tested.unit_ids))
-    delta = _to_samples(delta_ms, tested)
+    delta = whole_samples(delta_ms, tested.sampling_frequency)
     return match_spikes(truth.units.spikes, tested.units.spikes, num_units=num_units, delta=delta)
 
 
@@ -140,7 +141,7 @@ class PairModel:
 
     @property
     def median_lag(self) -> float:
-        """Of the matched spikes (samples), zero without any."""
+        """Median lag of the matched spikes (samples), zero without any."""
         return float(np.median(self.lists["matched"].lag)) if self.lists["matched"].size else 0.0
 
 
@@ -168,8 +169,8 @@ def pair_model(
     missed = np.setdiff1d(all_true, matched_true, assume_unique=True)
     false = np.setdiff1d(all_tested, matched_tested, assume_unique=True)
     clocks = surroundings.clocks
-    delta = _to_samples(delta_ms, tested)
-    overlap = _to_samples(OVERLAP_MS, tested)
+    delta = whole_samples(delta_ms, tested.sampling_frequency)
+    overlap = whole_samples(OVERLAP_MS, tested.sampling_frequency)
     lag = clocks[1][matched_tested] - clocks[0][matched_true]
     return PairModel(
         truth_unit=truth_unit,
@@ -197,7 +198,7 @@ class _Surroundings:
     @classmethod
     def of(cls, tested: SortedRecording, truth: SortedRecording, pair: tuple[int, int]) -> "_Surroundings":
         spikes = (truth.units.spikes, tested.units.spikes)
-        reach = _to_samples(OWN_REACH_MS, tested)
+        reach = whole_samples(OWN_REACH_MS, tested.sampling_frequency)
         return cls(
             clocks=common_clocks(*spikes, gap=2 * reach),
             own=[np.flatnonzero(mine["unit_index"] == unit) for mine, unit in zip(spikes, pair, strict=True)],
@@ -288,7 +289,7 @@ def lag_histogram(
     return np.histogram(lags, bins=edges)[0], 1000 * edges / sampling_frequency
 
 
-def summarize(pair: PairModel, listed: str, *, delta_ms: float) -> str:
+def summarize_list(pair: PairModel, listed: str, *, delta_ms: float) -> str:
     """Return in one sentence why the spikes of a list are in it."""
     spikes = pair.lists[listed]
     taken, overlapping = int((spikes.other_tested != NOBODY).sum()), int((spikes.other_true != NOBODY).sum())
@@ -300,7 +301,3 @@ def summarize(pair: PairModel, listed: str, *, delta_ms: float) -> str:
     if listed == "false":
         return f"{overlapping} of {spikes.size} false spikes are those of another true unit (within {delta_ms:g} ms)."
     return f"{overlapping} of {spikes.size} matched spikes overlap with another true unit (within {OVERLAP_MS:g} ms)."
-
-
-def _to_samples(duration_ms: float, sorted_recording: SortedRecording) -> int:
-    return int(duration_ms * sorted_recording.sampling_frequency / 1000 + 1e-9)

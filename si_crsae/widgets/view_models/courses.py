@@ -32,12 +32,21 @@ class Measure:
     """Lines of one panel share their axes."""
     axis: str
     name: str
-    steps: tuple[int, ...]
-    values: tuple[float, ...]
+    steps: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
 
     def and_then(self, step: int, value: float) -> "Measure":
         """Return the measure with one step more."""
         return replace(self, steps=(*self.steps, step), values=(*self.values, value))
+
+
+# By the field of `LearningRound` and `LearningCurve`.
+_MEASURES_OF_ROUNDS = {
+    "objective": Measure(panel="objective", axis="per sample", name="objective"),
+    "mean_regularization": Measure(panel="mean lambda", axis="noise sd", name="lambda"),
+    "num_atoms": Measure(panel="atoms", axis="count", name="atoms"),
+    "num_events": Measure(panel="events", axis="count", name="events"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +112,7 @@ class Course:
     versions : tuple of ndarray, each of shape (atom, channel, component)
         Atoms before the first step and after each.
     changes : tuple of Change
-        Of each version but the first.
+        How each version but the first differs from the one before.
     truth_errors : tuple of ndarray, each of shape (true,)
         How far each true atom is from the nearest one of each version (dB).
     """
@@ -200,16 +209,6 @@ def _geometry(basis: Float[np.ndarray, "component width"]) -> TemplateGeometry:
     return TemplateGeometry(component_lags(torch.from_numpy(basis)).numpy(), basis)
 
 
-def _round_measures() -> tuple[Measure, ...]:
-    nothing = {"steps": (), "values": ()}
-    return (
-        Measure(panel="objective", axis="per sample", name="objective", **nothing),
-        Measure(panel="mean lambda", axis="noise sd", name="lambda", **nothing),
-        Measure(panel="atoms", axis="count", name="atoms", **nothing),
-        Measure(panel="events", axis="count", name="events", **nothing),
-    )
-
-
 def course_of_round(
     course: Course | None, done: LearningRound, *, true_atoms: Float[np.ndarray, "true channel width"] | None = None
 ) -> Course:
@@ -229,18 +228,13 @@ def course_of_round(
             name=f"group {done.group_index}",
             step_name="round",
             num_steps=done.num_rounds,
-            measures=_round_measures(),
+            measures=tuple(_MEASURES_OF_ROUNDS.values()),
             atom_shape=(len(channels), basis.shape[1]),
             basis=basis,
             channels=channels,
             truth=None if true_atoms is None else Truth.on_basis(true_atoms, basis),
         ).with_version(waveforms_of_atoms(done.used))
-    values = {
-        "objective": done.objective,
-        "lambda": done.mean_regularization,
-        "atoms": done.used.num_atoms,
-        "events": done.num_events,
-    }
+    values = {measure.name: getattr(done, field) for field, measure in _MEASURES_OF_ROUNDS.items()}
     course = course.with_measures(done.round_index + 1, values)
     return course if done.learned is None else course.with_version(waveforms_of_atoms(done.learned))
 
@@ -267,10 +261,9 @@ def courses_of_run(tested: SortedRecording, *, truth: SortedRecording | None = N
 
 def _measures_of(curve: LearningCurve) -> tuple[Measure, ...]:
     steps = tuple(range(1, curve.objective.size + 1))
-    columns = (curve.objective, curve.mean_regularization, curve.num_atoms, curve.num_events)
     return tuple(
-        replace(measure, steps=steps, values=tuple(values.tolist()))
-        for measure, values in zip(_round_measures(), columns, strict=True)
+        replace(measure, steps=steps, values=tuple(getattr(curve, field).tolist()))
+        for field, measure in _MEASURES_OF_ROUNDS.items()
     )
 
 
@@ -294,15 +287,14 @@ def course_of_epoch(
         truth = None
         if true_atoms is not None and atoms is not None and true_atoms.shape[1:] == atoms.shape[1:] and atoms.ndim == 3:
             truth = Truth(atoms=true_atoms)
-        nothing = {"steps": (), "values": ()}
-        rate = (Measure(panel="mean lambda", axis="of the model", name="lambda", **nothing),)
+        rate = (Measure(panel="mean lambda", axis="of the model", name="lambda"),)
         course = Course(
             name="fit",
             step_name="epoch",
             num_steps=report.num_epochs,
             measures=(
-                Measure(panel="loss", axis="per window", name="training", **nothing),
-                Measure(panel="loss", axis="per window", name="validation", **nothing),
+                Measure(panel="loss", axis="per window", name="training"),
+                Measure(panel="loss", axis="per window", name="validation"),
                 *(() if regularization is None else rate),
             ),
             atom_shape=(0, 0) if atoms is None else atoms.shape[1:],

@@ -92,7 +92,7 @@ def curation_model(
     ----------
     history : History
     detail : Detail
-        Of the selected units, from `unit_detail`.
+        What is to be seen of the selected units, from `unit_detail`.
     selected : sequence of int, default: ()
         Indices of the selected units.
     threshold : float or None, default: None
@@ -118,13 +118,13 @@ def curation_model(
         can_redo=history.can_redo,
         path=saved[0],
         is_saved=state == saved[1],
-        summary=summarize(state),
+        summary=summarize_state(state),
         notes=[*detail.pictures.notes, *_conflicts(state)],
         empty="" if state.unit_ids else NO_UNITS,
     )
 
 
-def summarize(state: CurationState) -> str:
+def summarize_state(state: CurationState) -> str:
     """Return in words how many units there are, how many will be, and what was decided."""
     gone = sum(len(group.unit_ids) - 1 for group in state.merges) + len(state.removed)
     left = len(state.unit_ids) - gone + sum(len(given.parts) - 1 for given in state.splits)
@@ -149,7 +149,7 @@ def unit_detail(
     ----------
     sorted_recording : SortedRecording
     overview : UnitOverview
-        Of the sorting, from `describe_units`.
+        What is known of every unit, from `describe_units`.
     units : sequence of int
         Indices of the selected units, of which the first two are drawn.
     segment_index : int, default: 0

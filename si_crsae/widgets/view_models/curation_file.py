@@ -132,7 +132,7 @@ def apply_state(sorting: BaseSorting, state: CurationState) -> BaseSorting:
     sorting : BaseSorting
         Left as it is.
     state : CurationState
-        Of this sorting.
+        What was decided about this sorting.
     """
     # a copy: SpikeInterface sets the labels on what it is given
     curated = apply_curation(sorting.select_units(sorting.unit_ids), to_curation(state))

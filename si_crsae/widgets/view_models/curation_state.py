@@ -62,9 +62,9 @@ class CurationState:
     Parameters
     ----------
     unit_ids : tuple of int or str
-        Of the sorting, before anything was done.
+        Ids of the sorting's units, before anything was done.
     num_spikes : tuple of int
-        Of each unit, in all segments.
+        Spikes of each unit, in all segments.
     definitions : tuple of LabelDefinition
     merges : tuple of Merge, default: ()
     splits : tuple of Split, default: ()

@@ -8,11 +8,13 @@ import numpy as np
 from jaxtyping import Int
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
-from si_crsae.sorting.results import REFRACTORY_PERIOD_MS
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.convert import samples_in
 from si_crsae.widgets.view_models.curation_state import CurationState, LabelDefinition
 from si_crsae.widgets.view_models.templates import nearest_units
 from si_crsae.widgets.view_models.unit_activity import spikes_of_units
 
+REFRACTORY_MS = ASSUMED.refractory.reported_ms
 MIN_SIMILARITY = 0.75
 # From here on units are alike enough to be one without a gap in their cross-correlogram.
 MIN_SIMILARITY_ALONE = 0.9
@@ -35,7 +37,7 @@ class Suggestion:
     unit_ids: tuple[int | str, ...]
     reason: str
     score: float
-    """Of two of a kind, that with the larger one comes first."""
+    """How urgent: among suggestions of a kind, the largest comes first."""
     value: str = ""
     """The label that is proposed."""
 
@@ -117,11 +119,11 @@ def _merge(
     similarity: float,
 ) -> Suggestion | None:
     """Return why two similar units might be one; None if nothing speaks for it, or their spikes against it."""
-    samples_per_ms = sorted_recording.sampling_frequency / 1000
+    frequency = sorted_recording.sampling_frequency
     first, second = (times[unit] for unit in pair)
-    close = _num_close(first, second, REFRACTORY_PERIOD_MS * samples_per_ms)
-    around = [_num_close(first, second, lag * samples_per_ms) for lag in (CHANCE_FROM_MS, CHANCE_TO_MS)]
-    expected = (around[1] - around[0]) * REFRACTORY_PERIOD_MS / (CHANCE_TO_MS - CHANCE_FROM_MS)
+    close = _num_close(first, second, samples_in(REFRACTORY_MS, frequency))
+    around = [_num_close(first, second, samples_in(lag, frequency)) for lag in (CHANCE_FROM_MS, CHANCE_TO_MS)]
+    expected = (around[1] - around[0]) * REFRACTORY_MS / (CHANCE_TO_MS - CHANCE_FROM_MS)
     sizes = sorted_recording.units.scales[list(pair)].tolist()
     ratio = close / expected if expected >= MIN_EXPECTED else None
     has_gap = ratio is not None and ratio < MAX_GAP
@@ -130,7 +132,7 @@ def _merge(
         return None
     reason = f"their atoms are alike (cosine {similarity:.2f})"
     if ratio is not None:
-        reason += f", {close} pairs of spikes lie within {REFRACTORY_PERIOD_MS:g} ms where chance makes {expected:.0f}"
+        reason += f", {close} pairs of spikes lie within {REFRACTORY_MS:g} ms where chance makes {expected:.0f}"
     if not has_gap:
         reason += f", and so are their sizes ({sizes[0]:.1f} and {sizes[1]:.1f} noise sd)"
     return Suggestion(
@@ -147,7 +149,7 @@ def _num_close(first: Int[np.ndarray, " spike"], second: Int[np.ndarray, " other
 
 
 def _labels(sorted_recording: SortedRecording, times: list[Int[np.ndarray, " spike"]]) -> Iterator[Suggestion]:
-    sorting, limit = sorted_recording.sorting, REFRACTORY_PERIOD_MS * sorted_recording.sampling_frequency / 1000
+    sorting, limit = sorted_recording.sorting, samples_in(REFRACTORY_MS, sorted_recording.sampling_frequency)
     known = sorting.get_property("expected_false_positive_rate")
     false = np.zeros(len(times)) if known is None else np.nan_to_num(np.asarray(known, "float64"))
     for unit, mine in enumerate(times):
@@ -158,7 +160,7 @@ def _labels(sorted_recording: SortedRecording, times: list[Int[np.ndarray, " spi
         if false[unit] > MAX_FALSE_RATE:
             reasons.append(f"{false[unit]:.0%} of its spikes are expected to be of something else")
         if share > MAX_VIOLATIONS and num_short >= MIN_VIOLATIONS:
-            reasons.append(f"{share:.1%} of its intervals are shorter than {REFRACTORY_PERIOD_MS:g} ms")
+            reasons.append(f"{share:.1%} of its intervals are shorter than {REFRACTORY_MS:g} ms")
         if mine.size < MIN_SPIKES:
             reasons.append(f"it has {mine.size} spikes, too few to judge it by")
         if reasons:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from si_crsae.evaluation.decomposition import events_in, sum_of_waveforms, waveforms_of
 from si_crsae.evaluation.plots import MIN_DRAWN
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.convert import samples_in
 from si_crsae.widgets.view_models.stretch import Stretch
 
 # More is neither read nor drawn in the time of a scroll step.
@@ -212,7 +213,7 @@ def _envelope(values: Float[np.ndarray, "sample channel"], step: int) -> Int[np.
 
 def _levels(residual: Float[np.ndarray, "sample channel"], frequency: float) -> Float[np.ndarray, "channel block"]:
     """Return the root mean square of equal blocks of at least LEVEL_MS."""
-    shortest = LEVEL_MS * frequency / 1000
+    shortest = samples_in(LEVEL_MS, frequency)
     num_blocks = int(np.clip(len(residual) / shortest, 1, MAX_LEVELS))
     edges = np.linspace(0, len(residual), num_blocks + 1).astype("int64")
     sums = np.add.reduceat(residual**2, edges[:-1], axis=0)

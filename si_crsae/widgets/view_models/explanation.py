@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from si_crsae.evaluation.decomposition import sum_of_waveforms, waveforms_of
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.convert import nearest_samples
 from si_crsae.widgets.view_models.stretch import Stretch
 
 SEARCH_MS = 0.5
@@ -58,7 +59,7 @@ def explain_residual(
         None where there are no traces, or no atom correlates with the residual.
     """
     units, frequency = sorted_recording.units, sorted_recording.sampling_frequency
-    width, reach = units.atoms.shape[2], round(SEARCH_MS * frequency / 1000)
+    width, reach = units.atoms.shape[2], nearest_samples(SEARCH_MS, frequency)
     start = max(sample - reach - width, 0)
     end = min(sample + reach + width + 1, sorted_recording.num_samples[stretch.segment_index])
     traces = sorted_recording.get_traces(stretch.segment_index, start, end)

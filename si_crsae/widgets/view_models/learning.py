@@ -50,11 +50,11 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LearningModel:
+class MonitorModel:
     """Curves of one course and its atoms, each on its main channel, the present version and some earlier ones."""
 
     names: list[str]
-    """Of all courses."""
+    """Names of all courses."""
     shown: int
     step_name: str
     step: int
@@ -74,14 +74,14 @@ class LearningModel:
     """Id of the unit, empty if it has none or is not known yet."""
     cell_channel: list[str]
     cell_change_db: Float[np.ndarray, " cell"]
-    """Of the last step; NaN for new atoms."""
+    """Change in the last step; NaN for new atoms."""
     selected: list[str]
     """Ids of the selected units."""
     notes: list[str]
     empty: str
 
 
-def learning_model(
+def monitor_model(
     courses: dict[str, Course],
     *,
     shown: str = "",
@@ -89,7 +89,7 @@ def learning_model(
     has_watched: bool = False,
     tested: SortedRecording | None = None,
     selected: Sequence[int | str] = (),
-) -> LearningModel:
+) -> MonitorModel:
     """Return what the learning monitor shows.
 
     Parameters
@@ -120,7 +120,7 @@ def learning_model(
         )
     if atoms.num_hidden:
         notes.append(f"{atoms.num_hidden} more atoms are not drawn; the curves are of all.")
-    return LearningModel(
+    return MonitorModel(
         names=list(courses),
         shown=list(courses).index(name),
         step_name=course.step_name,
@@ -142,9 +142,9 @@ def learning_model(
     )
 
 
-def _nothing(empty: str, *, is_running: bool) -> LearningModel:
+def _nothing(empty: str, *, is_running: bool) -> MonitorModel:
     no_cells = _Atoms.none()
-    return LearningModel(
+    return MonitorModel(
         names=[],
         shown=0,
         step_name="round",

@@ -55,7 +55,7 @@ def match_spikes(
     truth, tested : ndarray of SpikeInterface's spike dtype
         Ordered by segment, then time.
     num_units : pair of int
-        Of the truth and of the tested sorting.
+        How many units the truth and the tested sorting have.
     delta : int
         Two spikes at most this far apart are taken for the same (samples).
     """

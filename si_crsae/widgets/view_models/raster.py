@@ -90,8 +90,8 @@ def raster_model(
     sorted_recording : SortedRecording
     window : RasterWindow
     order : {"depth", "id"}, default: "depth"
-        Of the units: by the place of their main channels on the probe, the tip at the bottom; or by their ids, the
-        first one at the top.
+        Order of the units: by the place of their main channels on the probe, the tip at the bottom; or by their ids,
+        the first one at the top.
     selected : sequence of int, default: ()
         Indices of the selected units.
     cursor_s : float, default: 0
@@ -158,8 +158,8 @@ def order_units(sorted_recording: SortedRecording, order: str) -> Int[np.ndarray
     num_units = sorted_recording.units.num_units
     if order == "id" or num_units == 0:
         return np.arange(num_units)[::-1]
-    x = sorted_recording.locations[sorted_recording.units.main_channel, 0]
-    return np.lexsort((-np.arange(num_units), x, _depths(sorted_recording)))
+    across = sorted_recording.locations[sorted_recording.units.main_channel, 0]
+    return np.lexsort((-np.arange(num_units), across, _depths(sorted_recording)))
 
 
 def _depths(sorted_recording: SortedRecording) -> Float[np.ndarray, " unit"]:

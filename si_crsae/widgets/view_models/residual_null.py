@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from scipy.signal import find_peaks
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.convert import nearest_samples
 from si_crsae.widgets.view_models.residuals import traces_and_residual
 
 MAX_SAMPLED_S = 10.0
@@ -93,7 +94,7 @@ def peaks_like_atom(sample: ResidualSample, atom: Float[np.ndarray, "channel wid
     """
     channels = np.flatnonzero(atom.any(axis=1))
     spectrum: Any = rfft(atom[channels].astype("float32"), sample.padded)
-    distance = max(round(PEAK_DISTANCE_MS * sample.sampling_frequency / 1000), 1)
+    distance = max(nearest_samples(PEAK_DISTANCE_MS, sample.sampling_frequency), 1)
     heights = [np.zeros(0, "float32")]
     for stretch, length in zip(sample.spectra, sample.num_samples, strict=True):
         correlation: Any = irfft((stretch[channels] * spectrum.conj()).sum(axis=0), sample.padded)

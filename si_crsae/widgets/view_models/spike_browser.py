@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.convert import nearest_samples, whole_samples
 from si_crsae.widgets.view_models.comparison import (
     OVERLAP_MS,
     OWN_REACH_MS,
@@ -14,7 +15,7 @@ from si_crsae.widgets.view_models.comparison import (
     SpikeList,
     TemplatePair,
     lag_histogram,
-    summarize,
+    summarize_list,
     template_pair,
 )
 from si_crsae.widgets.view_models.matching import NOBODY
@@ -138,7 +139,7 @@ def comparison_model(
     """
     spikes = pair.lists[listed]
     position = min(max(position, 0), max(spikes.size - 1, 0))
-    delta = int(matrix.delta_ms * tested.sampling_frequency / 1000 + 1e-9)
+    delta = whole_samples(matrix.delta_ms, tested.sampling_frequency)
     counts, edges = lag_histogram(pair.lists["matched"].lag, delta=delta, sampling_frequency=tested.sampling_frequency)
     has_waveforms = tested.units.atoms.any() or truth.units.atoms.any()
     return ComparisonModel(
@@ -156,7 +157,7 @@ def comparison_model(
         lag_edges_ms=edges,
         listed=listed,
         position=position,
-        summary=summarize(pair, listed, delta_ms=matrix.delta_ms) if spikes.size else "",
+        summary=summarize_list(pair, listed, delta_ms=matrix.delta_ms) if spikes.size else "",
         spike=spike_model(tested, truth, pair, listed, position, delta_ms=matrix.delta_ms) if spikes.size else None,
         notes=list(dict.fromkeys(tested.missing + truth.missing)),
         empty="",
@@ -176,7 +177,7 @@ def spike_model(
     spikes = pair.lists[listed]
     segment_index, sample = int(spikes.segment_index[position]), int(spikes.sample_index[position])
     frequency = tested.sampling_frequency
-    reach = round(SNIPPET_MS * frequency / 1000)
+    reach = nearest_samples(SNIPPET_MS, frequency)
     marks = [_marks(sorting, segment_index, sample, reach) for sorting in (truth, tested)]
     return SpikeModel(
         time_s=sample / frequency,
@@ -269,7 +270,7 @@ def _snippet(
     tested: SortedRecording, truth: SortedRecording, pair: PairModel, segment_index: int, sample: int
 ) -> Snippet | None:
     """Return traces and residual on the channels where the units of a pair are largest, from bottom to top."""
-    reach = round(SNIPPET_MS * tested.sampling_frequency / 1000)
+    reach = nearest_samples(SNIPPET_MS, tested.sampling_frequency)
     start, end = max(sample - reach, 0), min(sample + reach + 1, tested.num_samples[segment_index])
     layers = traces_and_residual(tested, segment_index=segment_index, start=start, end=end)
     if layers is None:

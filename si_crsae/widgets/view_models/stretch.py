@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.convert import nearest_samples
 
 DEFAULT_CHANNELS = 64
 
@@ -88,7 +89,7 @@ def stretch_around(
         Units whose spikes are left in the residual.
     """
     num_samples = sorted_recording.num_samples[segment_index]
-    length = min(max(round(window_ms * sorted_recording.sampling_frequency / 1000), 2), num_samples)
+    length = min(max(nearest_samples(window_ms, sorted_recording.sampling_frequency), 2), num_samples)
     start = min(max(sample - length // 2, 0), num_samples - length)
     return Stretch(
         start=start,

@@ -8,16 +8,17 @@ from jaxtyping import Float, Int
 
 from si_crsae.evaluation.plots import MIN_DRAWN
 from si_crsae.evaluation.sorted_recording import SortedRecording
-from si_crsae.sorting.results import REFRACTORY_PERIOD_MS
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.convert import nearest_samples
 from si_crsae.widgets.view_models.unit_activity import (
-    Amplitudes,
     Correlogram,
+    ThinnedAmplitudes,
     correlogram,
     thinned_amplitudes,
 )
 from si_crsae.widgets.view_models.unit_figures import UnitOverview
 
-# Of more, none could be told from the others.
+# If more were drawn, none could be told from the others.
 MAX_DRAWN_UNITS = 12
 NUM_NEIGHBORS = 6
 MAX_LAG_MS = 0.5
@@ -59,11 +60,11 @@ class TemplatesModel:
     neighbors: list[int]
     """Units like the leading one, the most similar first."""
     similarity: list[float]
-    """Of the neighbors, see `nearest_units`."""
+    """How much each of the neighbors resembles the leading unit, see `nearest_units`."""
     correlograms: list[Correlogram]
-    """Of the leading unit with itself, then with the second one."""
+    """The leading unit with itself, then with the second one."""
     refractory_ms: float
-    amplitudes: Amplitudes
+    amplitudes: ThinnedAmplitudes
     segment_index: int
     num_segments: int
     duration_s: float
@@ -85,7 +86,7 @@ def templates_model(
     ----------
     sorted_recording : SortedRecording
     overview : UnitOverview
-        Of the same sorting, from `describe_units`; it stays the same while the selection changes.
+        What is known of every unit, from `describe_units`; it stays the same while the selection changes.
     selected : sequence of int, default: ()
         Indices of the selected units, the leading one first.
     segment_index : int, default: 0
@@ -109,7 +110,7 @@ def templates_model(
         neighbors=neighbors,
         similarity=similarity,
         correlograms=correlograms,
-        refractory_ms=REFRACTORY_PERIOD_MS,
+        refractory_ms=ASSUMED.refractory.reported_ms,
         amplitudes=thinned_amplitudes(sorted_recording, drawn, segment_index=segment_index),
         segment_index=segment_index,
         num_segments=len(sorted_recording.num_samples),
@@ -199,7 +200,7 @@ def nearest_units(
     inventory = sorted_recording.units
     atoms, width = inventory.atoms, inventory.atoms.shape[2]
     used = np.flatnonzero(atoms[unit].any(axis=1))
-    reach = min(round(MAX_LAG_MS * sorted_recording.sampling_frequency / 1000), width)
+    reach = min(nearest_samples(MAX_LAG_MS, sorted_recording.sampling_frequency), width)
     apart = inventory.num_before - inventory.num_before[unit]
     lags = np.arange(int(apart.min()) - reach, int(apart.max()) + reach + 1)
     margin = int(np.abs(lags).max())

@@ -12,7 +12,7 @@ from spikeinterface.core import BaseSorting, NumpySorting
 from si_crsae.core.robust import robust_sd
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.evaluation.tradeoff import missed_false_alarm_curve
-from si_crsae.sorting.convert import with_all_segments
+from si_crsae.sorting.convert import whole_samples, with_all_segments
 from si_crsae.widgets.view_models.matching import common_clocks, match_spikes
 from si_crsae.widgets.view_models.residual_null import ResidualNull, count_null
 from si_crsae.widgets.view_models.unit_activity import relative_amplitudes
@@ -100,13 +100,13 @@ class ThresholdModel:
     source: str
     """From where missed and false are known: "truth" or "estimate"."""
     matched_unit: str
-    """Of the truth."""
+    """Id of the true unit that the unit is compared with; empty where the truth is not known."""
     edges: Float[np.ndarray, " edge"]
     counts: Int[np.ndarray, " bin"]
     null_counts: Int[np.ndarray, " bin"] | None
     """Maxima of the residual that resemble the unit, extrapolated to the recording."""
     fit_counts: Float[np.ndarray, " bin"] | None
-    """Of the fitted Gaussian."""
+    """Counts that the fitted Gaussian expects."""
     is_pending: bool
     """Whether the null is still to be estimated."""
     notes: list[str]
@@ -162,7 +162,7 @@ def threshold_model(
     truth : SortedRecording or None, default: None
         Known spikes; without them missed and false are estimated.
     null : ResidualNull or None, default: None
-        Of this unit.
+        What noise gives this unit.
     is_pending : bool, default: False
         Whether the null can still be had.
     """
@@ -243,7 +243,7 @@ def true_errors(
     spikes = tested.units.spikes
     mine = spikes["unit_index"] == unit
     alone = spikes[mine]
-    delta = int(DELTA_MS * tested.sampling_frequency / 1000 + 1e-9)
+    delta = whole_samples(DELTA_MS, tested.sampling_frequency)
     matching = match_spikes(
         truth.units.spikes, alone, num_units=(len(truth.unit_ids), len(tested.unit_ids)), delta=delta
     )

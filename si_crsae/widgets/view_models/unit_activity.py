@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from spikeinterface.postprocessing import correlogram_for_one_segment
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.sorting.convert import samples_in
 
 # A correlogram of more takes longer than a click should.
 MAX_CORRELOGRAM_SPIKES = 40_000
@@ -29,15 +30,15 @@ class Correlogram:
     unit: int
     other: int
     edges_ms: Float[np.ndarray, " edge"]
-    """Of the bins; positive where `other` fires after `unit`."""
+    """Edges of the bins; positive where `other` fires after `unit`."""
     counts: Int[np.ndarray, " bin"]
     is_sampled: bool
     """Whether it is of some stretches only, evenly spread over the recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Amplitudes:
-    """Amplitudes of the spikes of some units in a segment; of many spikes, those that a picture needs."""
+class ThinnedAmplitudes:
+    """ThinnedAmplitudes of the spikes of some units in a segment; of many spikes, those that a picture needs."""
 
     time_s: Float[np.ndarray, " spike"]
     amplitude: Float[np.ndarray, " spike"]
@@ -98,7 +99,7 @@ def correlogram(
     """
     other = unit if other is None else other
     frequency = sorted_recording.sampling_frequency
-    bin_size = max(round(window_ms * frequency / 1000 / NUM_BINS_PER_SIDE), 1)
+    bin_size = max(round(samples_in(window_ms, frequency) / NUM_BINS_PER_SIDE), 1)
     half = NUM_BINS_PER_SIDE * bin_size
     positions = spikes_of_units(sorted_recording)
     mine = positions[unit] if other == unit else np.sort(np.concatenate([positions[unit], positions[other]]))
@@ -135,7 +136,7 @@ def thinned_amplitudes(
     *,
     segment_index: int = 0,
     max_points: int = MAX_AMPLITUDES,
-) -> Amplitudes:
+) -> ThinnedAmplitudes:
     """Return times and amplitudes of the spikes of some units, so many that a picture looks like that of all.
 
     Where a unit has too many spikes, time is divided into columns, of each of which the smallest, the largest and the
@@ -148,7 +149,7 @@ def thinned_amplitudes(
         Indices of the units.
     segment_index : int, default: 0
     max_points : int, default: 3000
-        Of each unit; fewer where many units share the picture.
+        Most spikes of each unit; fewer where many units share the picture.
     """
     inventory, posterior = sorted_recording.units, sorted_recording.posterior
     positions = spikes_of_units(sorted_recording)
@@ -163,7 +164,7 @@ def thinned_amplitudes(
         found.append(mine[kept])
     spikes = np.concatenate(found)
     times = inventory.spikes["sample_index"][spikes] + inventory.sample_offset[spikes]
-    return Amplitudes(
+    return ThinnedAmplitudes(
         time_s=times.astype("float64") / sorted_recording.sampling_frequency,
         amplitude=inventory.relative_amplitude(spikes).astype("float32"),
         unit=inventory.spikes["unit_index"][spikes],

@@ -17,7 +17,7 @@ class UnitFigure:
     name: str
     label: str
     unit: str
-    """Of measurement; empty for a ratio."""
+    """Unit of measurement; empty for a ratio."""
     hint: str
     is_listed: bool
     """Whether it is shown in the list of all units, not only for the selected ones."""

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from si_crsae.core import (
+    SOLVERS,
+    Descent,
     Dictionary,
     Encoder,
     EncoderSettings,
@@ -317,7 +319,7 @@ def test_one_sided_codes_find_no_negative_spikes():
     assert len(encode(plant(make_dictionary(), [(80, 0, -1.0)]), make_encoder())) == 0
 
 
-@pytest.mark.parametrize("solver", ["parallel", "fista", "lca"])
+@pytest.mark.parametrize("solver", [name for name in SOLVERS if name != "descent"])
 @settings(max_examples=5)
 @given(rows=mixtures(), seed=seeds)
 def test_every_solver_leads_to_the_same_events(solver, rows, seed):
@@ -349,13 +351,14 @@ def test_the_events_explain_the_energy_that_they_take_from_the_traces(rows, seed
 
 
 def test_a_code_too_large_for_the_device_is_found_on_the_cpu():
-    class Full:
-        def solve(self, correlation, thresholds, *, tolerance):
+    class Full(Descent):
+        def step(self, problem, prior, state):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     encoder = make_encoder()
+    full = replace(encoder.solver, kind=Full)
     traces = plant(encoder.dictionary, [(50, 0, 1.0), (60, 1, 1.0), (120, 2, 1.0)])
-    events, others = encode(traces, encoder), encode(traces, replace(encoder, solver=Full()))
+    events, others = encode(traces, encoder), encode(traces, replace(encoder, solver=full))
     assert places(others) == places(events)
     assert len(events) == 3
 

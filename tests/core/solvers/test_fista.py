@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
 from si_crsae.core import (
+    Convolutional,
+    Fista,
     FistaState,
     Sparse,
     correlate,
-    fista_init,
     fista_solve,
-    fista_step,
     lipschitz_bound,
     objective,
     optimality_residual,
@@ -124,22 +124,19 @@ def test_fista_agrees_with_the_lasso_of_scikit_learn(seed, nonnegative):
 def test_fista_step_follows_algorithm_1_of_the_paper(seed):
     traces, atoms, regularization = draw_problem(seed, num_windows=1)
     step_size = 1 / float(lipschitz_bound(atoms))
-    state = fista_init(traces, atoms)
-    matrix, observed = explicit_matrix(atoms, state.code.shape[-1]), traces.flatten().numpy()
+    problem, solver = Convolutional(traces=traces, atoms=atoms), Fista()
     prior = Sparse(regularization=regularization)
+    state = solver.init(problem, prior)
+    matrix, observed = explicit_matrix(atoms, state.code.shape[-1]), traces.flatten().numpy()
     threshold = step_size * np.repeat(regularization.numpy(), state.code.shape[-1])
     code = previous_code = np.zeros(matrix.shape[1])
     momentum = 0.0
-
-    def descent_direction(code):
-        return correlate(traces - synthesize(code, atoms), atoms)
-
     for _ in range(8):
         previous_momentum, momentum = momentum, (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         start = code + (previous_momentum - 1) / momentum * (code - previous_code)
         descended = start + step_size * matrix.T @ (observed - matrix @ start)
         previous_code, code = code, np.sign(descended) * np.maximum(np.abs(descended) - threshold, 0)
-        state = fista_step(state, descent_direction, prior, step_size=step_size)
+        state = solver.step(problem, prior, state)
         np.testing.assert_allclose(state.code.flatten().numpy(), code, atol=1e-12)
 
 
@@ -302,5 +299,5 @@ def test_settings_that_make_no_sense_are_refused(changes, message):
 
 def test_a_state_that_no_iteration_can_have_produced_is_refused():
     code = torch.zeros(1, 1, 3)
-    with pytest.raises(ValueError, match=r"momentum = 0.5: it must be at least 1; start with fista_init"):
-        FistaState(code=code, extrapolated_code=code, momentum=0.5)
+    with pytest.raises(ValueError, match=r"momentum = 0.5: it must be at least 1; start with FistaState.at"):
+        FistaState(code=code, extrapolated_code=code, momentum=0.5, step_size=1.0)

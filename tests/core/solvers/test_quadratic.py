@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
-from si_crsae.core import Counted, LinkedView, Quadratic, Ridge, Sparse, lca_iterate, lca_step
+from si_crsae.core import Counted, Lca, LinkedView, Quadratic, Ridge, Sparse, solver_names
+from si_crsae.core.solvers.lca import LcaState
 
 seeds = st.integers(0, 2**16)
 few_examples = settings(max_examples=8)
-solvers = pytest.mark.parametrize("solver", ["descent", "fista", "lca"])
+solvers = pytest.mark.parametrize("solver", solver_names(problem=Quadratic, prior=Sparse))
 sides = pytest.mark.parametrize("nonnegative", [True, False])
 NUM_ATOMS = 5
 
@@ -133,8 +134,8 @@ def test_the_dynamics_are_those_of_the_paper():
     charged = potential + 0.07 * (atoms @ image - potential - (atoms @ atoms.T - torch.eye(3)) @ code)
     problem = Quadratic.of([LinkedView(atoms=atoms[:, :, None])], [image[None, :, None]])
     prior = Sparse(regularization=torch.full((3,), 0.2, dtype=torch.float64), nonnegative=True)
-    stepped = lca_step(potential[None, :, None], problem.descent_direction, prior, rate=0.07)
-    torch.testing.assert_close(stepped.flatten(), charged)
+    stepped = Lca().step(problem, prior, LcaState(potential=potential[None, :, None], rate=0.07))
+    torch.testing.assert_close(stepped.potential.flatten(), charged)
 
 
 @solvers
@@ -149,7 +150,7 @@ def test_few_iterations_warn_if_they_were_to_reach_a_tolerance_and_do_not_otherw
     views, traces = dense_problem(0)
     prior = Sparse(regularization=torch.full((NUM_ATOMS,), 0.1, dtype=torch.float64))
     problem = Quadratic.of(views, traces)
-    with pytest.warns(RuntimeWarning, match=r"num_iterations = 3 did not bring the potentials.*raise num_iterations"):
+    with pytest.warns(RuntimeWarning, match=r"num_iterations = 3 did not bring the violation.*raise num_iterations"):
         problem.solve(prior, solver="lca", num_iterations=3, tolerance=1e-9)
     problem.solve(prior, solver="lca", num_iterations=3, tolerance=None)
 
@@ -164,10 +165,13 @@ def test_what_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match=r"stride = 0: it must be at least 1"):
         LinkedView(atoms=views[0].atoms, stride=0)
     problem = Quadratic.of(views, traces)
-    with pytest.raises(ValueError, match=r"solver = 'magic': it must be descent, fista or lca"):
+    with pytest.raises(ValueError, match=r"solver = 'magic': it must be one of auto, descent, fista, lca, for Quad"):
         problem.solve(prior, solver="magic")
-    with pytest.raises(ValueError, match=r"prior = Ridge: descent needs Sparse"):
+    with pytest.raises(ValueError, match=r"solver = 'descent': it must be one of auto, fista, lca, .* and Ridge"):
         problem.solve(Ridge(variance=prior.regularization))
+    own_lambdas = Sparse(regularization=prior.regularization.expand(3, -1))
+    with pytest.raises(ValueError, match=r"regularization has shape \(3, 5\): a descent needs one lambda per atom"):
+        problem.solve(own_lambdas)
     for rate in (0.0, 1.5, float("nan")):
         with pytest.raises(ValueError, match=r"rate = .*: it must be above 0 and at most 1"):
-            lca_iterate(torch.zeros(1, 1, 1), torch.neg, prior, rate=rate, num_iterations=1)
+            Lca(rate=rate)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from si_crsae.models.crsae.autoencoder import Crsae
-from si_crsae.models.crsae.images import ImageLearning, denoise_image, draw_patches, learn_image_atoms, smooth_part
+from si_crsae.models.crsae import Crsae, ImageLearning, denoise_image, learn_image_atoms, smooth_part
+from si_crsae.models.crsae.image_learning import draw_detail_patches
 
 NOISE_SD = 20.0
 FREQUENCY = 1.0  # of the gratings, in radians per pixel
@@ -67,7 +67,7 @@ def test_denoising_with_learned_atoms_removes_most_of_the_noise(learned):
 
 def test_atoms_have_the_orientations_of_the_texture(learned):
     noisy = add_noise(draw_texture(10), 110)
-    patches = draw_patches([noisy], NOISE_SD, num_patches=8, settings=SETTINGS, generator=torch.Generator())
+    patches = draw_detail_patches([noisy], NOISE_SD, num_patches=8, settings=SETTINGS, generator=torch.Generator())
     with torch.no_grad():
         used = learned.encode(patches).abs().sum(dim=(0, 2, 3))
     most_used = learned.atoms.detach()[used > used.mean() / 2]

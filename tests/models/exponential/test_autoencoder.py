@@ -254,7 +254,7 @@ def test_bad_observations_are_refused_and_nothing_is_lost(changes, values, messa
     [
         ({"num_atoms": 0}, r"num_atoms = 0: it must be at least 1"),
         ({"width": 0}, r"width = 0: it must be one or two numbers"),
-        ({"device": "tpu"}, r"device = 'tpu': it must be auto, cpu or cuda"),
+        ({"device": "tpu"}, r"device = 'tpu': it must be one of auto, cpu, cuda"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message):
@@ -263,7 +263,7 @@ def test_settings_that_make_no_sense_are_refused(changes, message):
 
 
 def test_what_has_not_learned_or_was_not_saved_says_so(tmp_path):
-    with pytest.raises(ValueError, match=r"has learned nothing yet: call fit"):
+    with pytest.raises(ValueError, match=r"nothing has been learned yet: call fit"):
         Denoiser(likelihood=Poisson(), width=5).denoise(np.ones((1, 1, 20)))
     torch.save({"a": 1}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"holds no denoiser"):

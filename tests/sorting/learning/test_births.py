@@ -16,7 +16,7 @@ from simulated_units import (
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.learning.births import find_missed_templates, residual_recording
-from si_crsae.sorting.learning.expectation import observe
+from si_crsae.sorting.learning.expectation import encode_with_waveforms
 
 KNOWN = make_template((1.0, 0.6, 0.2, 0.1), norm=40)
 MISSED = make_template((0.1, 0.3, 0.8, 1.0), norm=40)
@@ -27,8 +27,8 @@ JOB_KWARGS = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
 def explain(recording, units):
     """Return the dictionary of the units, and what is seen of them in the recording."""
     encoder, channels = encoder_of(units), np.tile(np.arange(NUM_CHANNELS), (len(units), 1))
-    observed = observe(recording, encoder, channels=channels, num_threads=1)
-    return encoder.dictionary, observed
+    events = encode_with_waveforms(recording, encoder, channels=channels, num_threads=1)
+    return encoder.dictionary, events
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,13 @@ def seen():
     """A recording of two neurons, and the dictionary and events of one of them."""
     times = draw_times(1, count=150), draw_times(2, count=120)
     recording = make_recording([(KNOWN, times[0]), (MISSED, times[1])])
-    dictionary, observations = explain(recording, [make_unit(KNOWN, times[0], seed=1)])
-    return recording, dictionary, observations, times
+    dictionary, events = explain(recording, [make_unit(KNOWN, times[0], seed=1)])
+    return recording, dictionary, events, times
 
 
 def test_the_residual_holds_noise_where_the_known_neuron_fired(seen):
-    recording, dictionary, observations, times = seen
-    residual = residual_recording(recording, dictionary, observations)
+    recording, dictionary, events, times = seen
+    residual = residual_recording(recording, dictionary, events)
     alone = [time for time in times[0] if np.abs(times[1] - time).min() > 120]
     peaks = np.array([residual.get_traces(start_frame=time, end_frame=time + 5) for time in alone])
     assert len(alone) > 50
@@ -50,14 +50,14 @@ def test_the_residual_holds_noise_where_the_known_neuron_fired(seen):
 
 
 def test_the_neuron_that_no_atom_explains_is_born(seen):
-    recording, dictionary, observations, _ = seen
-    (born,) = find_missed_templates(recording, dictionary, observations, CONFIG, job_kwargs=JOB_KWARGS)
+    recording, dictionary, events, _ = seen
+    (born,) = find_missed_templates(recording, dictionary, events, CONFIG, job_kwargs=JOB_KWARGS)
     cosine = np.sum(born * MISSED) / np.linalg.norm(born) / np.linalg.norm(MISSED)
     assert cosine > 0.97
 
 
 def test_nothing_is_born_where_all_is_explained(seen):
     recording, _, _, times = seen
-    dictionary, observations = explain(recording, [make_unit(template, [], seed=0) for template in (KNOWN, MISSED)])
-    assert observations.sample_index.size == pytest.approx(times[0].size + times[1].size, rel=0.05)
-    assert len(find_missed_templates(recording, dictionary, observations, CONFIG, job_kwargs=JOB_KWARGS)) == 0
+    dictionary, events = explain(recording, [make_unit(template, [], seed=0) for template in (KNOWN, MISSED)])
+    assert events.sample_index.size == pytest.approx(times[0].size + times[1].size, rel=0.05)
+    assert len(find_missed_templates(recording, dictionary, events, CONFIG, job_kwargs=JOB_KWARGS)) == 0

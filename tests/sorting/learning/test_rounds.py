@@ -56,6 +56,5 @@ def test_a_learning_curve_keeps_the_atoms_of_every_round():
     assert curve.num_atoms.tolist() == [2, 3]
     assert [len(version) for version in curve.versions()] == [2, 3, 1]
     np.testing.assert_allclose(curve.versions()[1], 5.0 * versions[1].weights.numpy(), atol=5e-3)
-    assert curve.channel_ids.tolist() == ["a", "b", "c"]
     assert [len(version) for version in LearningCurve.of([learning_round(0, versions[0], None)]).versions()] == [2, 0]
     assert LearningCurve.of([]).versions() == []

@@ -9,6 +9,13 @@ from simulated_units import RATE_HZ, draw_times, join, make_template, make_unit,
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
+from si_crsae.sorting.assumptions import (
+    ASSUMED,
+    Assumptions,
+    RefractoryAssumptions,
+    StructureAssumptions,
+    UnitAssumptions,
+)
 from si_crsae.sorting.learning import structure
 from si_crsae.sorting.learning.units import TemplateGeometry, separation
 
@@ -22,8 +29,8 @@ def geometry():
     return TemplateGeometry(component_lags(torch.from_numpy(basis)).numpy(), basis)
 
 
-def merge(units, geometry):
-    return structure.merge_units(units, geometry, CONFIG, sampling_frequency=RATE_HZ)
+def merge(units, geometry, assumed=ASSUMED):
+    return structure.merge_units(units, geometry, CONFIG, sampling_frequency=RATE_HZ, assumed=assumed)
 
 
 def test_a_unit_of_two_waveforms_is_split_in_its_two_neurons(geometry):
@@ -54,6 +61,8 @@ def test_a_unit_with_few_spikes_is_not_split(geometry):
     two = make_unit(make_template(GAINS[::-1], norm=20), draw_times(2, count=20), seed=2)
     mixed = join(one, two)
     assert structure.split_units([mixed], geometry, CONFIG) == [mixed]
+    fewer = Assumptions(units=UnitAssumptions(min_events=16))
+    assert len(structure.split_units([mixed], geometry, CONFIG, assumed=fewer)) == 2
 
 
 def test_two_halves_of_a_neuron_are_merged(geometry):
@@ -83,8 +92,11 @@ def test_two_near_neurons_with_separate_waveforms_are_not_merged(geometry):
     one = make_unit(make_template(GAINS, norm=14), times[::2], seed=1)
     two = make_unit(make_template((0.7, 0.8, 0.3, 0.2), norm=18), times[1::2], seed=2)
     distance = np.linalg.norm(one.template - two.template)
-    assert structure.SAME_SHAPE_FRACTION * 16 < distance < structure.FAR_DISTANCE  # else they were never compared
+    assumed = ASSUMED.structure
+    assert assumed.same_shape_fraction * 16 < distance < assumed.far_distance  # else they were never compared
     assert len(merge([one, two], geometry)) == 2
+    of_one_shape = StructureAssumptions(same_shape_fraction=1.1 * distance / np.sqrt(one.norm * two.norm))
+    assert len(merge([one, two], geometry, Assumptions(structure=of_one_shape))) == 1
 
 
 def test_units_that_fire_together_are_not_merged_although_their_waveforms_overlap(geometry):
@@ -94,6 +106,8 @@ def test_units_that_fire_together_are_not_merged_although_their_waveforms_overla
     together = [make_unit(weak[0], times, seed=1), make_unit(weak[1], times + 30, seed=2)]
     assert len(merge(apart, geometry)) == 1
     assert len(merge(together, geometry)) == 2
+    never = RefractoryAssumptions(min_expected_pairs=10**6)
+    assert len(merge(together, geometry, Assumptions(refractory=never))) == 1
 
 
 @pytest.mark.parametrize(("count", "norm", "is_kept"), [(100, 20, True), (2, 20, False), (100, 5, False)])
@@ -106,6 +120,8 @@ def test_a_smaller_unit_that_only_accompanies_another_is_dropped():
     neuron = make_unit(make_template(GAINS, norm=30), draw_times(1, count=300), seed=1)
     rest = make_unit(make_template(GAINS[::-1], norm=10), neuron.sample_index[::3] + 4, seed=2)
     assert structure.drop_satellites([neuron, rest], sampling_frequency=RATE_HZ) == [neuron]
+    smaller = Assumptions(structure=StructureAssumptions(satellite_norm=0.3))
+    assert len(structure.drop_satellites([neuron, rest], sampling_frequency=RATE_HZ, assumed=smaller)) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from simulated_units import RATE_HZ, draw_times, encoder_of, make_recording, make_template, make_unit
 
-from si_crsae.core.events.encoder import EVENT_PRICE
 from si_crsae.core.events.explanations import log_evidence_of_one
 from si_crsae.sorting import recording
 from si_crsae.sorting.encoding import encode_recording
@@ -55,7 +54,7 @@ def test_a_spike_is_weighed_by_what_the_traces_without_it_and_itself_hold(encode
     settings, scales = encoder.settings, encoder.dictionary.scales.numpy()
     alone = np.flatnonzero(code.overlap == 0)
     expected = [
-        log_evidence_of_one(amplitude, scales[atom], settings.noise, settings.amplitude_spread) - EVENT_PRICE
+        log_evidence_of_one(amplitude, scales[atom], settings.noise, settings.amplitude_spread) - settings.event_price
         for amplitude, atom in zip(code.amplitude[alone], code.atom_index[alone], strict=True)
     ]
     # Between samples an amplitude is a little larger than on them.
@@ -119,5 +118,5 @@ def test_a_silent_recording_has_an_empty_code(encoder):
 
 
 def test_the_window_of_the_misfit_stays_inside_the_atom():
-    assert window_of(20, 60, RATE_HZ / 1000) == (8, 38)
-    assert window_of(2, 10, RATE_HZ / 1000) == (0, 10)
+    assert window_of(20, 60, RATE_HZ) == (8, 38)
+    assert window_of(2, 10, RATE_HZ) == (0, 10)

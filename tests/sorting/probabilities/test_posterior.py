@@ -7,15 +7,16 @@ import pytest
 import torch
 from scipy.special import expit
 
+from si_crsae.core.tables import concatenate_rows
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.model import Model
 from si_crsae.sorting.probabilities import features as spike_features
 from si_crsae.sorting.probabilities.coefficients import MISSED_RATE, SPIKE_PROBABILITY
+from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.probabilities.features import (
     SPIKE_FEATURES,
     UNIT_FEATURES,
     Amplitudes,
-    Observed,
     describe,
     two_groups,
 )
@@ -54,7 +55,9 @@ def make_code(times, atoms=None, **fields):
 def observe(code, model=None):
     model = model or make_model()
     lowest = 0.55 * model.dictionary.scales.numpy()
-    return Observed(code=code, model=model, min_amplitude=lowest, sampling_frequency=RATE_HZ, num_samples=NUM_SAMPLES)
+    return CodeInContext(
+        code=code, model=model, min_amplitude=lowest, sampling_frequency=RATE_HZ, num_samples=NUM_SAMPLES
+    )
 
 
 def regular_times(count=200):
@@ -334,7 +337,7 @@ def test_the_missed_rate_is_a_fraction():
 
 def test_a_posterior_is_selected_and_joined():
     first = infer_posterior(observe(make_code(regular_times(6), [0, 1, 0, 1, 0, 1])))
-    joined = SpikePosterior.concatenate([first, SpikePosterior.empty(), first])
+    joined = concatenate_rows([first, SpikePosterior.empty(), first], "spike", "unit")
     assert joined.probability.size == 12
     part = joined.select(np.array([11, 0]), np.array([3]))
     assert part.probability.tolist() == [first.probability[5], first.probability[0]]

@@ -15,7 +15,7 @@ from si_crsae.widgets.view_models.comparison import (
     lag_histogram,
     match_sortings,
     pair_model,
-    summarize,
+    summarize_list,
     template_pair,
 )
 from si_crsae.widgets.view_models.matching import NOBODY, match_spikes, nearest_spikes
@@ -155,7 +155,7 @@ def test_a_pair_has_its_matched_missed_and_false_spikes():
     assert "A spike of true unit b, 0.20 ms earlier." in describe_spike(
         tested, truth, pair, "false", 1, delta_ms=DELTA_MS
     )
-    assert summarize(pair, "missed", delta_ms=DELTA_MS).startswith("1 of 3 missed spikes")
+    assert summarize_list(pair, "missed", delta_ms=DELTA_MS).startswith("1 of 3 missed spikes")
 
 
 def test_a_position_is_the_nearest_spike_in_the_segment():

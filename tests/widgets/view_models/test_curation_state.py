@@ -8,7 +8,7 @@ from spikeinterface.curation import apply_curation, load_curation, validate_cura
 
 from si_crsae.sorting.convert import with_all_segments
 from si_crsae.widgets.view_models.curation import (
-    summarize,
+    summarize_state,
 )
 from si_crsae.widgets.view_models.curation_file import (
     apply_state,
@@ -293,7 +293,7 @@ def test_the_steps_of_a_state_lead_to_it(decided, state):
 
 
 def test_the_summary_counts_units_before_and_after(decided):
-    assert summarize(decided) == "4 units → 3; 1 merge, 1 split, 1 removed, 3 labeled"
+    assert summarize_state(decided) == "4 units → 3; 1 merge, 1 split, 1 removed, 3 labeled"
 
 
 def test_a_last_segment_without_spikes_is_kept():

@@ -12,7 +12,7 @@ from si_crsae.widgets.learning import LearningMonitor
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, open_session
 from si_crsae.widgets.view_models.courses import change_of, course_of_round, courses_of_run, units_of_atoms
-from si_crsae.widgets.view_models.learning import HOW_TO_START, NOTHING_HEARD, OTHER_SORTER, learning_model, panels_of
+from si_crsae.widgets.view_models.learning import HOW_TO_START, NOTHING_HEARD, OTHER_SORTER, monitor_model, panels_of
 
 
 def train_crsae(on_epoch=False, *, num_epochs=3, shape=(4, 1, 9)):
@@ -50,7 +50,7 @@ def test_rounds_grow_into_curves_and_cells():
     course = None
     for index in range(2):
         course = course_of_round(course, learning_round(index, *versions[index : index + 2]))
-    model = learning_model({course.name: course}, is_running=True)
+    model = monitor_model({course.name: course}, is_running=True)
     assert (model.step, model.num_steps, model.is_running) == (2, 3, True)
     assert panel(model, "objective").lines[0].values.tolist() == [9.0, 8.0]
     assert panel(model, "atoms").lines[0].values.tolist() == [2, 3]
@@ -61,10 +61,10 @@ def test_rounds_grow_into_curves_and_cells():
 
 
 def test_without_a_course_the_view_says_what_to_do(run_folder):
-    assert learning_model({}).empty == HOW_TO_START
-    assert "Waiting" in learning_model({}, is_running=True).empty
+    assert monitor_model({}).empty == HOW_TO_START
+    assert "Waiting" in monitor_model({}, is_running=True).empty
     tested = open_session(run_folder).tested
-    assert learning_model({}, tested=tested).empty == OTHER_SORTER
+    assert monitor_model({}, tested=tested).empty == OTHER_SORTER
     assert LearningMonitor(Session(replace(tested, learning_curves={}))).payload["empty"] == OTHER_SORTER
 
 
@@ -76,7 +76,7 @@ def test_a_run_tells_how_its_units_came_about(run_folder):
     assert len(course.versions) == num_rounds + 1
     assert len(course.changes) == num_rounds
     assert sorted(units_of_atoms(course, session.tested).tolist())[-1] == len(session.tested.unit_ids) - 1
-    model = learning_model(courses, tested=session.tested, selected=session.selected_units)
+    model = monitor_model(courses, tested=session.tested, selected=session.selected_units)
     assert model.cell_unit[: len(session.tested.unit_ids)] == [str(unit) for unit in session.tested.unit_ids]
     assert panel(model, "error to truth").lines[0].values[-1] < -5
     assert model.selected == [str(session.selected_units[0])]
@@ -88,7 +88,7 @@ def test_a_run_of_an_earlier_version_shows_its_curves(run_folder):
         group: replace(curve, waveforms=np.zeros((0, 0, 1), "float16"))
         for group, curve in tested.learning_curves.items()
     }
-    model = learning_model(courses_of_run(replace(tested, learning_curves=old)), tested=tested)
+    model = monitor_model(courses_of_run(replace(tested, learning_curves=old)), tested=tested)
     assert [panel.title for panel in model.panels] == ["objective", "mean lambda", "atoms", "events"]
     assert model.waveforms.shape[0] == 0
     assert any("earlier version" in note for note in model.notes)
@@ -157,8 +157,8 @@ def test_a_sorting_in_this_process_is_shown_while_it_learns(watched):
     model, later = monitor.view_model(), LearningMonitor.from_folder(folder).view_model()
     assert model.names == later.names == ["group 0", "group 1"]
     for name in model.names:
-        one = learning_model(monitor.courses(), shown=name)
-        other = learning_model(courses_of_run(open_session(folder).tested), shown=name)
+        one = monitor_model(monitor.courses(), shown=name)
+        other = monitor_model(courses_of_run(open_session(folder).tested), shown=name)
         np.testing.assert_array_equal(
             panel(one, "objective").lines[0].values, panel(other, "objective").lines[0].values
         )

@@ -1,0 +1,221 @@
+"""What is assumed of units: which there are, what their templates are, which are parts or sums of others."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitialAssumptions:
+    """Which peaks make the first templates."""
+
+    min_cluster_sizes: tuple[int, int] = (8, 12)
+    """Bounds of the smallest cluster, within which one peak for each second of signal will do (peaks). Lower for rare
+    units and more clusters of noise; the upper bound is also how many waveforms a template without events is the mean
+    of.
+
+    Chosen.
+    """
+    exclude_sweep_ms: float = 1.5
+    """A peak this close to a larger one within `detection_radius_um` does not count (ms); shorter, and later phases of
+    a spike become clusters, longer, and overlapping spikes are missed.
+
+    Chosen.
+    """
+    matched_filter_below_s: float = 15.0
+    """In a shorter recording peaks come from a matched filter, which finds fainter ones (s). Elsewhere it led to no
+    better units, since atoms do the same, and took as long as all the rest of the initialization.
+
+    Chosen: no length in between was measured.
+    """
+    split_radius_um: float = 60.0
+    """Channels this close to a cluster's own tell its parts apart (um); wider, and the noise of more channels hides the
+    difference.
+
+    Chosen with the prototype.
+    """
+    num_split_features: int = 5
+    """Principal components on which a cluster is cut (components); more for fine differences and more noise.
+
+    Chosen with the prototype.
+    """
+    min_channel_peak: float = 0.5
+    """A channel on which a first template stays below this is none of its channels (noise sd); raise for narrow
+    templates, lower for the noise of medians on far channels.
+
+    Chosen with the prototype.
+    """
+    single_peak_weight: float = 0.3
+    """Weight of the waveforms of single peaks in the temporal basis (fraction of that of all templates). They are noisy
+    and only fill what the templates leave free; without them, few templates would span too little to learn another
+    shape.
+
+    Chosen.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitAssumptions:
+    """What makes a unit, and what its template is."""
+
+    min_norm_to_noise: float = 6.0
+    """Smallest norm of a template that is learned (noise sd of its correlation map). Lower for small units and for
+    clusters of noise, raise for fewer of both.
+
+    Chosen, and raised once, from 5.5. The prototype never found two units of 5 to 6 on `lowsnr32`.
+    """
+    min_norm_to_noise_given: float = 3.5
+    """The same for a template that the user gives (noise sd of its correlation map), whose unit is known to exist: it
+    only has to be worth its false spikes.
+
+    Calculated: a smaller template, at 15 Hz, would have more spikes missed or false than found.
+    """
+    max_template_error: float = 1.0
+    """Norm of what the compression of a given template may leave of it (noise sd): so much hides in the noise along any
+    direction. Raise for fewer filters, lower for exact spikes of every size.
+
+    Calculated, not measured; noise of 1 hides it in spikes of any size.
+    """
+    min_events: int = 25
+    """Fewest events of a unit, and of each half of one that is split (events); lower for rare units and more false
+    ones.
+
+    Chosen with the prototype.
+    """
+    min_event_rate_hz: float = 0.3
+    """Where a recording is so short that this makes fewer than `min_events`, so many will do (Hz).
+
+    Chosen.
+    """
+    min_waveforms: int = 15
+    """Fewest waveforms for a mean, a median or a separation to be taken (events): below, a unit keeps its template and
+    is compared by it alone.
+
+    Chosen with the prototype.
+    """
+    trimmed_fraction: float = 0.1
+    """Events with most unexplained energy that are left out of a template, and again those farthest from the median
+    (fraction of the events). Raise against collisions, lower to use more events.
+
+    Chosen with the prototype.
+    """
+    min_channel_norm: float = 1.0
+    """A channel on which the norm of a template is below this is none of its channels (noise sd); raise for narrow and
+    fast templates, lower for far channels and the noise of means on them.
+
+    Chosen.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StructureAssumptions:
+    """Which units are one, two, or part of another. The separation d' is the user's: `merge_threshold`."""
+
+    max_lag_ms: float = 0.5
+    """Templates are compared at the best delay within this, either way (ms); longer, and other phases of other
+    waveforms seem alike.
+
+    Chosen with the prototype.
+    """
+    far_distance: float = 12.0
+    """Units whose templates differ by less are near: their waveforms are compared (noise sd of a channel).
+
+    Chosen with the prototype, where two neurons of 63 and 186 spikes lay 15 apart.
+    """
+    far_fraction: float = 0.55
+    """So are units whose templates differ by less than this (fraction of the geometric mean of their norms). Near units
+    of too few waveforms to compare are one. Raise either to join more parts of drifting neurons, lower to keep
+    neighbors.
+
+    Measured with the prototype: true pairs differed by 0.39 and more, parts of one neuron by up to 0.53 under drift.
+    """
+    same_shape_fraction: float = 0.25
+    """Units whose templates differ by less are one, whatever their waveforms and times say (fraction of the geometric
+    mean of their norms). Raise to join parts that collisions, jitter and amplitudes make, lower to keep neurons of one
+    shape.
+
+    Measured with the prototype: true pairs differed by 0.39 and more, parts of one neuron by 0.20 to 0.35; at 0.30
+    `lowsnr32`, `dev_tetrode` and `dev_neuronexus32` gained nothing, and under drift 0.25 was better (0.852 to 0.810).
+    """
+    repeat_distance: float = 7.0
+    """A new template nearer than this to another one is not admitted (noise sd of a channel): encoding cannot tell them
+    apart. Lower to admit more.
+
+    Chosen with the prototype: about four times the noise of a correlation map, which was 1.5 to 1.9.
+    """
+    num_split_components: int = 5
+    """Principal components of its waveforms on which a unit is split (components); more for fine differences and more
+    noise.
+
+    Chosen with the prototype.
+    """
+    satellite_lag_ms: float = 0.5
+    """Two events this close belong together (ms): one may be what the other's template leaves.
+
+    Chosen.
+    """
+    satellite_fraction: float = 0.4
+    """A smaller unit of which more accompanies another is a part of it (fraction of its events). Lower to drop more,
+    raise to keep neurons that fire in synchrony.
+
+    Measured with the joining of fragments, not by itself: see `FragmentAssumptions.max_distance`.
+    """
+    satellite_norm: float = 0.67
+    """A part's norm is below this (fraction of the norm of the whole); raise to drop larger parts.
+
+    Chosen.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollisionAssumptions:
+    """Which atoms are sums of others."""
+
+    max_unexplained: float = 0.2
+    """A template of which others leave less is a collision (fraction of its norm, beside the noise of its mean). Jitter
+    and the spread of amplitudes leave so much of a true one; raise to drop more, lower to keep units that look like
+    sums.
+
+    Chosen.
+    """
+    max_smeared: float = 0.6
+    """A template of which others leave more is none (fraction of its norm); below, its events are looked at one by one,
+    since the mean of collisions at varying delays is smeared. Raise for more to look at.
+
+    Chosen.
+    """
+    amplitudes: tuple[float, float] = (0.75, 1.3)
+    """In a collision both spikes have about their usual size, within these (fraction of the atom's scale): with free
+    amplitudes a few atoms on few channels fit anything.
+
+    Chosen.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FragmentAssumptions:
+    """Which atoms are one drifting neuron, at the places where it dwells."""
+
+    max_distance: float = 0.75
+    """Templates differ by less than this at the best delay (fraction of the geometric mean of their norms); raise to
+    join the ends of a longer drift, lower to keep neighbors.
+
+    Measured with the rest of the group and the dropping of parts: the accuracy on `drift32` (seed 11) rose from 0.68 to
+    0.93. Not by itself.
+    """
+    presence_bin_s: float = 3.0
+    """Bins in which events are counted to tell whether two atoms fire by turns (s); longer than bursts, shorter than
+    the drift.
+
+    Measured with the rest of the group.
+    """
+    max_presence_score: float = -2.5
+    """Atoms fire by turns if the correlation of their counts is below this (standard deviations, Fisher's z); lower to
+    join only those that surely do.
+
+    Measured with the rest of the group.
+    """
+    max_violations: float = 0.1
+    """They have no more pairs of events within `RefractoryAssumptions.impossible_ms` than this (fraction of those that
+    chance makes of their counts). Neighbors that drift together have about all of them.
+
+    Measured with the rest of the group.
+    """
