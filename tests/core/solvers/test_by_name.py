@@ -9,10 +9,13 @@ from sklearn.linear_model import Lasso
 from si_crsae.core import (
     Descent,
     Dictionary,
+    Fista,
     Gram,
     ParallelDescent,
+    Quadratic,
     Sparse,
     correlate,
+    find_solver,
     make_solver,
     objective,
     solver_names,
@@ -192,8 +195,11 @@ def test_no_atoms_have_an_empty_code(draw_dictionary, name):
     assert solver.solve(torch.zeros(0, 40), prior, tolerance=TOLERANCE).shape == (0, 40)
 
 
-@pytest.mark.parametrize(("has_numba", "kind"), [(True, Descent), (False, ParallelDescent)])
-def test_auto_needs_numba_for_the_descent_on_a_cpu(draw_dictionary, monkeypatch, has_numba, kind):
+@pytest.mark.parametrize(
+    ("has_numba", "kind", "linked_kind"), [(True, Descent, Descent), (False, ParallelDescent, Fista)]
+)
+def test_auto_needs_numba_for_the_descent_on_a_cpu(draw_dictionary, monkeypatch, has_numba, kind, linked_kind):
     monkeypatch.setattr(by_name_module, "HAS_NUMBA", has_numba)
     dictionary = draw_dictionary(0)
     assert make_solver("auto", dictionary, Gram.of(dictionary), device=CPU).kind is kind
+    assert find_solver("auto", problem=Quadratic, prior=Sparse, device=CPU) is linked_kind
