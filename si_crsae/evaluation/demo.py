@@ -25,6 +25,7 @@ from si_crsae.evaluation.recordings import CASES, generate_case
 from si_crsae.sorting.folder import load_units
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.preprocessing import preprocess
+from si_crsae.sorting.texts import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,7 +93,7 @@ def _generate(folder: Path, *, duration_s: float) -> tuple[BaseRecording, BaseSo
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(printable(f"{text}\n", sys.stdout))
     sys.stdout.flush()
 
 
