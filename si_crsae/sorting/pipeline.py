@@ -46,6 +46,7 @@ from si_crsae.sorting.stages import (
     explain_disk_errors,
     load_or_compute,
 )
+from si_crsae.sorting.texts import ScreenHandler, log_file_handler
 from si_crsae.sorting.whitening import save_whitened
 
 MIN_CHANNELS_FOR_THREADS = 8
@@ -291,9 +292,9 @@ class GroupSorting:
 def _log_to(path: Path, *, verbose: bool) -> Iterator[None]:
     """Write what the package logs to a file, and to the screen if verbose."""
     package_logger = logging.getLogger("si_crsae")
-    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf8")]
+    handlers: list[logging.Handler] = [log_file_handler(path)]
     if verbose:
-        handlers.append(logging.StreamHandler(sys.stdout))
+        handlers.append(ScreenHandler(sys.stdout))
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         package_logger.addHandler(handler)
