@@ -177,7 +177,7 @@ class GroupSorting:
             code=self.cleaned if has_atoms else None,
             posterior=self.posterior if has_atoms else None,
         )
-        drop_cache(self.folder / "cache")
+        drop_cache(self.folder / "cache", vars(self).get("training"))
         return result
 
     @cached_property
