@@ -19,6 +19,7 @@ from spikeinterface.sorters import run_sorter
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation.comparison import Score, score_sorting
 from si_crsae.evaluation.decomposition import Decomposition, decompose, densest_stretch
+from si_crsae.evaluation.figures import new_figure
 from si_crsae.evaluation.plots import plot_decomposition, plot_template, unit_color
 from si_crsae.evaluation.recordings import CASES, generate_case
 from si_crsae.sorting.convert import nearest_samples
@@ -68,7 +69,7 @@ def run_demo(folder: Path, *, duration_s: float) -> Score:
     ImportError
         If matplotlib is not installed.
     """
-    figure = _new_figure()
+    figure = new_figure(figsize=(12, 7.5))
     _say(f"generating {duration_s:g} s: {CASES[CASE].description}")
     with tempfile.TemporaryDirectory() as scratch:
         recording, truth = _generate(Path(scratch) / "recording", duration_s=duration_s)
@@ -83,14 +84,6 @@ def run_demo(folder: Path, *, duration_s: float) -> Score:
     figure.savefig(folder / "demo.png", dpi=100, pil_kwargs={"optimize": True})
     _say(f"picture: {folder / 'demo.png'}")
     return score
-
-
-def _new_figure() -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("the demo draws with matplotlib: pip install si_crsae[widgets]") from error
-    return Figure(figsize=(12, 7.5), layout="constrained")
 
 
 def _generate(folder: Path, *, duration_s: float) -> tuple[BaseRecording, BaseSorting]:

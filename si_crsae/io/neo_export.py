@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
+from si_crsae.io.neo_numbers import rate_in_hz, refuse_foreign_quantity
+
 if TYPE_CHECKING:
     import neo
 
@@ -124,6 +126,7 @@ def _gather(
     if with_signals:
         _check_has_signals(recording)
     clock = sorting if recording is None else recording
+    rate_in_hz(clock.get_sampling_frequency(), name=f"sampling_frequency of {type(clock).__name__}")
     _check_spikes_inside(sorting, clock)
     return _Export(
         sorting=sorting,
@@ -177,6 +180,7 @@ def _amplitudes(sorting: BaseSorting, analyzer: SortingAnalyzer | None, amplitud
     """Return one amplitude per spike of the spike vector, or None if nobody knows them."""
     import quantities
 
+    refuse_foreign_quantity(amplitudes, name="amplitudes")
     if amplitudes is None:
         extension = None if analyzer is None else analyzer.get_extension("spike_amplitudes")
         return None if extension is None else quantities.Quantity(extension.get_data(), _unit_of(analyzer))
@@ -256,8 +260,14 @@ def _spike_train(export: _Export, unit_index: int, segment_index: int) -> neo.Sp
         array_annotations["sample_index"] = sample_indices
     if export.amplitudes is not None:
         array_annotations["amplitude"] = export.amplitudes[spikes]
+    times = export.clock.sample_index_to_time(sample_indices, segment_index=segment_index)
+    if not np.isfinite(times).all():
+        raise ValueError(
+            f"recording has times in segment {segment_index} that are NaN or infinite: set others, or call "
+            "recording.reset_times()"
+        )
     spike_train = neo.SpikeTrain(
-        export.clock.sample_index_to_time(sample_indices, segment_index=segment_index),
+        times,
         units="s",
         t_start=export.clock.get_start_time(segment_index) * quantities.s,
         # SpikeInterface's end is the time of the last sample, neo's is where the recording stops.

@@ -1,18 +1,15 @@
 """Everything that can be wrong with a recording, a device or a disk, said before any work starts."""
 
 import logging
-import math
 import shutil
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Shaped
+from jaxtyping import Float
 from spikeinterface.core import BaseRecording
-from spikeinterface.core.time_series_tools import get_random_sample_slices
 from spikeinterface.preprocessing import get_motion_presets
 from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correction
 
@@ -20,6 +17,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.recording import plan_tiles, split_groups
+from si_crsae.sorting.sampling import active_share, draw_slices, draw_traces
 
 # A recording of more values is searched for those that are not finite in slices only: some seconds of reading.
 MAX_SCANNED_VALUES = 2 * 10**8
@@ -30,27 +28,6 @@ SLICE_S = 0.1
 BYTES_PER_CACHED_VALUE = 4  # float32
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadChannels:
-    """Channels that carry no information of their own.
-
-    Parameters
-    ----------
-    dead : tuple
-        Ids of channels that are constant.
-    duplicated : tuple
-        Ids of channels whose traces are those of an earlier channel.
-    """
-
-    dead: tuple[int | str, ...]
-    duplicated: tuple[int | str, ...]
-
-    def usable_mask(self, recording: BaseRecording) -> Bool[np.ndarray, " channel"]:
-        """Return True for the channels of a recording that are neither dead nor duplicated."""
-        bad = {*self.dead, *self.duplicated}
-        return np.array([channel_id not in bad for channel_id in recording.channel_ids.tolist()], dtype=bool)
 
 
 def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Path | None = None) -> None:
@@ -83,41 +60,9 @@ def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
         *_short_segments(recording, config),
         *_doubtful_geometry(recording),
         *_saturation(recording, config.seed),
+        *_silence(recording, config.seed),
     ):
         warnings.warn(doubt, stacklevel=2)
-
-
-def find_bad_channels(recording: BaseRecording, *, seed: int) -> BadChannels:
-    """Return the dead and the duplicated channels, and warn of them.
-
-    Parameters
-    ----------
-    recording : BaseRecording
-        With at least two samples in a segment.
-    seed : int
-        Chooses the slices that are compared.
-
-    Returns
-    -------
-    BadChannels
-        Where two channels are equal, only the later one is listed.
-    """
-    traces = _draw_traces(recording, seed)
-    is_dead = traces.min(axis=0) == traces.max(axis=0)
-    first_of_traces: dict[bytes, int] = {}
-    is_duplicated = np.zeros(is_dead.size, dtype=bool)
-    for channel in np.flatnonzero(~is_dead).tolist():
-        is_duplicated[channel] = first_of_traces.setdefault(traces[:, channel].tobytes(), channel) != channel
-    bad = BadChannels(
-        dead=tuple(recording.channel_ids[is_dead].tolist()),
-        duplicated=tuple(recording.channel_ids[is_duplicated].tolist()),
-    )
-    for ids, defect in ((bad.dead, "constant"), (bad.duplicated, "copies of an earlier channel")):
-        if ids:
-            message = f"channels {list(ids)} are {defect}: they are left out, no spike will be found on them"
-            logger.info(message)
-            warnings.warn(message, stacklevel=2)
-    return bad
 
 
 def resolve_device(name: str) -> torch.device:
@@ -264,6 +209,7 @@ def _doubtful_geometry(recording: BaseRecording) -> Iterator[str]:
             "recording.set_probe(probe)"
         )
         return
+    yield from _small_pitch(recording.get_channel_locations())
     for group in split_groups(recording):
         locations = group.get_channel_locations()
         num_positions = len(np.unique(locations, axis=0))
@@ -274,8 +220,19 @@ def _doubtful_geometry(recording: BaseRecording) -> Iterator[str]:
             )
 
 
+def _small_pitch(locations: Float[np.ndarray, "channel dimension"]) -> Iterator[str]:
+    """Say what is wrong with contacts nearer to each other than any are made."""
+    distinct = np.unique(locations, axis=0)
+    extent = np.ptp(distinct, axis=0).max(initial=0.0) / max(len(distinct) - 1, 1)
+    if 0 < extent < ASSUMED.recordings.min_pitch_um:
+        yield (
+            f"channel locations lie {extent:.3g} um apart on average: they must be in um; if they are in mm, "
+            "multiply them by 1000, probe.move and probe.set_contacts or probeinterface's si_units='mm'"
+        )
+
+
 def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
-    traces, assumed = _draw_traces(recording, seed), ASSUMED.recordings
+    traces, assumed = draw_traces(recording, seed=seed), ASSUMED.recordings
     lowest, highest = traces.min(axis=0), traces.max(axis=0)
     num_extreme = np.maximum((traces == lowest).sum(axis=0), (traces == highest).sum(axis=0))
     enough = num_extreme >= assumed.min_saturated_samples
@@ -290,6 +247,15 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
             f"channels {ids} are saturated: up to {num_extreme[saturated].max() / len(traces):.1%} of their samples "
             "lie at one extreme value; spikes there are distorted or lost; record at a lower gain, or blank them "
             f"(spikeinterface.preprocessing.blank_saturation){misread}"
+        )
+
+
+def _silence(recording: BaseRecording, seed: int) -> Iterator[str]:
+    share = active_share(recording, seed=seed)
+    if 0 < share < 1:  # of no share at all, every channel is called constant
+        yield (
+            f"about {1 - share:.0%} of the recording is silent on all channels, constant or far fainter than the rest: "
+            "nothing is learned from it or found in it, and rates are those of the rest"
         )
 
 
@@ -314,33 +280,5 @@ def _longest_segment(recording: BaseRecording) -> int:
 def _slices_to_scan(recording: BaseRecording, seed: int) -> list[tuple[int, int, int]]:
     """Return (segment, start, end): the whole of a small recording, random slices of a large one."""
     if recording.get_total_samples() * recording.get_num_channels() > MAX_SCANNED_VALUES:
-        return _random_slices(recording, NUM_SCANNED_SLICES, seed)
+        return draw_slices(recording, num_slices=NUM_SCANNED_SLICES, seed=seed)
     return [(tile.segment_index, tile.start, tile.end) for tile in plan_tiles(recording)]
-
-
-def _draw_traces(recording: BaseRecording, seed: int) -> Shaped[np.ndarray, "sample channel"]:
-    """Return seeded random slices of a recording, joined."""
-    slices = _random_slices(recording, NUM_SAMPLED_SLICES, seed)
-    return np.concatenate(
-        [
-            recording.get_traces(segment_index=segment, start_frame=start, end_frame=end)
-            for segment, start, end in slices
-        ]
-    )
-
-
-def _random_slices(recording: BaseRecording, num_slices: int, seed: int) -> list[tuple[int, int, int]]:
-    """Return (segment, start, end) of SpikeInterface's random slices.
-
-    One short segment would shorten the slices of all others, so that only those which hold a slice take part.
-    """
-    slice_size = min(round(SLICE_S * recording.sampling_frequency), _longest_segment(recording) - 1)
-    segments = range(recording.get_num_segments())
-    long_enough = [segment for segment in segments if recording.get_num_samples(segment) > slice_size]
-    slices = get_random_sample_slices(
-        recording.select_segments(long_enough),
-        chunk_size=slice_size,
-        num_chunks_per_segment=math.ceil(num_slices / len(long_enough)),
-        seed=seed,
-    )
-    return [(long_enough[position], int(start), int(end)) for position, start, end in slices]

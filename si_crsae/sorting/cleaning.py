@@ -4,9 +4,12 @@ A drifting neuron has one atom for each place where it dwells, and one unit for 
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
@@ -50,6 +53,15 @@ def join_fragments(
     counts = np.bincount(code.atom_index, minlength=scales.size)
     largest_first = np.argsort(-counts, kind="stable")
     events = {atom: code.select(code.atom_index == atom) for atom in np.flatnonzero(counts)}
+    bin_size = round(assumed.fragments.presence_bin_s * sampling_frequency)
+    in_bins = partial(count_in_bins, bin_size=bin_size, num_samples=num_samples)
+    fire_by_turns = partial(
+        _fire_by_turns,
+        in_bins=in_bins,
+        is_busy=in_bins(code) > 0,
+        sampling_frequency=sampling_frequency,
+        assumed=assumed,
+    )
     neuron, lags = np.arange(scales.size), np.zeros(scales.size, "int64")
     for rank, first in enumerate(largest_first):
         for second in largest_first[rank + 1 :]:
@@ -58,7 +70,7 @@ def join_fragments(
             distance, lag = geometry.nearest(templates[first], templates[second], max_lag)
             if distance > assumed.fragments.max_distance * np.sqrt(scales[first] * scales[second]):
                 continue
-            if _fire_by_turns(events[first], events[second], sampling_frequency, num_samples, assumed):
+            if fire_by_turns(events[first], events[second]):
                 neuron[second], lags[second] = neuron[first], lags[first] + lag
     if np.any(neuron != np.arange(scales.size)):
         logger.info("%d atoms joined others of the same drifting neuron", np.sum(neuron != np.arange(scales.size)))
@@ -69,11 +81,17 @@ def join_fragments(
 
 
 def _fire_by_turns(
-    first: Code, second: Code, sampling_frequency: float, num_samples: list[int], assumed: Assumptions
+    first: Code,
+    second: Code,
+    *,
+    in_bins: Callable[[Code], Int[np.ndarray, " bin"]],
+    is_busy: Bool[np.ndarray, " bin"],
+    sampling_frequency: float,
+    assumed: Assumptions,
 ) -> bool:
+    """Tell whether two atoms fire when the other does not, in the time in which any atom does: gaps say nothing."""
     fragments, (low, high) = assumed.fragments, assumed.refractory.impossible_ms
-    bin_size = round(fragments.presence_bin_s * sampling_frequency)
-    one, two = (count_in_bins(events, bin_size=bin_size, num_samples=num_samples) for events in (first, second))
+    one, two = (in_bins(events)[is_busy] for events in (first, second))
     if presence_score(one, two) > fragments.max_presence_score:
         return False
     violations, _ = count_close_pairs(first, second, window_ms=(low, high), sampling_frequency=sampling_frequency)

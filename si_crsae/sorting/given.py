@@ -1,12 +1,13 @@
 """Templates that the user gives: to the channels, the unit and the noise of a recording."""
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from spikeinterface.core import BaseRecording, Templates, get_random_data_chunks
+from spikeinterface.core import BaseRecording, Templates
 from spikeinterface.preprocessing import scale
 
 from si_crsae.config import CrsaeConfig
@@ -16,15 +17,18 @@ from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.model import Model, make_encoder, make_settings, margin_of
-from si_crsae.sorting.recording import Tile, plan_tiles, read_tile
+from si_crsae.sorting.recording import Tile, read_tile
+from si_crsae.sorting.sampling import draw_slices, sample_traces
 
 # What the noise is measured on: it is encoded before it can be.
-NUM_SAMPLED_TILES = 8
+NUM_SAMPLED_TILES, MAX_DRAWN_TILES = 8, 200
 MAX_SAMPLED_S = 0.1
 # What the first encoding leaves depends on a noise that still had spikes in it.
 NUM_NOISE_ESTIMATES = 2
 # Neighboring samples tell the same.
 NOISE_STRIDE = 5
+# Least noise of the map of an atom: a quarter of it is silence.
+MIN_MAP_NOISE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +49,10 @@ class Normalization:
     @classmethod
     def of(cls, recording: BaseRecording, *, seed: int) -> "Normalization":
         """Measure medians and noise levels of a recording's traces, in their own unit."""
-        traces = np.asarray(get_random_data_chunks(recording, return_in_uV=False, seed=seed)[::NOISE_STRIDE], "float32")
-        noise = robust_sd(traces)
+        sample = sample_traces(recording, seed=seed)
+        noise = sample.noise_levels()
         gain = np.divide(1, noise, where=noise > 0, out=np.zeros_like(noise))
-        return cls(baseline=np.median(traces, axis=0), gain=gain)
+        return cls(baseline=sample.baselines(), gain=gain)
 
     def apply(self, recording: BaseRecording) -> BaseRecording:
         """Return the recording with noise of 1 on every channel, computed as it is read."""
@@ -145,7 +149,9 @@ def encoder_of_templates(
     dictionary = compress_templates(torch.from_numpy(templates[unit_index]), num_before=num_before, max_error=max_error)
     model = _model_of(dictionary, np.ones(unit_index.size, "float32"), config)
     encoder = make_encoder(model, config, sampling_frequency=recording.sampling_frequency, assumed=assumed)
-    maps = [encoder.correlate(read_tile(recording, tile, margin_of(encoder))) for tile in _sample(recording)]
+    maps = [
+        encoder.correlate(read_tile(recording, tile, margin_of(encoder))) for tile in _sample(recording, config.seed)
+    ]
     noise = _noise_of_maps(maps)
     for _ in range(NUM_NOISE_ESTIMATES):
         encoder = _with_noise(encoder, noise, config, recording.sampling_frequency, assumed)
@@ -176,13 +182,20 @@ def _model_of(dictionary: Dictionary, noise: Float[np.ndarray, " atom"], config:
     return Model(dictionary=dictionary, noise=noise, regularization=config.regularization_scale * noise)
 
 
-def _sample(recording: BaseRecording) -> list[Tile]:
-    """Return the beginnings of tiles spread over the recording."""
-    tiles = plan_tiles(recording)
-    chosen = np.linspace(0, len(tiles) - 1, min(len(tiles), NUM_SAMPLED_TILES)).astype(int)
-    longest = round(MAX_SAMPLED_S * recording.sampling_frequency)
-    return [replace(tiles[index], end=min(tiles[index].end, tiles[index].start + longest)) for index in chosen]
+def _sample(recording: BaseRecording, seed: int) -> list[Tile]:
+    """Return stretches from all over the recording in which there is a signal, if there are any."""
+    drawn = draw_slices(recording, num_slices=MAX_DRAWN_TILES, slice_s=MAX_SAMPLED_S, seed=seed)
+    tiles = [Tile(segment_index=segment, start=start, end=end) for segment, start, end in drawn]
+    active = (
+        tile
+        for tile in tiles
+        if (robust_sd(read_tile(recording, tile, 0).T.numpy()) >= ASSUMED.recordings.min_activity).any()
+    )
+    return list(islice(active, NUM_SAMPLED_TILES)) or tiles[:NUM_SAMPLED_TILES]
 
 
 def _noise_of_maps(maps: list[Float[np.ndarray, "atom shift"]]) -> Float[np.ndarray, " atom"]:
-    return robust_sd(np.concatenate([map_[:, ::NOISE_STRIDE] for map_ in maps], axis=1).T)
+    """Return the noise that each atom sees, where it sees anything."""
+    rows = np.concatenate([map_[:, ::NOISE_STRIDE] for map_ in maps], axis=1).T
+    silent = np.abs(rows).max(axis=1) < ASSUMED.recordings.min_activity * MIN_MAP_NOISE
+    return robust_sd(rows[~silent]) if silent.any() and not silent.all() else robust_sd(rows)

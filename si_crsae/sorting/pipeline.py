@@ -16,7 +16,8 @@ from spikeinterface.core import BaseRecording
 from spikeinterface.core.job_tools import fix_job_kwargs
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.checks import find_bad_channels, resolve_device
+from si_crsae.sorting.channels import find_bad_channels
+from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.cleaning import clean_code, join_fragments
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
@@ -35,6 +36,7 @@ from si_crsae.sorting.recording import (
     with_one_probe,
 )
 from si_crsae.sorting.results import write_results
+from si_crsae.sorting.sampling import active_share
 from si_crsae.sorting.stages import (
     Code,
     InitialTemplates,
@@ -182,8 +184,8 @@ class GroupSorting:
 
     @cached_property
     def is_usable(self) -> Bool[np.ndarray, " channel"]:
-        """Whether each channel of the group is neither dead nor the copy of another."""
-        return find_bad_channels(self.group, seed=self.config.seed).usable_mask(self.group)
+        """Whether each channel of the group carries a signal of its own."""
+        return find_bad_channels(self.group, self.config).usable_mask(self.group)
 
     @cached_property
     def recording(self) -> BaseRecording:
@@ -193,8 +195,7 @@ class GroupSorting:
     @cached_property
     def whitened(self) -> BaseRecording:
         """The preprocessed signal, computed as it is read."""
-        job_kwargs = self.resources.filter_kwargs(self.recording)
-        whitened = preprocess(self.recording, self.config, folder=self.folder, job_kwargs=job_kwargs)
+        whitened = preprocess(self.recording, self.config, folder=self.folder)
         save_whitened(whitened, self.folder)
         return whitened
 
@@ -211,7 +212,7 @@ class GroupSorting:
 
     @cached_property
     def _windows(self) -> BaseRecording:
-        return select_training_windows(self.whitened, self.config.learning_duration_s)
+        return select_training_windows(self.whitened, self.config.learning_duration_s, seed=self.config.seed)
 
     @cached_property
     def initial(self) -> InitialTemplates:
@@ -281,7 +282,7 @@ class GroupSorting:
             sampling_frequency=frequency,
             num_samples=[recording.get_num_samples(segment) for segment in range(recording.get_num_segments())],
         )
-        duration_s = recording.get_total_duration()
+        duration_s = recording.get_total_duration() * active_share(recording, seed=self.config.seed)
         return clean_code(joined, self.config, sampling_frequency=frequency, duration_s=duration_s)
 
     def _infer(self) -> SpikePosterior:

@@ -2,11 +2,13 @@
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from spikeinterface.core import BaseRecording, SharedMemoryRecording, get_noise_levels
+from jaxtyping import Float
+from spikeinterface.core import BaseRecording, NumpyRecording, SharedMemoryRecording
 from spikeinterface.preprocessing import (
     bandpass_filter,
     common_reference,
@@ -16,11 +18,14 @@ from spikeinterface.preprocessing import (
     scale,
     whiten,
 )
+from spikeinterface.preprocessing.whiten import compute_whitening_matrix
 from spikeinterface.sortingcomponents.motion import interpolate_motion
 from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.gaps import fill_gaps
+from si_crsae.sorting.sampling import TraceSample, sample_traces
 
 # SpikeInterface's names for the length of a chunk, none of which a cache takes from the user.
 CHUNK_SIZES = ("chunk_size", "chunk_memory", "total_memory", "chunk_duration")
@@ -33,7 +38,6 @@ def preprocess(
     config: CrsaeConfig,
     *,
     folder: Path,
-    job_kwargs: dict[str, Any] | None = None,
     keep_motion: bool = False,
 ) -> BaseRecording:
     """Return the recording filtered, referenced, whitened and scaled to unit noise; nothing is computed yet.
@@ -45,8 +49,6 @@ def preprocess(
     config : CrsaeConfig
     folder : Path
         Where the estimated motion is saved, if motion correction is asked for.
-    job_kwargs : dict, optional
-        SpikeInterface's; what is left out is as set globally.
     keep_motion : bool, default: False
         If True, motion saved in the folder is taken instead of estimating it again.
 
@@ -59,27 +61,21 @@ def preprocess(
         recording = bandpass(recording, config)
         if config.apply_motion_correction:
             recording = _correct_motion(recording, config, folder=folder / "motion", keep=keep_motion)
-        recording = _whiten(recording, config)
+        recording, sample = _whiten(recording, config)
     else:
         recording = cast(BaseRecording, recording.astype("float32"))
-    noise_levels = estimate_noise_levels(recording, config, job_kwargs=job_kwargs or {})
-    return cast(BaseRecording, scale(recording, gain=1.0 / noise_levels, dtype="float32"))
+        sample = sample_traces(recording, seed=config.seed)
+    return cast(BaseRecording, scale(recording, gain=1.0 / usable_noise_levels(sample), dtype="float32"))
 
 
-def estimate_noise_levels(recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any]) -> np.ndarray:
-    """Return the noise of every channel in the units of the traces; 1 for a channel that is constant."""
-    noise_levels = get_noise_levels(
-        recording,
-        return_in_uV=False,
-        force_recompute=True,
-        random_slices_kwargs={"seed": config.seed},
-        **{**job_kwargs, "progress_bar": False},
-    )
+def usable_noise_levels(sample: TraceSample) -> Float[np.ndarray, " channel"]:
+    """Return the noise of every channel in the units of its traces; 1 for a channel that shows none."""
+    noise_levels = sample.noise_levels()
     return np.where(noise_levels > 0, noise_levels, 1.0)
 
 
 def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
-    """Return the recording filtered and, with enough channels, referenced; in its own units."""
+    """Return the recording with its gaps filled, filtered and, with enough channels, referenced; in its own units."""
     if not config.apply_preprocessing:
         return recording
     largest_fraction = ASSUMED.recordings.max_frequency_fraction
@@ -88,8 +84,9 @@ def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     if freq_max < config.freq_max:
         lowered = "freq_max = %g Hz lowered to %g Hz, %g of the sampling frequency"
         logger.info(lowered, config.freq_max, freq_max, largest_fraction)
+    filled = fill_gaps(recording, seed=config.seed)
     filtered = bandpass_filter(
-        recording, freq_min=config.freq_min, freq_max=freq_max, ftype="bessel", filter_order=2, dtype="float32"
+        filled, freq_min=config.freq_min, freq_max=freq_max, ftype="bessel", filter_order=2, dtype="float32"
     )
     enough_channels = recording.get_num_channels() >= ASSUMED.recordings.min_channels_for_reference
     if config.common_reference == "yes" or (config.common_reference == "auto" and enough_channels):
@@ -97,11 +94,22 @@ def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     return cast(BaseRecording, filtered)
 
 
-def _whiten(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
+def _whiten(recording: BaseRecording, config: CrsaeConfig) -> tuple[BaseRecording, TraceSample]:
+    """Return the whitened recording and a sample of its traces; what is silent has no say in how it is whitened."""
+    sample = sample_traces(recording, seed=config.seed)
     if recording.get_num_channels() == 1:
-        return recording
-    whitened = whiten(recording, dtype="float32", mode="local", radius_um=config.whitening_radius_um, seed=config.seed)
-    return cast(BaseRecording, whitened)
+        return recording, sample
+    active = NumpyRecording([sample.fully_active_traces()], recording.sampling_frequency)
+    active.set_channel_locations(recording.get_channel_locations())
+    matrix, _ = compute_whitening_matrix(
+        active,
+        mode="local",
+        random_chunk_kwargs={"num_chunks_per_segment": 1, "chunk_size": active.get_num_samples(0) - 1},
+        apply_mean=False,
+        radius_um=config.whitening_radius_um,
+    )
+    whitened = whiten(recording, dtype="float32", mode="local", radius_um=config.whitening_radius_um, W=matrix)
+    return cast(BaseRecording, whitened), replace(sample, traces=sample.traces @ matrix)
 
 
 def _correct_motion(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, keep: bool) -> BaseRecording:

@@ -15,8 +15,10 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
+from si_crsae.sorting.sampling import draw_slices
 
 TILE_S = 1.0
 # Larger arrays would be mapped anew for every tile, which costs as much as filling them.
@@ -25,6 +27,8 @@ MAX_TILE_VALUES = 2**20
 MIN_TILE_SAMPLES = 4096
 # Windows that are learned from: long against templates, short against drift.
 TRAINING_WINDOW_S = 5.0
+# Windows that are looked at for one that is learned from, and places looked at in each.
+CANDIDATES_PER_WINDOW, NUM_PROBES, PROBE_S = 4, 5, 0.02
 # What sets contacts at one place apart, for a probe does not take them.
 NUDGE_UM = 1e-3
 # What SpikeInterface's filters need to run forwards and backwards.
@@ -127,23 +131,47 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(num_threads)
 
 
-def select_training_windows(recording: BaseRecording, duration_s: float) -> BaseRecording:
-    """Return the signal to learn from: all of a short recording, windows spread evenly over a long one.
+def select_training_windows(recording: BaseRecording, duration_s: float, *, seed: int) -> BaseRecording:
+    """Return the signal to learn from: all of a short recording, windows from all over a long one, none of them silent.
 
     The windows are the segments of the result.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Whitened, unit noise.
+    duration_s : float
+        How long the windows are together (s).
+    seed : int
+        Chooses where they lie.
     """
     if recording.get_total_duration() <= duration_s:
         return recording
-    length = round(TRAINING_WINDOW_S * recording.sampling_frequency)
-    windows = []
-    for segment_index in range(recording.get_num_segments()):
-        segment = recording.select_segments([segment_index])
-        num_samples = segment.get_num_samples(0)
-        share = duration_s * num_samples / recording.get_total_samples()
-        count = max(round(share / TRAINING_WINDOW_S), 1)
-        starts = np.linspace(0, max(num_samples - length, 0), count).astype("int64")
-        windows += [segment.frame_slice(start, min(start + length, num_samples)) for start in starts.tolist()]
+    count = max(round(duration_s / TRAINING_WINDOW_S), 1)
+    drawn = draw_slices(recording, num_slices=CANDIDATES_PER_WINDOW * count, slice_s=TRAINING_WINDOW_S, seed=seed)
+    active = (window for window in _apart(drawn) if _has_signal(recording, window))
+    chosen = sorted(islice(active, count)) or sorted(_apart(drawn))[:count]
+    windows = [recording.select_segments([segment]).frame_slice(start, end) for segment, start, end in chosen]
     return append_recordings(windows)
+
+
+def _apart(windows: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Yield the windows that overlap none before them: two that end with their segment may."""
+    taken: list[tuple[int, int, int]] = []
+    for segment, start, end in windows:
+        if all(segment != other or end <= first or last <= start for other, first, last in taken):
+            taken.append((segment, start, end))
+            yield segment, start, end
+
+
+def _has_signal(recording: BaseRecording, window: tuple[int, int, int]) -> bool:
+    """Tell whether any channel shows noise at most of a few places of a window."""
+    segment, start, end = window
+    length = min(max(round(PROBE_S * recording.sampling_frequency), 2), end - start)
+    places = np.linspace(start, end - length, NUM_PROBES).astype("int64").tolist()
+    probes = [recording.get_traces(segment_index=segment, start_frame=at, end_frame=at + length) for at in places]
+    noisy = [robust_sd(probe).max() >= ASSUMED.recordings.min_activity for probe in probes]
+    return bool(sum(noisy) > NUM_PROBES / 2)
 
 
 def with_one_probe(recording: BaseRecording) -> BaseRecording:

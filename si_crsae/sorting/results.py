@@ -24,8 +24,9 @@ from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow, samples_in
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.learning.rounds import LearningCurve
-from si_crsae.sorting.preprocessing import bandpass, estimate_noise_levels
+from si_crsae.sorting.preprocessing import bandpass, usable_noise_levels
 from si_crsae.sorting.recording import channel_groups, with_one_probe
+from si_crsae.sorting.sampling import sample_traces
 from si_crsae.sorting.stages import SpikePosterior
 
 # Spikes that a template is the mean of, and the seconds in which they are preferred: each is read and filtered.
@@ -69,9 +70,10 @@ def write_results(
     if config.spike_probabilities and units.posterior is None:
         units = replace(units, posterior=SpikePosterior.empty())  # without spikes the properties are there, too
     filtered = bandpass(recording, config)
-    noise_levels = estimate_noise_levels(filtered, config, job_kwargs=job_kwargs)
+    sample = sample_traces(filtered, seed=config.seed)
+    noise_levels, active_s = usable_noise_levels(sample), recording.get_total_duration() * sample.active_share
     templates = measure_templates(filtered, units, config, job_kwargs=job_kwargs)
-    properties = unit_properties(recording, units, templates, noise_levels)
+    properties = unit_properties(recording, units, templates, noise_levels, active_s=active_s)
     units.spikes["segment_index"] = segments[units.spikes["segment_index"]]
     sorting = NumpySorting(units.spikes, recording.sampling_frequency, np.arange(units.num_units, dtype="int64"))
     for name, values in properties.items():
@@ -147,15 +149,21 @@ def _choose_spikes(recording: BaseRecording, units: Inventory) -> np.ndarray:
 
 
 def unit_properties(
-    recording: BaseRecording, units: Inventory, templates: Templates, noise_levels: Float[np.ndarray, " channel"]
+    recording: BaseRecording,
+    units: Inventory,
+    templates: Templates,
+    noise_levels: Float[np.ndarray, " channel"],
+    *,
+    active_s: float,
 ) -> dict[str, np.ndarray]:
     """Return the properties of the units by name: scalars or strings, so that every exporter can carry them.
 
     `main_channel_id`; `group` of that channel; `snr`, peak of the template over the noise of its channel;
-    `firing_rate` (Hz); `num_spikes`; `amplitude_median` and `amplitude_cv`, size and spread of the spikes relative to
-    the template; `refractory_violations`, the fraction of intervals below 1.5 ms; `atom_snr`, the template's whitened
-    norm over the noise of its correlation map, which decides what can be detected; with `spike_probabilities`, also
-    `expected_false_positive_rate` and `expected_missed_rate`.
+    `firing_rate` (Hz), over the time in which there is a signal (`active_s`); `num_spikes`; `amplitude_median` and
+    `amplitude_cv`, size and spread of the spikes relative to the template; `refractory_violations`, the fraction of
+    intervals below 1.5 ms; `atom_snr`, the template's whitened norm over the noise of its correlation map, which
+    decides what can be detected; with `spike_probabilities`, also `expected_false_positive_rate` and
+    `expected_missed_rate`.
     """
     count = units.num_units
     unit_index = units.spikes["unit_index"]
@@ -171,7 +179,7 @@ def unit_properties(
         "main_channel_id": recording.channel_ids[units.main_channel],
         "group": channel_groups(recording)[units.main_channel],
         "snr": peaks / (noise_levels * scaling)[units.main_channel],
-        "firing_rate": num_spikes / recording.get_total_duration(),
+        "firing_rate": num_spikes / active_s,
         "num_spikes": num_spikes,
         "amplitude_median": np.array([np.median(values) for values in relative]),
         "amplitude_cv": np.array([np.std(values) / np.mean(values) for values in relative]),

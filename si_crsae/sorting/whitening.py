@@ -8,7 +8,7 @@ import numpy as np
 from spikeinterface.core import BaseRecording, aggregate_channels
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.checks import find_bad_channels
+from si_crsae.sorting.channels import find_bad_channels
 from si_crsae.sorting.preprocessing import preprocess
 from si_crsae.sorting.recording import sortable_segments, split_groups, with_one_probe
 
@@ -46,12 +46,12 @@ def whiten_groups(recording: BaseRecording, config: CrsaeConfig, *, folder: Path
     groups = []
     for index, group in enumerate(split_groups(sortable)):
         located = with_one_probe(group)
-        usable = find_bad_channels(located, seed=config.seed).usable_mask(located)
+        usable = find_bad_channels(located, config).usable_mask(located)
         if usable.any():
             part = cast(BaseRecording, located.select_channels(located.channel_ids[usable]))
             groups.append(preprocess(part, config, folder=folder / f"group_{index}", keep_motion=True))
     if not groups:
-        raise NothingUsableError("recording: no channel is usable, all are constant or repeat another")
+        raise NothingUsableError("recording: no channel is usable: all are constant, stuck, digital, or repeat another")
     return join_groups(recording, groups)
 
 

@@ -13,6 +13,12 @@ class RecordingAssumptions:
 
     Chosen: the pitch of common dense probes.
     """
+    min_pitch_um: float = 1.0
+    """Extent of a probe over the number of its contacts, below which their unit is doubted (um): the densest probes
+    have 5 um and more, and 0.02 is 20 um in mm.
+
+    Chosen.
+    """
     min_channels_for_reference: int = 128
     """Number from which on the median of all channels is subtracted (channels). The median of fewer follows their
     spikes, so that two at once no longer add up; above it, what all channels share would stay.
@@ -27,6 +33,65 @@ class RecordingAssumptions:
     """
     min_template_samples: int = 8
     """Shortest template that is accepted (samples); fewer do not hold the shape of a spike.
+
+    Chosen.
+    """
+    min_gap_ms: float = 1.0
+    """Shortest stretch at one value that is filled before filtering (ms): shorter ones happen to a signal of few
+    levels, and ring little, being shorter than the waves that the filter lets through.
+
+    Chosen.
+    """
+    fade_ms: float = 5.0
+    """Time in which the value before such a gap fades to the baseline (ms): slower than a spike, whose band must hold
+    nothing of it; the longer, the more of a gap is not silent.
+
+    Chosen.
+    """
+    min_activity: float = 0.25
+    """Noise of a block, over the usual one of its channel, below which nothing was recorded there (fraction). Blocks of
+    10 ms of one noise differ by a tenth; an amplifier that is off, or attenuated, leaves a tenth or nothing.
+
+    Chosen.
+    """
+    min_atom_noise: float = 0.1
+    """Least noise that an atom is taken to see (noise standard deviations of a channel): thresholds are multiples of
+    it. Whitened traces of any recording so far gave 1 to 2.
+
+    Chosen.
+    """
+    usual_quantile: float = 0.75
+    """Quantile of the noise of blocks that is the usual one (fraction): so much of what is not constant may be faint,
+    and the rest may be artifacts.
+
+    Chosen.
+    """
+    min_digital_share: float = 0.95
+    """A channel is a digital line if at least so many of its samples lie within a tenth of either end of its range
+    (fraction of the samples): a signal spends most of its time between them.
+
+    Chosen.
+    """
+    min_level_share: float = 1e-3
+    """Both levels of a digital line are taken for at least this part of the time (fraction of the samples): a rare
+    artifact is no level.
+
+    Chosen.
+    """
+    stuck_fraction: float = 0.5
+    """A channel with at least so many of its samples at one end of its range is left out (fraction of the samples);
+    below, it is called saturated, and sorted.
+
+    Chosen.
+    """
+    min_own_variance: float = 1e-3
+    """Variance of a channel that earlier ones do not explain, over its own, below which it is a copy or a sum of them
+    (fraction). Amplifiers have noise of their own, tenths of what a channel shows.
+
+    Chosen.
+    """
+    max_own_variance: float = 1e-2
+    """What that may rise to in integers, for the rounding of all channels in a sum (fraction).
 
     Chosen.
     """

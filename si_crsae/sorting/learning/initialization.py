@@ -205,9 +205,8 @@ def _median_waveforms(
     reach = np.zeros((unit_ids.size, num_channels), bool)
     for unit in range(unit_ids.size):
         members = np.flatnonzero(unit_index == unit)
-        kept[members[np.linspace(0, members.size - 1, min(members.size, MAX_WAVEFORMS_PER_TEMPLATE)).astype(int)]] = (
-            True
-        )
+        chosen = np.linspace(0, members.size - 1, min(members.size, MAX_WAVEFORMS_PER_TEMPLATE)).astype(int)
+        kept[members[chosen]] = True
         main_channel = np.bincount(peaks["channel_index"][members], minlength=num_channels).argmax()
         reach[unit] = near[main_channel]
     packed = estimate_templates(

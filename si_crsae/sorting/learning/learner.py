@@ -21,7 +21,7 @@ from si_crsae.sorting.learning.collisions import find_collisions
 from si_crsae.sorting.learning.expectation import EventWaveforms, encode_with_waveforms
 from si_crsae.sorting.learning.gradient import improve_by_gradient
 from si_crsae.sorting.learning.initialization import temporal_basis
-from si_crsae.sorting.learning.noise import noise_of_atoms, sample_noise
+from si_crsae.sorting.learning.noise import find_active_rows, noise_of_atoms, sample_noise
 from si_crsae.sorting.learning.rounds import LearningCurve, LearningRound, announce
 from si_crsae.sorting.learning.structure import (
     drop_faint,
@@ -61,7 +61,7 @@ class Learner:
         waveforms = torch.from_numpy(templates)
         self.basis = temporal_basis(recording, templates, config, job_kwargs=self.job_kwargs, assumed=assumed)
         self.geometry = TemplateGeometry(component_lags(self.basis).numpy(), self.basis.numpy())
-        self.noise_features = sample_noise(recording, self.basis)
+        self.noise_features = sample_noise(recording, self.basis, seed=config.seed)
         self.units = self._admit([], (waveforms @ self.basis.T).numpy())
 
     def learn(self, *, progress: bool, group_index: int = 0) -> tuple[Model | None, LearningCurve]:
@@ -152,7 +152,8 @@ class Learner:
         model = self._model_of(units)
         if model is None:
             return []
-        duration_s = self.recording.get_total_duration()
+        active_share = find_active_rows(self.noise_features).any(axis=1).mean()
+        duration_s = self.recording.get_total_duration() * active_share
         units = drop_units(units, model.noise, self.config, duration_s=duration_s, assumed=self.assumed)
         units = drop_satellites(units, sampling_frequency=self.sampling_frequency, assumed=self.assumed)
         return self._without_collisions(units)

@@ -51,10 +51,10 @@ def test_clear_spikes_are_likelier_than_anything_else(encoder, traces):
 
 def test_a_spike_is_weighed_by_what_the_traces_without_it_and_itself_hold(encoder, traces):
     code = encode_and_weigh(traces, encoder, num_threads=1)
-    settings, scales = encoder.settings, encoder.dictionary.scales.numpy()
+    scales = encoder.dictionary.scales.numpy()
     alone = np.flatnonzero(code.overlap == 0)
     expected = [
-        log_evidence_of_one(amplitude, scales[atom], settings.noise, settings.amplitude_spread) - settings.event_price
+        log_evidence_of_one(amplitude, scales[atom], encoder.odds) - encoder.settings.event_price
         for amplitude, atom in zip(code.amplitude[alone], code.atom_index[alone], strict=True)
     ]
     # Between samples an amplitude is a little larger than on them.
