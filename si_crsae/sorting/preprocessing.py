@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float
-from spikeinterface.core import BaseRecording, NumpyRecording
+from spikeinterface.core import BaseRecording, NumpyRecording, SharedMemoryRecording
 from spikeinterface.preprocessing import (
     bandpass_filter,
     common_reference,
@@ -137,7 +137,15 @@ def cache(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kw
     return cached
 
 
-def drop_cache(folder: Path) -> None:
-    """Remove the folder of a cached recording, if there is one."""
+def drop_cache(folder: Path, cached: BaseRecording | None = None) -> None:
+    """Remove the folder of a cached recording, if there is one, and the name of its shared memory.
+
+    SpikeInterface's clustering refers to the recording until it is called again: at the end of the process it would be
+    too late to remove that name, and Python would warn of a leak.
+    """
+    if isinstance(cached, SharedMemoryRecording) and cached.main_shm_owner:
+        for memory in cached.shms:
+            memory.unlink()
+        cached.main_shm_owner = False
     for path in (folder, folder.with_suffix(".zarr")):  # SpikeInterface adds the suffix
         shutil.rmtree(path, ignore_errors=True)
