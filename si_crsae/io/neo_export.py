@@ -39,8 +39,8 @@ def to_neo(
         Gives the times of the samples: start times and time vectors are respected. Without it the times are those of
         the analyzer's recording, else of the sorting.
     amplitudes : np.ndarray or Quantity, shape (num_spikes,), optional
-        One value per spike, of any unit, in the order of ``sorting.to_spike_vector()``. Default: the `spike_amplitudes` of the
-        analyzer, where computed. They become the array annotation `amplitude`.
+        One value per spike, of any unit, in the order of ``sorting.to_spike_vector()``. Default: the
+        `spike_amplitudes` of the analyzer, where computed. They become the array annotation `amplitude`.
     with_waveforms : bool, default: False
         If True, each spike carries a waveform (channel, sample): its own if the analyzer extracted the waveforms of
         all spikes, else the template of its unit. The annotation `waveform_kind` says which: "spike" or "template".
