@@ -52,7 +52,14 @@ class Cache:
     blocks: list[SharedMemory] = field(default_factory=list)
 
     def close(self) -> None:
-        """Give back memory and disk; the recording cannot be read afterwards."""
+        """Give back memory and disk; the recording cannot be read afterwards.
+
+        SpikeInterface's clustering refers to the recording until it is called again, so that its arrays are taken away.
+        """
+        if isinstance(self.recording, NumpyRecording):
+            for segment in self.recording.segments:
+                segment._traces = np.empty((0, self.recording.get_num_channels()), self.recording.get_dtype())
+            self.recording._kwargs.clear()
         for file in self.files:
             file.close()
         _unlink(self.blocks)

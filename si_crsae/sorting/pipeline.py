@@ -3,7 +3,7 @@
 import logging
 import threading
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -259,11 +259,10 @@ class GroupSorting:
 
     @cached_property
     def posterior(self) -> SpikePosterior | None:
-        """What is expected of the spikes, None unless they were weighed."""
-        if not isinstance(self.cleaned, WeighedCode):
+        """What is expected of the spikes, None unless it is asked for."""
+        if not self.config.spike_probabilities:
             return None
-        context = CodeInContext.of(self.recording, self.cleaned, self.learned.model, self.config)
-        return load_or_compute(self.folder / "posterior.npz", SpikePosterior, partial(infer_posterior, context))
+        return load_or_compute(self.folder / "posterior.npz", SpikePosterior, self._infer)
 
     @property
     def _code_type(self) -> type[Code]:
@@ -308,3 +307,8 @@ class GroupSorting:
         )
         duration_s = recording.get_total_duration() * active_share(recording, seed=self.config.seed)
         return clean_code(joined, self.config, sampling_frequency=frequency, duration_s=duration_s)
+
+    def _infer(self) -> SpikePosterior:
+        code = self.cleaned
+        assert isinstance(code, WeighedCode), "the code is weighed where a posterior is asked for"
+        return infer_posterior(CodeInContext.of(self.recording, code, self.learned.model, self.config))

@@ -96,7 +96,7 @@ def _whiten(recording: BaseRecording, config: CrsaeConfig) -> tuple[BaseRecordin
     if recording.get_num_channels() == 1:
         return recording, sample
     active = NumpyRecording([sample.fully_active_traces()], recording.sampling_frequency)
-    active.set_channel_locations(recording.get_channel_locations())
+    active.set_dummy_probe_from_locations(recording.get_channel_locations())
     matrix, _ = compute_whitening_matrix(
         active,
         mode="local",

@@ -1,4 +1,4 @@
-"""Claims about the folder of a run: one at a time, nothing lost, nothing wrong unseen, nothing run that is only read."""
+"""Claims about the folder of a run: one at a time, nothing lost, nothing wrong unseen, nothing run that is read."""
 
 import json
 import logging

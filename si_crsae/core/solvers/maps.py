@@ -79,7 +79,7 @@ class DictionaryOnDevice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CorrelationMap:
+class MapProblem:
     """The least-squares problem of one long window: ``1/2 ||y - H x||^2``, with the traces in ``H^T y``.
 
     Parameters

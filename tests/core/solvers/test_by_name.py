@@ -22,7 +22,7 @@ from si_crsae.core import (
     synthesize,
 )
 from si_crsae.core.solvers import by_name as by_name_module
-from si_crsae.core.solvers.maps import CorrelationMap
+from si_crsae.core.solvers.maps import MapProblem
 
 WIDTH = 6
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 REGULARIZATION = torch.tensor([0.8, 1.1, 1.4])
 seeds = st.integers(0, 2**16)
 few_examples = settings(max_examples=6)
-NAMES = solver_names(problem=CorrelationMap, prior=Sparse)[1:]
+NAMES = solver_names(problem=MapProblem, prior=Sparse)[1:]
 solvers = pytest.mark.parametrize("name", NAMES)
 sides = pytest.mark.parametrize("two_sided", [False, True])
 
