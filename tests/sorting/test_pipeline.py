@@ -1,9 +1,7 @@
 """Claims about how a run uses threads, traces and what is complete."""
 
 import shutil
-import sys
 from functools import partial
-from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 import pytest
@@ -187,13 +185,3 @@ def test_a_sorting_without_a_template_has_neither_atoms_nor_code(complete, tmp_p
     assert result.code is result.posterior is None
     assert {path.stem for path in tmp_path.glob("*.npz")} == {"initialize", "learn"}
     assert_same(GroupSorting(**complete[0] | {"folder": tmp_path}).learned, result.learned)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="memory has no name there that could be left behind")
-def test_no_shared_memory_is_left_behind(complete, tmp_path):
-    sorting = copy_of(complete, tmp_path, missing=["encoded", "cleaned", "posterior"])
-    (memory,) = sorting.training.shms
-    SharedMemory(memory.name).close()
-    sorting.complete()
-    with pytest.raises(FileNotFoundError):
-        SharedMemory(memory.name)
