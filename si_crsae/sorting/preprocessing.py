@@ -22,13 +22,10 @@ from spikeinterface.preprocessing.whiten import compute_whitening_matrix
 from spikeinterface.sortingcomponents.motion import interpolate_motion
 from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
-from si_crsae.config import CrsaeConfig
+from si_crsae.config import CHUNK_LENGTHS, CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.gaps import fill_gaps
 from si_crsae.sorting.sampling import TraceSample, sample_traces
-
-# SpikeInterface's names for the length of a chunk, none of which a cache takes from the user.
-CHUNK_SIZES = ("chunk_size", "chunk_memory", "total_memory", "chunk_duration")
 
 logger = logging.getLogger(__name__)
 
@@ -127,14 +124,19 @@ def cache(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kw
     It is always computed in chunks of one length: filters leave traces of where their chunks end.
     """
     drop_cache(folder)
-    fixed_chunks = {name: value for name, value in job_kwargs.items() if name not in CHUNK_SIZES}
     cached, _ = cache_preprocessing(
         recording,
         mode=config.cache_preprocessing_mode,
         folder=folder,
-        job_kwargs={**fixed_chunks, "chunk_duration": "1s"},
+        job_kwargs=with_fixed_chunks(job_kwargs),
     )
     return cached
+
+
+def with_fixed_chunks(job_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return SpikeInterface's job_kwargs with chunks of 1 s, for what depends on where chunks end."""
+    others = {name: value for name, value in job_kwargs.items() if name not in CHUNK_LENGTHS}
+    return {**others, "chunk_duration": "1s"}
 
 
 def drop_cache(folder: Path) -> None:
