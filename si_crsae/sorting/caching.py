@@ -16,9 +16,8 @@ from spikeinterface.core.job_tools import TimeSeriesChunkExecutor, fix_job_kwarg
 from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.preprocessing import with_fixed_chunks
 
-# SpikeInterface's names for the length of a chunk, none of which a cache takes from the user.
-CHUNK_SIZES = ("chunk_size", "chunk_memory", "total_memory", "chunk_duration")
 # Of the free memory, what a cache may take unasked.
 MEMORY_SHARE = 0.5
 SHARED_MEMORY = Path("/dev/shm")
@@ -58,7 +57,9 @@ class Cache:
         """
         if isinstance(self.recording, NumpyRecording):
             for segment in self.recording.segments:
-                segment._traces = np.empty((0, self.recording.get_num_channels()), self.recording.get_dtype())
+                cast(Any, segment)._traces = np.empty(
+                    (0, self.recording.get_num_channels()), self.recording.get_dtype()
+                )
             self.recording._kwargs.clear()
         for file in self.files:
             file.close()
@@ -77,8 +78,7 @@ def cache(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kw
         If it is to lie in memory and does not fit there.
     """
     drop_cache(folder)
-    fixed_chunks = {name: value for name, value in job_kwargs.items() if name not in CHUNK_SIZES}
-    job_kwargs = fix_job_kwargs({**fixed_chunks, "chunk_duration": "1s"})
+    job_kwargs = fix_job_kwargs(with_fixed_chunks(job_kwargs))
     mode, is_shared = config.cache_preprocessing_mode, shares_memory(job_kwargs)
     size = int(recording.get_total_memory_size())
     if mode == "auto":

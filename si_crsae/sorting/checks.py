@@ -17,7 +17,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.caching import memory_problems
 from si_crsae.sorting.convert import TemplateWindow
-from si_crsae.sorting.recording import plan_tiles, split_groups
+from si_crsae.sorting.recording import describe_bad_sample, plan_tiles, split_groups
 from si_crsae.sorting.sampling import active_share, draw_slices, draw_traces
 
 # A recording of more values is searched for those that are not finite in slices only: some seconds of reading.
@@ -160,18 +160,11 @@ def _value_problems(recording: BaseRecording, seed: int) -> Iterator[str]:
     if data_type.kind != "f":
         return
     for segment_index, start, end in _slices_to_scan(recording, seed):
-        finite = np.isfinite(recording.get_traces(segment_index=segment_index, start_frame=start, end_frame=end))
-        if finite.all():
-            continue
-        sample, channel = np.argwhere(~finite)[0].tolist()
-        sample += start
-        yield (
-            f"traces hold NaN or inf, first in segment {segment_index} at {sample / recording.sampling_frequency:.4f} "
-            f"s (sample {sample}) on channel {recording.channel_ids[channel].item()!r}: every sample must be finite; "
-            "remove the channel (recording.remove_channels) or blank the stretch "
-            "(spikeinterface.preprocessing.silence_periods)"
-        )
-        return
+        traces = recording.get_traces(segment_index=segment_index, start_frame=start, end_frame=end)
+        problem = describe_bad_sample(recording, traces, segment_index=segment_index, start=start)
+        if problem:
+            yield problem
+            return
 
 
 def _disk_problems(recording: BaseRecording, config: CrsaeConfig, folder: Path) -> Iterator[str]:

@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from spikeinterface.core import BaseRecording
 from spikeinterface.core.job_tools import fix_job_kwargs
 
-from si_crsae.config import CrsaeConfig
+from si_crsae.config import CHUNK_LENGTHS, CrsaeConfig
 from si_crsae.sorting.caching import Cache, cache, drop_cache
 from si_crsae.sorting.channels import find_bad_channels
 from si_crsae.sorting.checks import resolve_device
@@ -30,6 +30,8 @@ from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.probabilities.evidence import encode_and_weigh
 from si_crsae.sorting.probabilities.posterior import infer_posterior
 from si_crsae.sorting.recording import (
+    select_channels,
+    select_segments,
     select_training_windows,
     sortable_segments,
     split_groups,
@@ -81,7 +83,9 @@ class Resources:
 
         Threads unless the user asks for processes: traces are shared without copies, and scripts need no main guard.
         """
-        job_kwargs = fix_job_kwargs({"pool_engine": "thread", "chunk_duration": "1s", **config.job_kwargs})
+        is_cut = any(config.job_kwargs.get(name) is not None for name in CHUNK_LENGTHS)
+        chunks = {} if is_cut else {"chunk_duration": "1s"}
+        job_kwargs = fix_job_kwargs({"pool_engine": "thread", **chunks, **config.job_kwargs})
         job_kwargs["progress_bar"] = verbose
         num_jobs = int(job_kwargs["n_jobs"] or 1)
         is_given = "n_jobs" in config.job_kwargs or num_jobs > 1
@@ -134,7 +138,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
 def _sort_groups(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, resources: Resources) -> None:
     """Run all stages of all groups and write the results."""
     segments = sortable_segments(recording, config)
-    sortable = cast(BaseRecording, recording.select_segments(segments.tolist()))
+    sortable = select_segments(recording, segments.tolist())
     results = [
         GroupSorting(
             group=with_one_probe(group),
@@ -209,7 +213,7 @@ class GroupSorting:
     @cached_property
     def recording(self) -> BaseRecording:
         """The usable channels, raw."""
-        return cast(BaseRecording, self.group.select_channels(self.group.channel_ids[self.is_usable]))
+        return select_channels(self.group, self.is_usable)
 
     @cached_property
     def whitened(self) -> BaseRecording:

@@ -11,7 +11,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.files import written_whole
 from si_crsae.sorting.channels import find_bad_channels
 from si_crsae.sorting.preprocessing import preprocess
-from si_crsae.sorting.recording import sortable_segments, split_groups, with_one_probe
+from si_crsae.sorting.recording import select_channels, select_segments, sortable_segments, split_groups, with_one_probe
 
 WHITENED_FILE = "whitened_recording.json"
 
@@ -43,13 +43,13 @@ def whiten_groups(recording: BaseRecording, config: CrsaeConfig, *, folder: Path
     ValueError
         If no channel is usable.
     """
-    sortable = cast(BaseRecording, recording.select_segments(sortable_segments(recording, config).tolist()))
+    sortable = select_segments(recording, sortable_segments(recording, config).tolist())
     groups = []
     for index, group in enumerate(split_groups(sortable)):
         located = with_one_probe(group)
         usable = find_bad_channels(located, config).usable_mask(located)
         if usable.any():
-            part = cast(BaseRecording, located.select_channels(located.channel_ids[usable]))
+            part = select_channels(located, usable)
             groups.append(preprocess(part, config, folder=folder / f"group_{index}", keep_motion=True))
     if not groups:
         raise NothingUsableError("recording: no channel is usable: all are constant, stuck, digital, or repeat another")

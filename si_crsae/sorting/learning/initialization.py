@@ -23,6 +23,7 @@ from torch import Tensor
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, nearest_samples
+from si_crsae.sorting.preprocessing import with_fixed_chunks
 
 CLUSTERING = "iterative-hdbscan"
 # How much is clustered, averaged and decomposed: more takes longer.
@@ -55,7 +56,7 @@ def find_templates(
     ndarray of float32, shape (unit, channel, width)
         In noise standard deviations; zero on channels that are far from the cluster or show nothing. Possibly no unit.
     """
-    window = TemplateWindow.of(recording, config)
+    window, job_kwargs = TemplateWindow.of(recording, config), with_fixed_chunks(job_kwargs)
     peaks = find_peaks(recording, config, job_kwargs=job_kwargs, assumed=assumed)
     logger.info("%d peaks above %g noise standard deviations", peaks.size, config.detect_threshold)
     if peaks.size < min_cluster_size(recording, assumed=assumed):
@@ -239,6 +240,7 @@ def temporal_basis(
 
     Templates alone would span too little where they are few: no other shape could be learned from them.
     """
+    job_kwargs = with_fixed_chunks(job_kwargs)
     peaks = find_peaks(recording, config, job_kwargs=job_kwargs, assumed=assumed)
     _, waveforms = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
     means = templates.reshape(-1, templates.shape[2])
