@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from spikeinterface.core import BaseRecording, NumpyRecording, SharedMemoryRecording
 from spikeinterface.core.job_tools import TimeSeriesChunkExecutor, fix_job_kwargs
+from spikeinterface.core.numpyextractors import NumpyRecordingSegment
 from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
 from si_crsae.config import CrsaeConfig
@@ -56,10 +57,8 @@ class Cache:
         SpikeInterface's clustering refers to the recording until it is called again, so that its arrays are taken away.
         """
         if isinstance(self.recording, NumpyRecording):
-            for segment in self.recording.segments:
-                cast(Any, segment)._traces = np.empty(
-                    (0, self.recording.get_num_channels()), self.recording.get_dtype()
-                )
+            for segment in cast(list[NumpyRecordingSegment], self.recording.segments):
+                segment._traces = np.empty((0, self.recording.get_num_channels()), self.recording.get_dtype())
             self.recording._kwargs.clear()
         for file in self.files:
             file.close()
