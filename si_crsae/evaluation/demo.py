@@ -26,6 +26,7 @@ from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.folder import load_units
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.preprocessing import preprocess
+from si_crsae.sorting.texts import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +94,7 @@ def _generate(folder: Path, *, duration_s: float) -> tuple[BaseRecording, BaseSo
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(printable(f"{text}\n", sys.stdout))
     sys.stdout.flush()
 
 

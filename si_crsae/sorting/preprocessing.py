@@ -20,9 +20,8 @@ from spikeinterface.preprocessing import (
 )
 from spikeinterface.preprocessing.whiten import compute_whitening_matrix
 from spikeinterface.sortingcomponents.motion import interpolate_motion
-from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
-from si_crsae.config import CHUNK_LENGTHS, CrsaeConfig
+from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.gaps import fill_gaps
 from si_crsae.sorting.sampling import TraceSample, sample_traces
@@ -97,7 +96,7 @@ def _whiten(recording: BaseRecording, config: CrsaeConfig) -> tuple[BaseRecordin
     if recording.get_num_channels() == 1:
         return recording, sample
     active = NumpyRecording([sample.fully_active_traces()], recording.sampling_frequency)
-    active.set_channel_locations(recording.get_channel_locations())
+    active.set_dummy_probe_from_locations(recording.get_channel_locations())
     matrix, _ = compute_whitening_matrix(
         active,
         mode="local",
@@ -116,30 +115,3 @@ def _correct_motion(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
     shutil.rmtree(folder, ignore_errors=True)  # a run that was interrupted may have left half of it
     preset: Any = config.motion_correction_preset
     return cast(BaseRecording, correct_motion(recording, preset=preset, folder=folder))
-
-
-def cache(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kwargs: dict[str, Any]) -> BaseRecording:
-    """Return a recording computed once, in memory or in a folder; there it is made anew, as it may be incomplete.
-
-    It is always computed in chunks of one length: filters leave traces of where their chunks end.
-    """
-    drop_cache(folder)
-    cached, _ = cache_preprocessing(
-        recording,
-        mode=config.cache_preprocessing_mode,
-        folder=folder,
-        job_kwargs=with_fixed_chunks(job_kwargs),
-    )
-    return cached
-
-
-def with_fixed_chunks(job_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return SpikeInterface's job_kwargs with chunks of 1 s, for what depends on where chunks end."""
-    others = {name: value for name, value in job_kwargs.items() if name not in CHUNK_LENGTHS}
-    return {**others, "chunk_duration": "1s"}
-
-
-def drop_cache(folder: Path) -> None:
-    """Remove the folder of a cached recording, if there is one."""
-    for path in (folder, folder.with_suffix(".zarr")):  # SpikeInterface adds the suffix
-        shutil.rmtree(path, ignore_errors=True)

@@ -32,7 +32,7 @@ from si_crsae.core import (
     synthesize,
 )
 from si_crsae.core.solvers.generalized import GeneralizedProblem
-from si_crsae.core.solvers.maps import CorrelationMap, DictionaryOnDevice
+from si_crsae.core.solvers.maps import DictionaryOnDevice, MapProblem
 from si_crsae.core.solvers.problems import proximal_distance, proximal_step
 from si_crsae.models import LinkedDictionaries, LinkedFitting, View
 
@@ -55,7 +55,7 @@ def a_map(draw_dictionary):
     dictionary = draw_dictionary(0, shape=(4, 2, 3))
     on_device = DictionaryOnDevice(dictionary=dictionary, gram=Gram.of(dictionary), device=CPU)
     traces = draw(1, 2, 20, seed=1).float()
-    return CorrelationMap(correlation=correlate(traces, dictionary.atoms)[0], dictionary=on_device)
+    return MapProblem(correlation=correlate(traces, dictionary.atoms)[0], dictionary=on_device)
 
 
 def linked_vectors(_):
@@ -232,8 +232,8 @@ def test_maps_and_the_encoder_take_any_solver_in_the_registry(draw_dictionary):
 @pytest.mark.usefixtures("with_ista")
 def test_auto_never_takes_a_solver_at_the_end_of_the_registry():
     for problem, prior, device, kind in (
-        (CorrelationMap, Sparse, "cpu", "descent"),
-        (CorrelationMap, Sparse, "cuda", "parallel"),
+        (MapProblem, Sparse, "cpu", "descent"),
+        (MapProblem, Sparse, "cuda", "parallel"),
         (Quadratic, Sparse, "cpu", "descent"),
         (Quadratic, Sparse, "cuda", "fista"),
         (Convolutional, Sparse, "cpu", "fista"),
