@@ -16,8 +16,7 @@ from spikeinterface.core.job_tools import TimeSeriesChunkExecutor, fix_job_kwarg
 from spikeinterface.core.numpyextractors import NumpyRecordingSegment
 from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
-from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.preprocessing import with_fixed_chunks
+from si_crsae.config import CHUNK_LENGTHS, CrsaeConfig
 
 # Of the free memory, what a cache may take unasked.
 MEMORY_SHARE = 0.5
@@ -89,6 +88,12 @@ def cache(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kw
     cached, _ = cache_preprocessing(recording, mode=mode, folder=folder, job_kwargs=job_kwargs)
     files = [segment.file for segment in cached.segments if mode == "folder" and hasattr(segment, "file")]
     return Cache(recording=cast(BaseRecording, cached), folder=folder, files=files)
+
+
+def with_fixed_chunks(job_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return SpikeInterface's job_kwargs with chunks of 1 s, for what depends on where chunks end."""
+    others = {name: value for name, value in job_kwargs.items() if name not in CHUNK_LENGTHS}
+    return {**others, "chunk_duration": "1s"}
 
 
 def drop_cache(folder: Path) -> None:

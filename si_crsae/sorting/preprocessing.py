@@ -21,7 +21,7 @@ from spikeinterface.preprocessing import (
 from spikeinterface.preprocessing.whiten import compute_whitening_matrix
 from spikeinterface.sortingcomponents.motion import interpolate_motion
 
-from si_crsae.config import CHUNK_LENGTHS, CrsaeConfig
+from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.gaps import fill_gaps
 from si_crsae.sorting.sampling import TraceSample, sample_traces
@@ -115,9 +115,3 @@ def _correct_motion(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
     shutil.rmtree(folder, ignore_errors=True)  # a run that was interrupted may have left half of it
     preset: Any = config.motion_correction_preset
     return cast(BaseRecording, correct_motion(recording, preset=preset, folder=folder))
-
-
-def with_fixed_chunks(job_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return SpikeInterface's job_kwargs with chunks of 1 s, for what depends on where chunks end."""
-    others = {name: value for name, value in job_kwargs.items() if name not in CHUNK_LENGTHS}
-    return {**others, "chunk_duration": "1s"}

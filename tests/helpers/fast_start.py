@@ -1,8 +1,8 @@
 """A process of the tests spends its time on the tests.
 
 SpikeInterface compiles its functions anew in every process, which takes longer than most tests do, and collects garbage
-after every chunk that it writes, which takes longer than the chunk. So here its functions are kept on disk like ours, and
-what was imported is no garbage.
+after every chunk that it writes, which takes longer than the chunk. So here its functions are kept on disk like ours,
+and what was imported is no garbage.
 """
 
 import gc

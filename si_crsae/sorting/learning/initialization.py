@@ -22,8 +22,9 @@ from torch import Tensor
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.caching import with_fixed_chunks
 from si_crsae.sorting.convert import TemplateWindow, nearest_samples
-from si_crsae.sorting.preprocessing import with_fixed_chunks
+from si_crsae.sorting.recording import select_segments
 
 CLUSTERING = "iterative-hdbscan"
 # How much is clustered, averaged and decomposed: more takes longer.
@@ -107,6 +108,7 @@ def _prototype(
     recording: BaseRecording, peaks: np.ndarray, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
 ) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, "peak width"]]:
     """Return the mean waveform of the peaks on their own channels, and some of those waveforms."""
+    recording, peaks = _leave_out_ends(recording, peaks, config.ms_before, config.ms_after, seed=config.seed)
     prototype, waveforms, _ = get_prototype_and_waveforms_from_peaks(
         recording,
         peaks,
@@ -117,6 +119,29 @@ def _prototype(
         job_kwargs=job_kwargs,
     )
     return cast(np.ndarray, prototype), cast(np.ndarray, waveforms)
+
+
+def _leave_out_ends(
+    recording: BaseRecording, peaks: np.ndarray, ms_before: float, ms_after: float, *, seed: int
+) -> tuple[BaseRecording, np.ndarray]:
+    """Return some of the peaks, whose waveforms lie within their segments, and the segments that have any.
+
+    SpikeInterface leaves out the others itself, but fails at a segment that has none within. A single segment
+    stays as it is.
+    """
+    if recording.get_num_segments() == 1:
+        return recording, peaks
+    few = np.asarray(select_peaks(peaks, method="uniform", n_peaks=NUM_PROTOTYPE_PEAKS, seed=seed))
+    before, after = (
+        nearest_samples(duration_ms, recording.sampling_frequency) for duration_ms in (ms_before, ms_after)
+    )
+    lengths = np.array([recording.get_num_samples(segment) for segment in range(recording.get_num_segments())])
+    inside = (few["sample_index"] > before) & (few["sample_index"] < lengths[few["segment_index"]] - after)
+    inner = few[inside]
+    if inner.size == 0:
+        return recording, peaks
+    segments, inner["segment_index"] = np.unique(inner["segment_index"], return_inverse=True)
+    return select_segments(recording, segments.tolist()), inner
 
 
 def min_cluster_size(recording: BaseRecording, *, assumed: Assumptions = ASSUMED) -> int:
@@ -174,6 +199,7 @@ def _fit_svd(
     SpikeInterface fits them in the same way, but fails where there is none.
     """
     window = {name: parameters[name] for name in ("ms_before", "ms_after")}
+    recording, peaks = _leave_out_ends(recording, peaks, **window, seed=config.seed)
     margin = tuple(nearest_samples(duration_ms, recording.sampling_frequency) for duration_ms in window.values())
     few_peaks = select_peaks(
         peaks, recording=recording, method="uniform", n_peaks=NUM_PROTOTYPE_PEAKS, margin=margin, seed=config.seed
