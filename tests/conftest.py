@@ -13,17 +13,32 @@ settings.register_profile("si_crsae", deadline=None, derandomize=True)
 settings.load_profile("si_crsae")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Start with the files that have most slow tests: workers take files whole, one must not be left with those."""
+    if not torch.cuda.is_available():
+        leave_out(config, items, [item for item in items if item.get_closest_marker("gpu")])
     num_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -num_slow[item.path])
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def leave_out(config, items, tests):
+    """Deselect tests, which costs nothing, where every skipped one would take its turn."""
+    config.hook.pytest_deselected(items=tests)
+    left_out = set(tests)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not torch.cuda.is_available():
+        terminalreporter.write_line("No CUDA device: tests marked gpu were left out.")
+
+
+# One per module: hypothesis refuses fixtures that are made once per test, and those of a session reorder all tests.
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
+    """Where the tensors of a test lie; on a GPU convolutions keep all digits and every run is the same."""
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        yield torch.device(request.param)
 
 
 @pytest.fixture
