@@ -13,14 +13,14 @@ from sklearn.decomposition import sparse_encode
 from sklearn.exceptions import ConvergenceWarning
 from sorters import Row, data_folder
 
-from si_crsae.core import LinkedView, Quadratic, Sparse
+from si_crsae.core import LinkedView, Quadratic, Sparse, solver_names
 from si_crsae.evaluation.digits import read_mnist
 from si_crsae.models import LinkedDictionaries, LinkedFitting, View
 
 REGULARIZATION = 0.1
 PEERS = ("lasso_lars", "lasso_cd")
 # Tolerances; that of lca, which takes minutes, is wider, and it is timed once.
-SOLVERS = {"descent": 1e-3, "fista": 1e-3, "lca": 1e-2}
+SOLVERS = dict.fromkeys(solver_names(problem=Quadratic, prior=Sparse)[1:], 1e-3) | {"lca": 1e-2}
 
 
 def run(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:

@@ -135,7 +135,7 @@ def measure(sorter: str, case: str, folder: Path, arguments: argparse.Namespace)
         memory, error = run_in_process(sorter, folder, result_folder, arguments)
         figures: dict[str, object] = {"memory": round(memory / 2**20)}
         if error is None:
-            seconds = json.loads((result_folder / "seconds.json").read_text())
+            seconds = json.loads((result_folder / "seconds.json").read_text(encoding="utf8"))
             figures["seconds_first"], figures["seconds"] = seconds[0], round(median(seconds[1:]), 2)
             figures |= score(case, si.load(result_folder / "sorting"), load_case(folder)[1])
         else:
@@ -194,7 +194,7 @@ def run_in_process(
 
 def last_error(log_path: Path, return_code: int) -> str:
     """Name the error that ended a process; SpikeInterface wraps the sorter's own, which comes first."""
-    lines = log_path.read_text().splitlines()
+    lines = log_path.read_text(encoding="utf8").splitlines()
     errors = [line.strip() for line in lines if "Error" in line and not line.startswith(" ")]
     return next((line for line in errors if "SpikeSortingError" not in line), f"exit code {return_code}")
 
@@ -269,7 +269,7 @@ def machine_row(threads: int) -> Row:
 def cpu_name() -> str:
     """Model of the processor."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf8").splitlines() if path.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor()
 

@@ -12,6 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core import (
+    SOLVERS,
     Counted,
     GroupSparse,
     Ridge,
@@ -110,6 +111,15 @@ class PriorTable(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(rows))
 
 
+class SolverTable(SphinxDirective):
+    """One row per solver in the registry: what moves in it, from its documentation."""
+
+    def run(self):
+        rows = ["| `solver` | What moves |", "| --- | --- |"]
+        rows += [f"| `{name}` | {inspect.getdoc(kind).splitlines()[0]} |" for name, kind in SOLVERS.items()]
+        return self.parse_text_to_nodes("\n".join(rows))
+
+
 ones = torch.ones(4)
 PRIORS = [
     (
@@ -192,3 +202,4 @@ def setup(app):
     app.add_directive("crsae-parameters", ParameterTable)
     app.add_directive("crsae-assumptions", AssumptionTables)
     app.add_directive("prior-table", PriorTable)
+    app.add_directive("solver-table", SolverTable)

@@ -15,9 +15,9 @@ def _map_solvers() -> tuple[str, ...]:
     """Return the names of the solvers that suit the sorter; takes as long as torch takes to load."""
     from si_crsae.core.priors import Sparse
     from si_crsae.core.solvers.by_name import solver_names
-    from si_crsae.core.solvers.maps import CorrelationMap
+    from si_crsae.core.solvers.maps import MapProblem
 
-    return solver_names(problem=CorrelationMap, prior=Sparse)
+    return solver_names(problem=MapProblem, prior=Sparse)
 
 
 def _check_solver(name: str) -> str:

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from si_crsae.core.code_cache import keep_compiled
+
 try:
     import numba
-except ImportError:
+except (ImportError, OSError):  # OSError: of a library that does not fit the machine
     numba = None
 
 HAS_NUMBA = numba is not None
@@ -17,7 +19,7 @@ _REORDERED = {"nsz", "contract", "reassoc"}
 
 
 def compile_loops(*, reorder_sums: bool = False) -> Callable[[Function], Function]:
-    """Return a decorator that compiles a function on its first call and keeps the result on disk.
+    """Return a decorator that compiles a function on its first call and keeps the result on disk, where it can.
 
     The function must also run as plain Python: that is what it does without numba. Mark it with ``no_type_check``,
     because the tests wrap every other function of the core in shape checks, which numba cannot compile.
@@ -31,7 +33,9 @@ def compile_loops(*, reorder_sums: bool = False) -> Callable[[Function], Functio
     def decorate(function: Function) -> Function:
         if numba is None:
             return function
-        compiled: Any = numba.njit(nogil=True, cache=True, fastmath=_REORDERED if reorder_sums else False)(function)
+        compiled: Any = numba.njit(nogil=True, fastmath=_REORDERED if reorder_sums else False)(function)
+        if hasattr(compiled, "enable_caching"):  # not where NUMBA_DISABLE_JIT leaves the function as it is
+            keep_compiled(compiled)
         return compiled
 
     return decorate

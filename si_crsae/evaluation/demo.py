@@ -19,12 +19,14 @@ from spikeinterface.sorters import run_sorter
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation.comparison import Score, score_sorting
 from si_crsae.evaluation.decomposition import Decomposition, decompose, densest_stretch
+from si_crsae.evaluation.figures import new_figure
 from si_crsae.evaluation.plots import plot_decomposition, plot_template, unit_color
 from si_crsae.evaluation.recordings import CASES, generate_case
 from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.folder import load_units
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.preprocessing import preprocess
+from si_crsae.sorting.texts import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +70,7 @@ def run_demo(folder: Path, *, duration_s: float) -> Score:
     ImportError
         If matplotlib is not installed.
     """
-    figure = _new_figure()
+    figure = new_figure(figsize=(12, 7.5))
     _say(f"generating {duration_s:g} s: {CASES[CASE].description}")
     with tempfile.TemporaryDirectory() as scratch:
         recording, truth = _generate(Path(scratch) / "recording", duration_s=duration_s)
@@ -85,14 +87,6 @@ def run_demo(folder: Path, *, duration_s: float) -> Score:
     return score
 
 
-def _new_figure() -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("the demo draws with matplotlib: pip install si_crsae[widgets]") from error
-    return Figure(figsize=(12, 7.5), layout="constrained")
-
-
 def _generate(folder: Path, *, duration_s: float) -> tuple[BaseRecording, BaseSorting]:
     recording, truth = generate_case(CASE, duration_s=duration_s)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # that what is simulated has no file
@@ -100,7 +94,7 @@ def _generate(folder: Path, *, duration_s: float) -> tuple[BaseRecording, BaseSo
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(printable(f"{text}\n", sys.stdout))
     sys.stdout.flush()
 
 

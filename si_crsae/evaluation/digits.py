@@ -56,13 +56,13 @@ def render_glyphs(*, size: int = 28, font_size: int | None = None) -> Float[np.n
     Raises
     ------
     ImportError
-        Without matplotlib, which comes with ``pip install si_crsae[widgets]``.
+        Without matplotlib, which comes with ``pip install 'si_crsae[widgets]'``.
     """
     try:
         from matplotlib.font_manager import FontProperties, fontManager
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
-        raise ImportError("render_glyphs needs matplotlib and its fonts: pip install si_crsae[widgets]") from error
+        raise ImportError("render_glyphs needs matplotlib and its fonts: pip install 'si_crsae[widgets]'") from error
 
     available = {entry.name for entry in fontManager.ttflist}
     name = next(name for name in _FONTS if name in available)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
+from si_crsae.io.neo_numbers import rate_in_hz, refuse_foreign_quantity
+
 if TYPE_CHECKING:
     import neo
 
@@ -36,9 +38,9 @@ def to_neo(
     recording : BaseRecording, optional
         Gives the times of the samples: start times and time vectors are respected. Without it the times are those of
         the analyzer's recording, else of the sorting.
-    amplitudes : np.ndarray, shape (num_spikes,), optional
-        One value per spike, in the order of ``sorting.to_spike_vector()``. Default: the `spike_amplitudes` of the
-        analyzer, where computed. They become the array annotation `amplitude`.
+    amplitudes : np.ndarray or Quantity, shape (num_spikes,), optional
+        One value per spike, of any unit, in the order of ``sorting.to_spike_vector()``. Default: the
+        `spike_amplitudes` of the analyzer, where computed. They become the array annotation `amplitude`.
     with_waveforms : bool, default: False
         If True, each spike carries a waveform (channel, sample): its own if the analyzer extracted the waveforms of
         all spikes, else the template of its unit. The annotation `waveform_kind` says which: "spike" or "template".
@@ -55,9 +57,10 @@ def to_neo(
     Raises
     ------
     TypeError
-        If `sorting_or_analyzer` is neither a sorting nor an analyzer.
+        If `sorting_or_analyzer` is neither a sorting nor an analyzer, or amplitudes have units that would be lost.
     ValueError
-        If the recording does not fit the sorting, or if what was asked for is not there.
+        If the recording does not fit the sorting, if what was asked for is not there, or if the sampling frequency is
+        not positive or a time not finite.
     """
     import neo
 
@@ -124,6 +127,7 @@ def _gather(
     if with_signals:
         _check_has_signals(recording)
     clock = sorting if recording is None else recording
+    rate_in_hz(clock.get_sampling_frequency(), name=f"sampling_frequency of {type(clock).__name__}")
     _check_spikes_inside(sorting, clock)
     return _Export(
         sorting=sorting,
@@ -177,6 +181,7 @@ def _amplitudes(sorting: BaseSorting, analyzer: SortingAnalyzer | None, amplitud
     """Return one amplitude per spike of the spike vector, or None if nobody knows them."""
     import quantities
 
+    refuse_foreign_quantity(amplitudes, name="amplitudes")
     if amplitudes is None:
         extension = None if analyzer is None else analyzer.get_extension("spike_amplitudes")
         return None if extension is None else quantities.Quantity(extension.get_data(), _unit_of(analyzer))
@@ -256,8 +261,14 @@ def _spike_train(export: _Export, unit_index: int, segment_index: int) -> neo.Sp
         array_annotations["sample_index"] = sample_indices
     if export.amplitudes is not None:
         array_annotations["amplitude"] = export.amplitudes[spikes]
+    times = export.clock.sample_index_to_time(sample_indices, segment_index=segment_index)
+    if not np.isfinite(times).all():
+        raise ValueError(
+            f"recording has times in segment {segment_index} that are NaN or infinite: set others, or call "
+            "recording.reset_times()"
+        )
     spike_train = neo.SpikeTrain(
-        export.clock.sample_index_to_time(sample_indices, segment_index=segment_index),
+        times,
         units="s",
         t_start=export.clock.get_start_time(segment_index) * quantities.s,
         # SpikeInterface's end is the time of the last sample, neo's is where the recording stops.

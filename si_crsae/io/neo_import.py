@@ -11,8 +11,11 @@ from probeinterface import Probe, ProbeGroup
 from spikeinterface.core import NumpyRecording, NumpySorting, SpikeVectorSortingSegment
 from spikeinterface.core.base import minimum_spike_dtype
 
-# Annotations that describe a spike train, not its unit; NixIO adds the last one.
-_RESERVED_ANNOTATIONS = frozenset({"unit_id", "waveform_kind", "nix_name"})
+from si_crsae.io.neo_numbers import number_in, rate_in_hz
+from si_crsae.io.neo_units import match_units, unit_properties
+
+# Rates that differ by less, relatively, are one: 1 / 0.1 ms and 10 kHz are not quite the same number.
+SAME_RATE = 1e-9
 
 
 def recording_from_neo(source: Any, *, probe: Probe | ProbeGroup | None = None) -> NumpyRecording:
@@ -39,7 +42,8 @@ def recording_from_neo(source: Any, *, probe: Probe | ProbeGroup | None = None) 
         If `source` or `probe` is of another type.
     ValueError
         If signals of a segment differ in sampling rate, start or length, if segments differ in sampling rate,
-        channels or gains, if units are no voltages, or if the probe does not fit.
+        channels or gains, if units are no voltages, if a rate is not positive or a start not finite, or if the probe
+        does not fit.
     """
     segments = [_merge_signals(signals) for signals in _signals_by_segment(source)]
     first = segments[0]
@@ -60,7 +64,7 @@ def recording_from_neo(source: Any, *, probe: Probe | ProbeGroup | None = None) 
     return recording
 
 
-def sorting_from_neo(source: Any, *, sampling_frequency: float | None = None) -> NumpySorting:
+def sorting_from_neo(source: Any, *, sampling_frequency: Any = None) -> NumpySorting:
     """Return the spike trains of neo as a sorting: the inverse of `to_neo`.
 
     Parameters
@@ -68,29 +72,31 @@ def sorting_from_neo(source: Any, *, sampling_frequency: float | None = None) ->
     source : neo.Block, neo.Segment or list
         A block or a list of segments gives one segment of the sorting each. A list of spike trains is one segment, a
         list of lists several. Lazy objects are loaded.
-    sampling_frequency : float, optional
-        In Hz. Default: the one that the segments or the spike trains carry.
+    sampling_frequency : float or Quantity, optional
+        In Hz, or a quantity of any unit of frequency. Default: the one that the segments or the spike trains carry.
 
     Returns
     -------
     NumpySorting
         Sample 0 is the start of the signals of a segment, where it has any, else the earliest `t_start` of its spike
         trains. Units are matched across segments by the annotation `unit_id`, where all spike trains have it, else by
-        position. Annotations that are numbers, booleans or strings and on all spike trains become unit properties.
+        position; where some ids are strings, all become strings. Annotations that are numbers, booleans or strings, on
+        all spike trains, and the same on all of a unit, become properties of the units.
 
     Raises
     ------
     TypeError
-        If `source` is of another type.
+        If `source` or the sampling frequency is of another type.
     ValueError
-        If the sampling frequency is missing or ambiguous, if units cannot be matched, or if a spike precedes the start.
+        If the sampling frequency is missing, ambiguous, not positive or no frequency, if units cannot be matched, if a
+        spike precedes the start or its time is not finite, or if an annotation cannot be the name of a property.
     """
     segments = _spike_trains_by_segment(source)
     if sampling_frequency is None:
         sampling_frequency = _carried_sampling_frequency(segments)
-    elif not sampling_frequency > 0:
-        raise ValueError(f"sampling_frequency = {sampling_frequency}: must be positive; give it in Hz")
-    trains_by_unit = _match_units(segments)
+    else:
+        sampling_frequency = rate_in_hz(sampling_frequency, name="sampling_frequency")
+    trains_by_unit = match_units([segment.trains for segment in segments])
     spikes = [np.zeros(0, minimum_spike_dtype)]
     for unit_index, trains in enumerate(trains_by_unit.values()):
         for segment_index, train in trains.items():
@@ -109,7 +115,7 @@ def sorting_from_neo(source: Any, *, sampling_frequency: float | None = None) ->
         sorting.add_sorting_segment(SpikeVectorSortingSegment(spike_vector, segment_index, unit_ids))
     for segment_index, segment in enumerate(segments):
         sorting.shift_times(segment.t_start, segment_index=segment_index)
-    for key, values in _unit_properties(trains_by_unit).items():
+    for key, values in unit_properties(trains_by_unit).items():
         sorting.set_property(key, values)
     return sorting
 
@@ -127,11 +133,11 @@ class _SignalSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TrainSegment:
-    """The spike trains of one segment, its start (s) and the sampling frequencies (Hz) it mentions."""
+    """The spike trains of one segment, its start (s) and what else its neo.Segment says, if it comes from one."""
 
     trains: list
     t_start: float
-    sampling_frequencies: list[float]
+    annotations: dict[str, Any]
 
 
 def _load(item: Any) -> Any:
@@ -173,17 +179,22 @@ def _signals_by_segment(source: Any) -> list[list]:
             raise ValueError(
                 f"source has no AnalogSignal in segment {segment_index}: give the segments or signals to be sorted"
             )
+        for signal in signals:
+            if signal.dtype.kind not in "iuf":
+                raise ValueError(
+                    f"source has {_called(signal)} of {signal.dtype}: must be integers or floats; give a list of the "
+                    "signals to be sorted"
+                )
     return segments
 
 
 def _merge_signals(signals: list) -> _SignalSegment:
     """Put the channels of simultaneous signals side by side."""
-    rates = np.array([signal.sampling_rate.rescale("Hz").item() for signal in signals])
-    starts = np.array([signal.t_start.rescale("s").item() for signal in signals])
+    rates = np.array([rate_in_hz(one.sampling_rate, name=f"sampling_rate of {_called(one)}") for one in signals])
+    starts = np.array([number_in("s", one.t_start, name=f"t_start of {_called(one)}") for one in signals])
     lengths = np.array([signal.shape[0] for signal in signals])
-    agree = (
-        np.isclose(rates, rates[0], rtol=1e-9) & (np.abs(starts - starts[0]) * rates[0] < 0.5) & (lengths == lengths[0])
-    )
+    agree = np.isclose(rates, rates[0], rtol=SAME_RATE) & (np.abs(starts - starts[0]) * rates[0] < 0.5)
+    agree &= lengths == lengths[0]
     if not agree.all():
         described = "\n".join(
             f"  {signal.name or index}: {rates[index]} Hz from {starts[index]} s, {lengths[index]} samples"
@@ -214,12 +225,15 @@ def _gain_to_uV(signal: Any) -> float:
     if not signal.dimensionality.simplified:
         return float("nan")
     try:
-        return signal.units.rescale("uV").item()
+        gain = signal.units.rescale("uV").item()
     except ValueError as error:
         raise ValueError(
             f"source has a signal {signal.name!r} in {signal.dimensionality}: must be a voltage or dimensionless; "
             "give a list of the signals to be sorted"
         ) from error
+    if not np.isfinite(gain) or gain == 0:
+        raise ValueError(f"source has {_called(signal)} in units of {gain} uV: must be finite and not 0; correct it")
+    return gain
 
 
 def _channel_ids(signals: list) -> np.ndarray:
@@ -241,11 +255,18 @@ def _channel_ids(signals: list) -> np.ndarray:
 def _check_same_layout(first: _SignalSegment, segment: _SignalSegment, segment_index: int) -> None:
     for name in ("sampling_frequency", "channel_ids", "gains_to_uV"):
         expected, found = getattr(first, name), getattr(segment, name)
-        if not np.array_equal(expected, found, equal_nan=name == "gains_to_uV"):
+        agree = np.array_equal(expected, found) if name == "channel_ids" else _close(expected, found)
+        if not agree:
             raise ValueError(
                 f"source has {name} = {expected} in segment 0 and {found} in segment {segment_index}: segments of one "
                 "recording must agree; give the segments or signals that do"
             )
+
+
+def _close(expected: Any, found: Any) -> bool:
+    return np.shape(expected) == np.shape(found) and np.allclose(
+        expected, found, rtol=SAME_RATE, atol=0, equal_nan=True
+    )
 
 
 def _attach_probe(recording: NumpyRecording, probe: Probe | ProbeGroup) -> None:
@@ -280,20 +301,22 @@ def _spike_trains_by_segment(source: Any) -> list[_TrainSegment]:
     for trains, segment in _items_by_segment(source, "SpikeTrain", "spiketrains"):
         annotations = {} if segment is None else segment.annotations
         signals = [] if segment is None else segment.analogsignals
-        starts = [item.t_start.rescale("s").item() for item in (signals or trains)]
-        # neo's default for a spike train is 1 Hz, which no recording has.
-        given = [train.sampling_rate.rescale("Hz").item() for train in trains if train.sampling_rate is not None]
-        rates = [rate for rate in given if rate != 1.0]
-        if not rates and "sampling_frequency" in annotations:
-            rates = [float(annotations["sampling_frequency"])]
-        t_start = min(starts) if starts else float(annotations.get("t_start_s", 0.0))
-        segments.append(_TrainSegment(trains=trains, t_start=t_start, sampling_frequencies=rates))
+        starts = [number_in("s", item.t_start, name=f"t_start of {_called(item)}") for item in (signals or trains)]
+        if not starts and "t_start_s" in annotations:
+            starts = [number_in("s", annotations["t_start_s"], name="annotation t_start_s of a segment")]
+        segments.append(_TrainSegment(trains=trains, t_start=min(starts, default=0.0), annotations=annotations))
     return segments
 
 
 def _carried_sampling_frequency(segments: list[_TrainSegment]) -> float:
-    frequencies = [frequency for segment in segments for frequency in segment.sampling_frequencies]
-    if not frequencies or not np.allclose(frequencies, frequencies[0], rtol=1e-9):
+    frequencies = []
+    for segment in segments:
+        rates = [rate for train in segment.trains if (rate := _own_rate(train)) is not None]
+        if not rates and "sampling_frequency" in segment.annotations:
+            annotation = segment.annotations["sampling_frequency"]
+            rates = [rate_in_hz(annotation, name="annotation sampling_frequency of a segment")]
+        frequencies += rates
+    if not frequencies or not np.allclose(frequencies, frequencies[0], rtol=SAME_RATE):
         found = sorted(set(frequencies)) or "no sampling rate"
         raise ValueError(
             f"sampling_frequency = None: the spike trains carry {found}; give the sampling frequency of the recording "
@@ -302,68 +325,46 @@ def _carried_sampling_frequency(segments: list[_TrainSegment]) -> float:
     return frequencies[0]
 
 
-def _match_units(segments: list[_TrainSegment]) -> dict[Any, dict[int, Any]]:
-    """Return, for each unit id, the spike train of each segment where the unit has one."""
-    has_ids = all("unit_id" in train.annotations for segment in segments for train in segment.trains)
-    counts = [len(segment.trains) for segment in segments]
-    if not has_ids and len(set(counts)) > 1:
-        raise ValueError(
-            f"source has {counts} spike trains in its segments and not all carry a unit_id, so units cannot be "
-            "matched: call spike_train.annotate(unit_id=...) on each"
-        )
-    units: dict[Any, dict[int, Any]] = {}
-    for segment_index, segment in enumerate(segments):
-        for position, train in enumerate(segment.trains):
-            unit_id = _unit_id(train) if has_ids else position
-            trains = units.setdefault(unit_id, {})
-            if segment_index in trains:
-                raise ValueError(
-                    f"source has two spike trains with unit_id = {unit_id!r} in segment {segment_index}: must be one; "
-                    "merge them or annotate another unit_id"
-                )
-            trains[segment_index] = train
-    return units
-
-
-def _unit_id(train: Any) -> int | str:
-    unit_id = _plain(train.annotations["unit_id"])
-    if isinstance(unit_id, float) and unit_id.is_integer():
-        return int(unit_id)
-    if not isinstance(unit_id, int | str):
-        raise ValueError(
-            f"unit_id = {unit_id!r} on a spike train: must be an integer or a string; annotate it with another unit_id"
-        )
-    return unit_id
+def _own_rate(train: Any) -> float | None:
+    """Return the sampling rate (Hz) that a spike train carries, if any."""
+    if train.sampling_rate is None:
+        return None
+    rate = rate_in_hz(train.sampling_rate, name=f"sampling_rate of {_called(train)}")
+    # neo's default for a spike train is 1 Hz, which no recording has.
+    return None if rate == 1.0 else rate
 
 
 def _sample_indices(train: Any, t_start: float, sampling_frequency: float) -> np.ndarray:
-    if "sample_index" in train.array_annotations:
-        return np.asarray(train.array_annotations["sample_index"], dtype="int64")
-    times = np.asarray(train.rescale("s").magnitude, dtype="float64")
-    samples = np.round((times - t_start) * sampling_frequency).astype("int64")
+    indices = train.array_annotations.get("sample_index")
+    if indices is not None and np.isclose(_own_rate(train) or sampling_frequency, sampling_frequency, rtol=SAME_RATE):
+        return _checked_indices(np.asarray(indices), train)
+    scale = number_in("s", train.units, name=f"unit of {_called(train)}")
+    times = np.asarray(train.magnitude, dtype="float64") * scale
+    if not np.isfinite(times).all():
+        raise ValueError(
+            f"source has {_called(train)} with {np.sum(~np.isfinite(times))} times that are NaN or infinite: take them "
+            "out, train[numpy.isfinite(train)]"
+        )
+    samples = np.round((times - t_start) * sampling_frequency)
     if (samples < 0).any():
         raise ValueError(
             f"source has a spike at {times.min()} s in a segment whose signals start at {t_start} s: cut the spike "
             "trains with train.time_slice(signal.t_start, signal.t_stop)"
         )
-    return samples
+    return _checked_indices(samples, train)
 
 
-def _unit_properties(trains_by_unit: dict[Any, dict[int, Any]]) -> dict[str, np.ndarray]:
-    """Return the annotations that all units have, as one scalar of one type each."""
-    units = [
-        {key: _plain(value) for key, value in next(iter(trains.values())).annotations.items()}
-        for trains in trains_by_unit.values()
-    ]
-    properties = {}
-    for key in units[0] if units else ():
-        values = [unit.get(key) for unit in units]
-        if key not in _RESERVED_ANNOTATIONS and type(values[0]) in (bool, int, float, str):
-            if all(type(value) is type(values[0]) for value in values):
-                properties[key] = np.array(values)
-    return properties
+def _checked_indices(samples: np.ndarray, train: Any) -> np.ndarray:
+    """Return positions of spikes as integers, if they are whole and can be."""
+    if samples.dtype.kind not in "iuf" or not ((samples >= 0) & (samples < 2.0**63) & (samples == samples // 1)).all():
+        raise ValueError(
+            f"source has {_called(train)} with the samples {samples}: must be whole numbers from 0 to 2**63; check its "
+            "array annotation sample_index, its unit, and the sampling frequency"
+        )
+    return samples.astype("int64")
 
 
-def _plain(value: Any) -> Any:
-    """Return the Python value of a NumPy scalar, as which some readers give annotations."""
-    return value.item() if isinstance(value, np.generic) else value
+def _called(item: Any) -> str:
+    """Return a spike train or signal in words."""
+    kind = "a spike train" if hasattr(item, "left_sweep") else "a signal"
+    return f"{kind} {item.name!r}" if item.name else kind

@@ -171,7 +171,8 @@ def _find_dependent(
         return copies, sums
     least = np.full(traces.shape[1], RECORDINGS.min_own_variance)
     if np.dtype(recording.get_dtype()).kind in "iu":
-        rounding = (1 + traces.shape[1]) * ROUNDING_VARIANCE / traces.var(axis=0)
+        # a rounded mean of all channels, taken out of each, is missing from their sum as often as there are channels
+        rounding = traces.shape[1] ** 2 * ROUNDING_VARIANCE / traces.var(axis=0)
         least = np.clip(rounding, RECORDINGS.min_own_variance, RECORDINGS.max_own_variance)
     correlation = np.corrcoef(traces.T)
     for channel in np.flatnonzero(own_variances(traces, least) < least):

@@ -15,6 +15,7 @@ from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correct
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.caching import memory_problems
 from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.recording import plan_tiles, split_groups
 from si_crsae.sorting.sampling import active_share, draw_slices, draw_traces
@@ -174,10 +175,12 @@ def _value_problems(recording: BaseRecording, seed: int) -> Iterator[str]:
 
 
 def _disk_problems(recording: BaseRecording, config: CrsaeConfig, folder: Path) -> Iterator[str]:
-    if config.cache_preprocessing_mode not in ("folder", "zarr"):
-        return
     duration_s = min(recording.get_total_duration(), config.learning_duration_s)
     needed = duration_s * recording.sampling_frequency * recording.get_num_channels() * BYTES_PER_CACHED_VALUE
+    if config.cache_preprocessing_mode == "memory":
+        yield from memory_problems(int(needed), config.job_kwargs)
+    if config.cache_preprocessing_mode not in ("folder", "zarr"):
+        return
     free = shutil.disk_usage(folder).free
     if needed > free:
         yield (
@@ -252,7 +255,7 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
 
 def _silence(recording: BaseRecording, seed: int) -> Iterator[str]:
     share = active_share(recording, seed=seed)
-    if share < 1:
+    if 0 < share < 1:  # of no share at all, every channel is called constant
         yield (
             f"about {1 - share:.0%} of the recording is silent on all channels, constant or far fainter than the rest: "
             "nothing is learned from it or found in it, and rates are those of the rest"

@@ -27,8 +27,8 @@ MAX_SAMPLED_S = 0.1
 NUM_NOISE_ESTIMATES = 2
 # Neighboring samples tell the same.
 NOISE_STRIDE = 5
-# Least noise of the map of an atom: a quarter of it is silence.
-MIN_MAP_NOISE = 0.5
+# What no noise leaves on a map but by a rare chance, where nothing was recorded (its standard deviation is about 1).
+NO_CORRELATION = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,5 +197,5 @@ def _sample(recording: BaseRecording, seed: int) -> list[Tile]:
 def _noise_of_maps(maps: list[Float[np.ndarray, "atom shift"]]) -> Float[np.ndarray, " atom"]:
     """Return the noise that each atom sees, where it sees anything."""
     rows = np.concatenate([map_[:, ::NOISE_STRIDE] for map_ in maps], axis=1).T
-    silent = np.abs(rows).max(axis=1) < ASSUMED.recordings.min_activity * MIN_MAP_NOISE
+    silent = np.abs(rows).max(axis=1) < NO_CORRELATION
     return robust_sd(rows[~silent]) if silent.any() and not silent.all() else robust_sd(rows)

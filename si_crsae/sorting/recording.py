@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar, cast
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from spikeinterface.core import BaseRecording, append_recordings
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from si_crsae.config import CrsaeConfig
@@ -111,24 +109,6 @@ def map_tiles(function: Callable[[Tile], Result], tiles: Iterable[Tile], num_thr
         while waiting:
             yield waiting.pop(0).result()
             waiting.extend(pool.submit(function, tile) for tile in islice(remaining, 1))
-
-
-@contextmanager
-def one_thread_per_tile() -> Iterator[None]:
-    """Let tiles run side by side, each on one thread, rather than one tile on all: its products are small."""
-    with one_torch_thread(), threadpool_limits(1):
-        yield
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Compute on the calling thread alone: what `one_thread_per_tile` does for torch, in no time."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
 
 
 def select_training_windows(recording: BaseRecording, duration_s: float, *, seed: int) -> BaseRecording:

@@ -150,7 +150,10 @@ def find_activity(
     length = max(nearest_samples(BLOCK_MS, sampling_frequency), 2)
     starts = np.arange(0, max(len(traces) - length // 2, 1), length)
     blocks = np.split(traces, starts[1:])
-    active = is_active(np.stack([robust_sd(block) for block in blocks]))
+    noise = np.stack([robust_sd(block) for block in blocks])
+    is_coarse = (noise == 0).all(axis=0)  # a signal of few levels, at one of them most of the time
+    noise[:, is_coarse] = np.stack([block[:, is_coarse].std(axis=0) for block in blocks])
+    active = is_active(noise)
     return np.repeat(active, [len(block) for block in blocks], axis=0)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from spikeinterface.core import BaseRecording, aggregate_channels
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.core.files import written_whole
 from si_crsae.sorting.channels import find_bad_channels
 from si_crsae.sorting.preprocessing import preprocess
 from si_crsae.sorting.recording import sortable_segments, split_groups, with_one_probe
@@ -58,7 +59,8 @@ def whiten_groups(recording: BaseRecording, config: CrsaeConfig, *, folder: Path
 def save_whitened(whitened: BaseRecording, folder: Path) -> None:
     """Note in a folder how to make a whitened recording again, if that can be described in a file."""
     if whitened.check_serializability("json"):
-        whitened.dump_to_json(folder / WHITENED_FILE)
+        with written_whole(folder / WHITENED_FILE) as unfinished:
+            whitened.dump_to_json(unfinished)
     else:
         logger.warning("%s was not written: the recording exists in memory only", WHITENED_FILE)
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from spikeinterface_gui.view_base import ViewBase
 
+from si_crsae.evaluation.figures import new_figure
 from si_crsae.evaluation.sorted_recording import SortedRecording, explain_sorting, open_run
 from si_crsae.widgets.static_plots.decomposition import ROW_HEIGHT, draw_decomposition
 from si_crsae.widgets.view_models.decomposition import decomposition_model
@@ -114,11 +115,10 @@ they leave; behind the residual its level, 1 for noise alone. **compute** measur
 
     def _qt_make_layout(self) -> None:
         from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-        from matplotlib.figure import Figure
         from spikeinterface_gui import myqt
 
         qt: Any = myqt.QT
-        self.figure = Figure(layout="constrained")
+        self.figure = new_figure(figsize=(12, 6))
         self.canvas = FigureCanvasQTAgg(self.figure)
         self.canvas.mpl_connect("button_press_event", self._qt_on_click)
         self.layout = qt.QVBoxLayout()
@@ -146,9 +146,8 @@ they leave; behind the residual its level, 1 for noise alone. **compute** measur
 
     def _panel_make_layout(self) -> None:
         import panel
-        from matplotlib.figure import Figure
 
-        self.figure = Figure(figsize=(12, 6), layout="constrained")
+        self.figure = new_figure(figsize=(12, 6))
         self.pane = panel.pane.Matplotlib(self.figure, format="png", sizing_mode="stretch_both")
         self.layout = panel.Column(self.pane, styles={"flex": "1"}, sizing_mode="stretch_both")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anywidget
 import traitlets
 
+from si_crsae.evaluation.figures import new_figure
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.page import write_page
 from si_crsae.widgets.session import Session
@@ -94,9 +95,7 @@ class WidgetView(anywidget.AnyWidget):
         figsize : sequence of two floats, default: (11, 6)
             In inches.
         """
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(figsize[0], figsize[1]), layout="constrained")
+        figure = new_figure(figsize=(figsize[0], figsize[1]))
         self.draw(figure)
         return figure
 

@@ -13,8 +13,7 @@ if sys.argv[1] == "without":
 import numpy as np
 import torch
 from si_crsae.core import Dictionary, Encoder, EncoderSettings, synthesize
-from si_crsae.core.events.explanations import amplitude_information, weigh_explanations
-from si_crsae.core.events.refine import interactions
+from si_crsae.core.events.explanations import amplitude_information
 
 time = torch.linspace(-3, 3, 24)
 bell = torch.exp(-2 * time.square())
@@ -36,12 +35,10 @@ settings = EncoderSettings(
 )
 encoder = Encoder.of(dictionary, settings)
 events = encoder.encode(encoder.correlate(traces))
-pairs = (encoder.gram.values, encoder.gram.pair_index)
-odds = (encoder.usable_scales, np.float32(1.0), np.float32(0.1), np.float32(7.0))
-residual = encoder.subtract(encoder.correlate(traces), events)
-own, _, rest, _ = weigh_explanations(residual, events.located, pairs, odds, 8)
-information = amplitude_information(events.located, interactions(events.located, *pairs), odds[:3])
-np.save(sys.argv[2], np.stack([*events.located, own, information]))
+seen = encoder.map_of(encoder.correlate(traces))
+weights = seen.weigh(events, slice(None), max_move=8)
+information = amplitude_information(events.located, seen.interactions(events), seen.scales, seen.odds)
+np.save(sys.argv[2], np.stack([*events.located, weights.own, information]))
 print(encoder.solver.kind.__name__)
 """
 

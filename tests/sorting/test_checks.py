@@ -10,7 +10,7 @@ from probeinterface import ProbeGroup, generate_linear_probe, generate_multi_col
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting import checks
-from si_crsae.sorting.checks import check_recording, find_bad_channels, resolve_device
+from si_crsae.sorting.checks import check_recording, resolve_device
 
 SAMPLING_FREQUENCY = 30000.0
 
@@ -203,39 +203,21 @@ def test_coarse_and_silent_traces_are_not_called_saturated(probability):
         check_recording(make_recording(coarse), CrsaeConfig())
 
 
-@pytest.mark.parametrize("dtype", ["int16", "float32"])
-def test_constant_and_repeated_channels_are_found(dtype):
-    noise = make_noise(num_channels=6, dtype=dtype)
-    noise[:, 1], noise[:, 3], noise[:, 4] = 7, noise[:, 0], 7
-    recording = make_recording(noise).rename_channels(list("abcdef"))
-    with pytest.warns(UserWarning, match="channels") as warned:
-        bad = find_bad_channels(recording, seed=0)
-    assert (bad.dead, bad.duplicated) == (("b", "e"), ("d",))
-    assert bad.usable_mask(recording).tolist() == [True, False, True, False, False, True]
-    assert [str(warning.message).split(":")[0] for warning in warned] == [
-        "channels ['b', 'e'] are constant",
-        "channels ['d'] are copies of an earlier channel",
-    ]
+@pytest.mark.parametrize(("share", "said"), [(0.4, "40%"), (0.9, "90%")])
+def test_silence_is_told_once_with_its_share(share, said):
+    noise = make_noise(90000)
+    noise[: int(share * len(noise))] = 0
+    with pytest.warns(UserWarning, match="silent") as warned:
+        check_recording(make_recording(noise), CrsaeConfig())
+    (message,) = [str(warning.message) for warning in warned]
+    told = float(message.removeprefix("about ").partition("%")[0])
+    assert abs(told - float(said.removesuffix("%"))) <= 4, message
 
 
-def test_good_channels_give_no_warning():
-    recording = make_recording(make_noise(), make_noise(2))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert find_bad_channels(recording, seed=0).usable_mask(recording).all()
-
-
-def test_a_channel_that_is_silent_at_first_is_not_dead():
-    noise = make_noise(10 * 30000)
-    noise[: 5 * 30000, 2] = 0
-    assert find_bad_channels(make_recording(noise), seed=0).dead == ()
-
-
-def test_bad_channels_are_looked_for_where_a_very_short_segment_stands_among_others():
-    noise = make_noise()
-    noise[: len(noise) // 2, 1] = 0
-    recording = make_recording(noise, np.zeros((0, 4), "float32"), make_noise(1))
-    assert find_bad_channels(recording, seed=0).usable_mask(recording).all()
+def test_contacts_in_mm_are_told():
+    probe = generate_linear_probe(4, ypitch=0.02)
+    with pytest.warns(UserWarning, match=r"0.02 um apart on average: they must be in um; if they are in mm"):
+        check_recording(make_recording(make_noise(), probe=probe), CrsaeConfig())
 
 
 @pytest.mark.parametrize("num_devices", [0, 2])

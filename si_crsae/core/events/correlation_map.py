@@ -30,11 +30,14 @@ class CorrelationMap:
     values : ndarray of float32, shape (atom, shift)
         Never changed.
     gram : Gram
+    scales : ndarray of float32, shape (atom,)
+        Typical amplitude of each atom, in whitened units; NaN for one that is out.
     odds : Odds
     """
 
     values: Float[np.ndarray, "atom shift"]
     gram: Gram
+    scales: Float[np.ndarray, " atom"]
     odds: Odds
 
     def without(self, events: SparseEvents) -> "CorrelationMap":
@@ -82,7 +85,9 @@ class CorrelationMap:
     def place(self, events: SparseEvents, active: Bool[np.ndarray, " event"], *, max_move: int) -> SparseEvents:
         """Return the events, those that are active where they explain the traces best: see `place_events`."""
         gram = self.gram
-        placed = place_events(self.values, events.located, active, gram.pairs, gram.similar, self.odds, max_move)
+        placed = place_events(
+            self.values, events.located, active, gram.pairs, gram.similar, self.scales, self.odds, max_move
+        )
         return SparseEvents.in_order(*placed)
 
     def exchange(
@@ -91,7 +96,9 @@ class CorrelationMap:
         """Return the events, some exchanged for better ones, and where these stand, sorted: see `resolve_overlaps`."""
         # The kernel keeps the residual up to date: where there are events it is a map of its own.
         residual = self.without(events).values
-        exchanged, new_shifts = resolve_overlaps(residual, events.located, active, self.gram.pairs, self.odds, limits)
+        exchanged, new_shifts = resolve_overlaps(
+            residual, events.located, active, self.gram.pairs, self.scales, self.odds, limits
+        )
         return SparseEvents.in_order(*exchanged), np.sort(new_shifts)
 
     def prune(
@@ -105,4 +112,6 @@ class CorrelationMap:
     def weigh(self, events: SparseEvents, chosen: slice, *, max_move: int) -> LogWeights:
         """Return the log weights of what may stand in the place of some of the events: see `weigh_explanations`."""
         residual = self.without(events).values
-        return weigh_explanations(residual, events.select(chosen).located, self.gram.pairs, self.odds, max_move)
+        return weigh_explanations(
+            residual, events.select(chosen).located, self.gram.pairs, self.scales, self.odds, max_move
+        )

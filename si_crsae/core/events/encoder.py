@@ -191,18 +191,21 @@ class Encoder:
 
     def map_of(self, correlation: Float[np.ndarray, "atom shift"]) -> CorrelationMap:
         """Return what `correlate` returns together with what is known of the atoms and believed of their events."""
-        return CorrelationMap(values=correlation, gram=self.gram, odds=self.odds)
+        return CorrelationMap(values=correlation, gram=self.gram, scales=self.usable_scales, odds=self.odds)
 
     @property
     def odds(self) -> Odds:
-        """What is believed of events: atoms of infinite lambda are out."""
-        settings, scales = self.settings, self.dictionary.scales.numpy()
-        return Odds(
-            scales=np.where(np.isinf(settings.regularization), np.nan, scales).astype("float32"),
-            noise=np.float32(settings.noise),
-            spread=np.float32(settings.amplitude_spread),
-            price=np.float32(settings.event_price),
-        )
+        """What is believed of events before they are seen."""
+        settings = self.settings
+        numbers = (settings.noise, settings.amplitude_spread, settings.event_price)
+        noise, spread, price = (np.float32(number) for number in numbers)
+        return Odds(noise=noise, spread=spread, price=price)
+
+    @property
+    def usable_scales(self) -> Float[np.ndarray, " atom"]:
+        """Scales of the atoms, NaN for those that are out: NaN never compares best."""
+        excluded = np.isinf(self.settings.regularization)
+        return np.where(excluded, np.nan, self.dictionary.scales.numpy()).astype("float32")
 
     def subtract(self, correlation: Float[np.ndarray, "atom shift"], events: SparseEvents) -> np.ndarray:
         """Return the correlation map of what is left when events are taken out.

@@ -67,7 +67,7 @@ def _add_logs(first, second):
 
 @compile_loops()
 @no_type_check
-def _weigh_atoms(residual, event, events, pairs, odds, max_move):
+def _weigh_atoms(residual, event, events, pairs, scales, odds, max_move):
     """Return, for each atom that could meet an event, the log weight of all its places, and the best place.
 
     The event itself is put back before.
@@ -81,7 +81,7 @@ def _weigh_atoms(residual, event, events, pairs, odds, max_move):
     start, end = max(shift - max_move, 0), min(shift + max_move + 1, residual.shape[1])
     for row in range(near.size):
         atom = near[row]
-        lags, scale = pairs.values[pairs.pair_index[own, atom]], odds.scales[atom]
+        lags, scale = pairs.values[pairs.pair_index[own, atom]], scales[atom]
         best = -np.inf
         for place in range(start, end):
             value = residual[atom, place]
@@ -97,7 +97,7 @@ def _weigh_atoms(residual, event, events, pairs, odds, max_move):
 
 @compile_loops()
 @no_type_check
-def _weigh_pairs(places, own, pairs, odds):
+def _weigh_pairs(places, own, pairs, scales, odds):
     """Return the log weights of pairs of atoms, each at its best place: those with the event's own atom, and others."""
     atoms, shifts, values, weights = places
     with_own, without = -np.inf, -np.inf
@@ -107,9 +107,10 @@ def _weigh_pairs(places, own, pairs, odds):
             first, second = likely[one], likely[two]
             if weights[first] == -np.inf or weights[second] == -np.inf:
                 continue
-            between = correlation_at(pairs, atoms[first], atoms[second], shifts[second] - shifts[first])
-            seen_first = Sighting(values[first], odds.scales[atoms[first]])
-            seen_second = Sighting(values[second], odds.scales[atoms[second]])
+            lag = shifts[second] - shifts[first]
+            between = correlation_at(pairs.values, pairs.pair_index, atoms[first], atoms[second], lag)
+            seen_first = Sighting(values[first], scales[atoms[first]])
+            seen_second = Sighting(values[second], scales[atoms[second]])
             weight = log_evidence_of_two(seen_first, seen_second, between, odds) - 2 * odds.price
             if atoms[first] == own or atoms[second] == own:
                 with_own = _add_logs(with_own, weight)
@@ -120,7 +121,7 @@ def _weigh_pairs(places, own, pairs, odds):
 
 @compile_loops()
 @no_type_check
-def weigh_explanations(residual, events, pairs, odds, max_move):
+def weigh_explanations(residual, events, pairs, scales, odds, max_move):
     """Return the log weights of what may stand in the place of each event, all other events held fixed.
 
     The explanations are: nothing; one atom, at any sample near; two atoms, each at its best sample. A weight is the
@@ -132,6 +133,8 @@ def weigh_explanations(residual, events, pairs, odds, max_move):
         Correlation of the residual with every atom.
     events : Located
     pairs : Pairs
+    scales : ndarray of float32, shape (atom,)
+        Typical amplitude of each atom; NaN for one that is out.
     odds : Odds
     max_move : int
         How far from an event another explanation may stand (samples).
@@ -145,9 +148,9 @@ def weigh_explanations(residual, events, pairs, odds, max_move):
     rest, rival_atom = np.full(num_events, -np.inf, np.float32), np.full(num_events, -1, np.int64)
     for event in range(num_events):
         atom = events.atom_index[event]
-        places = _weigh_atoms(residual, event, events, pairs, odds, max_move)
+        places = _weigh_atoms(residual, event, events, pairs, scales, odds, max_move)
         near, weights = places.atom_index, places.weight
-        with_own, without = _weigh_pairs(places, atom, pairs, odds)
+        with_own, without = _weigh_pairs(places, atom, pairs, scales, odds)
         own_weight, best, rest_weight = with_own, -1, without
         for row in range(near.size):
             if near[row] == atom:
@@ -165,7 +168,7 @@ def weigh_explanations(residual, events, pairs, odds, max_move):
 
 @compile_loops()
 @no_type_check
-def amplitude_information(events, overlaps, odds):
+def amplitude_information(events, overlaps, scales, odds):
     """Return how much is known of each amplitude from the traces: 1 for an event alone, less where others overlap it.
 
     It is the Schur complement of the other events in the Gram of all, their amplitudes having a prior: the variance of
@@ -175,6 +178,8 @@ def amplitude_information(events, overlaps, odds):
     ----------
     events : Located
     overlaps : Interactions
+    scales : ndarray of float32, shape (atom,)
+        Typical amplitude of each atom.
     odds : Odds
 
     Returns
@@ -194,7 +199,7 @@ def amplitude_information(events, overlaps, odds):
         for row in range(entries.size):
             partner = other[entries[row]]
             coupling[row] = correlation[entries[row]]
-            matrix[row, row] = 1 + pull_of(odds.scales[events.atom_index[partner]], odds)
+            matrix[row, row] = 1 + pull_of(scales[events.atom_index[partner]], odds)
             for entry in range(start[partner], start[partner + 1]):
                 for column in range(entries.size):
                     if other[entries[column]] == other[entry]:

@@ -62,12 +62,15 @@ class Scene(NamedTuple):
     events : Located
         Changed in place; an amplitude of zero is a place that is free.
     pairs : Pairs
+    scales : ndarray of float32, shape (atom,)
+        Typical amplitude of each atom; NaN for one that is out.
     odds : Odds
     """
 
     residual: Float[np.ndarray, "atom shift"]
     events: Located
     pairs: Pairs
+    scales: Float[np.ndarray, " atom"]
     odds: Odds
 
 
@@ -123,7 +126,7 @@ def _interaction(scene, first, second):
 @no_type_check
 def _find_candidates(scene, start, end, near, sign, candidates):
     """Fill the candidates with where an event might stand; returns how many there are, the likeliest kept."""
-    residual, scales = scene.residual, scene.odds.scales
+    residual, scales = scene.residual, scene.scales
     atoms, shifts, values = candidates
     count, least_likely, least_share = 0, -1, np.float32(_LEAST_SHARE)
     for atom in near:
@@ -142,13 +145,15 @@ def _find_candidates(scene, start, end, near, sign, candidates):
 
 @compile_loops()
 @no_type_check
-def _best_explanation(candidates, count, pairs, odds, refractory):
+def _best_explanation(scene, candidates, count, refractory):
     """Return the one or two of so many candidates that are worth most."""
     atoms, shifts, values = candidates
+    scales, odds = scene.scales, scene.odds
+    gram, pair_index = scene.pairs.values, scene.pairs.pair_index
     best, one, two = -np.inf, -1, -1
     amplitude_one, amplitude_two = 0.0, 0.0
     for first in range(count):
-        scale = odds.scales[atoms[first]]
+        scale = scales[atoms[first]]
         worth = worth_of_one(values[first], scale, odds)
         if worth > best:
             best, one, two = worth, first, -1
@@ -157,8 +162,8 @@ def _best_explanation(candidates, count, pairs, odds, refractory):
             lag = shifts[second] - shifts[first]
             if atoms[first] == atoms[second] and abs(lag) < refractory:
                 continue
-            between = correlation_at(pairs, atoms[first], atoms[second], lag)
-            other = Sighting(values[second], odds.scales[atoms[second]])
+            between = correlation_at(gram, pair_index, atoms[first], atoms[second], lag)
+            other = Sighting(values[second], scales[atoms[second]])
             both = worth_of_two(Sighting(values[first], scale), other, between, odds)
             if both.worth > best:
                 best, one, two = both.worth, first, second
@@ -172,7 +177,7 @@ def _is_doubtful(scene, event, near, max_move):
     """Tell whether something is left around an event, or its amplitude is unusual."""
     residual, events, odds = scene.residual, scene.events, scene.odds
     size, shift = abs(events.amplitude[event]), events.shift[event]
-    if abs(size / odds.scales[events.atom_index[event]] - 1) > _SURPRISE * odds.spread:
+    if abs(size / scene.scales[events.atom_index[event]] - 1) > _SURPRISE * odds.spread:
         return True
     start, end = max(shift - max_move, 0), min(shift + max_move + 1, residual.shape[1])
     for atom in near:
@@ -195,16 +200,16 @@ def _value_without(scene, event, sign):
 @no_type_check
 def _worth_now(scene, event, partner, between):
     """Return what an event, or two if the partner is another one, are worth where they stand."""
-    events, odds = scene.events, scene.odds
+    events, scales, odds = scene.events, scene.scales, scene.odds
     amplitude = events.amplitude
     sign = np.sign(amplitude[event])
-    scale = odds.scales[events.atom_index[event]]
+    scale = scales[events.atom_index[event]]
     own = _value_without(scene, event, sign)
     if partner == event:
         return worth_of_one(own, scale, odds)
     other = _value_without(scene, partner, sign)
     one = Sighting(own + between * sign * amplitude[partner], scale)
-    two = Sighting(other + between * sign * amplitude[event], odds.scales[events.atom_index[partner]])
+    two = Sighting(other + between * sign * amplitude[event], scales[events.atom_index[partner]])
     return worth_of_two(one, two, between, odds).worth
 
 
@@ -212,13 +217,13 @@ def _worth_now(scene, event, partner, between):
 @no_type_check
 def _explain_anew(scene, event, partner, candidates, limits):
     """Return what explains best what is left without an event and its partner: see `_best_explanation`."""
-    events, pairs = scene.events, scene.pairs
+    events = scene.events
     one, other = events.shift[event], events.shift[partner]
     start = max(min(one, other) - limits.max_move, 0)
     end = min(max(one, other) + limits.max_move + 1, scene.residual.shape[1])
-    near = np.flatnonzero(pairs.pair_index[events.atom_index[event]] >= 0)
+    near = np.flatnonzero(scene.pairs.pair_index[events.atom_index[event]] >= 0)
     count = _find_candidates(scene, start, end, near, np.sign(events.amplitude[event]), candidates)
-    return _best_explanation(candidates, count, pairs, scene.odds, limits.refractory)
+    return _best_explanation(scene, candidates, count, limits.refractory)
 
 
 @compile_loops()
@@ -288,7 +293,7 @@ def _compress(events, is_new, count):
 
 @compile_loops()
 @no_type_check
-def resolve_overlaps(residual, events, active, pairs, odds, limits):
+def resolve_overlaps(residual, events, active, pairs, scales, odds, limits):
     """Return the events with single ones, and overlapping pairs, exchanged for the one or two that explain them best.
 
     Two spikes within a few samples look like one of a third unit, or like two of others. Moved one at a time, an event
@@ -304,6 +309,8 @@ def resolve_overlaps(residual, events, active, pairs, odds, limits):
     active : ndarray of bool, shape (event,)
         The events to look at.
     pairs : Pairs
+    scales : ndarray of float32, shape (atom,)
+        Typical amplitude of each atom; NaN for one that is out.
     odds : Odds
     limits : Limits
 
@@ -314,7 +321,7 @@ def resolve_overlaps(residual, events, active, pairs, odds, limits):
     num_events = count = events.shift.size
     current = _with_room(events)
     shift, amplitude = current.shift, current.amplitude
-    scene = Scene(residual, current, pairs, odds)
+    scene = Scene(residual, current, pairs, scales, odds)
     numbers = np.zeros((2, MAX_CANDIDATES), np.int64)
     candidates = Candidates(numbers[0], numbers[1], np.ones(MAX_CANDIDATES, np.float32))
     is_new = np.zeros(shift.size, np.bool_)

@@ -39,17 +39,18 @@ def _subtract_row(values, row, start, weights, amplitude):
 def _take_out_rivals(values, atom, begin, skipped, first, events, pairs):
     """Subtract from an atom's correlations at `begin` and the samples after it every event but one, in place."""
     atom_index, shift, offset, amplitude = events
-    reach = pairs.values.shape[1] // 2
+    gram, pair_index = pairs.values, pairs.pair_index
+    reach = gram.shape[1] // 2
     for rival in range(first, shift.size):
         lag = shift[rival] - begin
         if lag > 2 * reach:  # events move while they are placed, by less than a width
             break
         if rival == skipped or lag < -reach - NUM_TAPS or lag > reach + values.size + NUM_TAPS:
             continue
-        pair = pairs.pair_index[atom, atom_index[rival]]
+        pair = pair_index[atom, atom_index[rival]]
         if pair >= 0:
             start, phase = split_offset(offset[rival])
-            _subtract_row(values, pairs.values[pair], start + lag + reach, WEIGHTS[phase], amplitude[rival])
+            _subtract_row(values, gram[pair], start + lag + reach, WEIGHTS[phase], amplitude[rival])
 
 
 @compile_loops()
@@ -78,7 +79,7 @@ def _vertex(values, center):
 
 @compile_loops()
 @no_type_check
-def place_events(correlation, events, active, pairs, similar, odds, max_move):
+def place_events(correlation, events, active, pairs, similar, scales, odds, max_move):
     """Return the events with each, in turn, given to the atom and the time that explain it best, others held fixed.
 
     An l1 code does not tell atoms of one shape and different size apart: both leave the same residual for nearly the
@@ -94,6 +95,8 @@ def place_events(correlation, events, active, pairs, similar, odds, max_move):
         The events to place; the others stay as they are.
     pairs : Pairs
     similar : Similar
+    scales : ndarray of float32, shape (atom,)
+        Typical amplitude of each atom; NaN for one that is out.
     odds : Odds
     max_move : int
         Furthest move of an event beyond the delay between two atoms (samples).
@@ -103,7 +106,6 @@ def place_events(correlation, events, active, pairs, similar, odds, max_move):
     Located
         In the order of the events given, not of time.
     """
-    scales, noise, spread = odds.scales, odds.noise, odds.spread
     reach = pairs.values.shape[1] // 2
     before = events.shift
     placed = Located(events.atom_index.copy(), before.copy(), events.offset.copy(), events.amplitude.copy())
@@ -126,8 +128,8 @@ def place_events(correlation, events, active, pairs, similar, odds, max_move):
             delay, value = np.float32(0.0), values[center]
             if NUM_TAPS // 2 <= begin + center < correlation.shape[1] - NUM_TAPS // 2:
                 delay, value = _vertex(values, center)
-            surprise = (value / scales[other] - 1) / spread
-            worth = ((value / noise) ** 2 - surprise**2) / 2
+            surprise = (value / scales[other] - 1) / odds.spread
+            worth = ((value / odds.noise) ** 2 - surprise**2) / 2
             if value > 0 and worth > best:
                 best = worth
                 new = (other, begin + center, delay, sign * value)

@@ -115,7 +115,8 @@ def interactions(events, pairs):
     Interactions
     """
     atom_index, shift, offset = events.atom_index, events.shift, events.offset
-    reach = pairs.values.shape[1] // 2
+    gram, pair_index = pairs.values, pairs.pair_index
+    reach = gram.shape[1] // 2
     start = np.zeros(shift.size + 1, np.int64)
     others, values = [np.int64(0)][:0], [np.float32(0.0)][:0]
     first = 0
@@ -124,11 +125,11 @@ def interactions(events, pairs):
             first += 1
         other = first
         while other < shift.size and shift[other] - shift[event] <= reach:
-            pair = pairs.pair_index[atom_index[event], atom_index[other]]
+            pair = pair_index[atom_index[event], atom_index[other]]
             if other != event and pair >= 0:
                 lag = shift[other] - shift[event] + reach
                 others.append(np.int64(other))
-                values.append(value_between(pairs.values[pair], lag, offset[other] - offset[event]))
+                values.append(value_between(gram[pair], lag, offset[other] - offset[event]))
             other += 1
         start[event + 1] = len(others)
     return Interactions(start, np.array(others, np.int64), np.array(values, np.float32))

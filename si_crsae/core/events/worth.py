@@ -8,7 +8,6 @@ Gain and worth are in the units of the objective, nats times the variance of the
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Float
 
 from si_crsae.core.compiled import compile_loops
 
@@ -18,8 +17,6 @@ class Odds(NamedTuple):
 
     Parameters
     ----------
-    scales : ndarray of float32, shape (atom,)
-        Typical amplitude of each atom, in whitened units. NaN for an atom that is out: NaN never compares best.
     noise : float32
         Standard deviation of the correlation of noise with a unit-norm atom; one for all, so that what atoms explain
         is compared alike.
@@ -29,7 +26,6 @@ class Odds(NamedTuple):
         How much rarer an event at one sample is than none (nats).
     """
 
-    scales: Float[np.ndarray, " atom"]
     noise: np.float32
     spread: np.float32
     price: np.float32

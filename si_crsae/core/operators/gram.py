@@ -119,12 +119,15 @@ class Gram:
 
 @compile_loops()
 @no_type_check
-def correlation_at(pairs, first, second, lag):
+def correlation_at(values, pair_index, first, second, lag):
     """Return the correlation of two atoms, the second `lag` samples after the first; zero where they do not meet.
+
+    For inner loops: handed over a tuple of arrays, as which `Pairs` comes, numba counts the references to each.
 
     Parameters
     ----------
-    pairs : Pairs
+    values, pair_index : ndarray
+        As in `Pairs`.
     first, second : int
         Atoms.
     lag : int
@@ -134,6 +137,6 @@ def correlation_at(pairs, first, second, lag):
     -------
     float32
     """
-    pair = pairs.pair_index[first, second]
-    reach = pairs.values.shape[1] // 2
-    return pairs.values[pair, reach + lag] if pair >= 0 and abs(lag) <= reach else np.float32(0.0)
+    pair = pair_index[first, second]
+    reach = values.shape[1] // 2
+    return values[pair, reach + lag] if pair >= 0 and abs(lag) <= reach else np.float32(0.0)

@@ -58,7 +58,9 @@ class FistaState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fista:
-    """All coefficients move along the gradient, with momentum: Algorithm 1 of [1]_, for any problem and prior.
+    """All coefficients move along the gradient, with momentum.
+
+    Algorithm 1 of [1]_, for any problem and any prior.
 
     Parameters
     ----------

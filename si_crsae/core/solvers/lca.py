@@ -43,7 +43,7 @@ class LcaState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lca:
-    """All coefficients move at once, as neurons that inhibit each other: the locally competitive algorithm.
+    """All coefficients move, as neurons that inhibit each other: the locally competitive algorithm.
 
     Parameters
     ----------

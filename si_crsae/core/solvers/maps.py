@@ -45,9 +45,9 @@ class PaddedGram:
         return cls(neighbors=torch.from_numpy(neighbors).to(device), values=torch.from_numpy(values).to(device))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # slots have no room for what is made once
 class DictionaryOnDevice:
-    """What the solvers need of a dictionary, whatever the map; each part is made when it is first asked for.
+    """What the solvers need of a dictionary, whatever the map; each part is made once, when it is first asked for.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class DictionaryOnDevice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CorrelationMap:
+class MapProblem:
     """The least-squares problem of one long window: ``1/2 ||y - H x||^2``, with the traces in ``H^T y``.
 
     Parameters

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.priors import Sparse
-from si_crsae.core.solvers.maps import CorrelationMap, PaddedGram
+from si_crsae.core.solvers.maps import MapProblem, PaddedGram
 
 SAMPLES_PER_WORD = 32
 
@@ -34,23 +34,23 @@ class ParallelDescent:
        coding", ICML 2018.
     """
 
-    problem_kind: ClassVar[type] = CorrelationMap
+    problem_kind: ClassVar[type] = MapProblem
     prior_kind: ClassVar[type] = Sparse
     tolerance: float | None = None
 
-    def init(self, problem: CorrelationMap, prior: Sparse) -> "ParallelState":
+    def init(self, problem: MapProblem, prior: Sparse) -> "ParallelState":
         """Return the state at the zero code."""
         return ParallelState(problem.correlation, prior.thresholds, problem.dictionary.padded_gram)
 
-    def step(self, problem: CorrelationMap, prior: Sparse, state: "ParallelState") -> "ParallelState":
+    def step(self, problem: MapProblem, prior: Sparse, state: "ParallelState") -> "ParallelState":
         """Return the state after one more round, which takes over the memory of the one that was given."""
         return copy(state) if state.move_largest(self.tolerance or 0.0) else state
 
-    def distance(self, problem: CorrelationMap, prior: Sparse, state: "ParallelState") -> float:
+    def distance(self, problem: MapProblem, prior: Sparse, state: "ParallelState") -> float:
         """Return how far the furthest coefficient is from its minimum."""
         return float(state.steps.max())
 
-    def code(self, problem: CorrelationMap, prior: Sparse, state: "ParallelState") -> Float[Tensor, "1 atom shift"]:
+    def code(self, problem: MapProblem, prior: Sparse, state: "ParallelState") -> Float[Tensor, "1 atom shift"]:
         """Return the code without what it was padded with."""
         num_atoms, num_shifts = problem.correlation.shape
         return state.code[None, :num_atoms, :num_shifts]

@@ -172,7 +172,7 @@ def _weigh(seen: CorrelationMap, events: SparseEvents, chosen: slice, *, max_mov
         "rival_weight": weights.rival,
         "rest_weight": weights.rest,
         "rival_atom": weights.rival_atom,
-        "information": explanations.amplitude_information(events.located, overlaps, seen.odds)[chosen],
+        "information": explanations.amplitude_information(events.located, overlaps, seen.scales, seen.odds)[chosen],
         "overlap": _largest_overlap(overlaps)[chosen],
     }
 

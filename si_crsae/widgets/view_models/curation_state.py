@@ -7,6 +7,8 @@ from itertools import chain, count
 import numpy as np
 from spikeinterface.core import BaseSorting
 
+from si_crsae.names import check_property_name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelDefinition:
@@ -89,7 +91,8 @@ class CurationState:
         Raises
         ------
         ValueError
-            If a category has fewer than two labels, or two labels would become the same property of the units.
+            If a category has fewer than two labels, or two labels would become the same property of the units, or one
+            cannot be the name of a property.
         """
         _check_definitions(definitions)
         num_spikes = np.asarray(sorting.count_num_spikes_per_unit(outputs="array"))
@@ -292,6 +295,8 @@ def _check_definitions(definitions: Sequence[LabelDefinition]) -> None:
                 "needed"
             )
         properties += [definition.name] if definition.exclusive else definition.options
+    for name in properties:
+        check_property_name(name, argument="a label of definitions")
     doubled = sorted({name for name in properties if properties.count(name) > 1})
     if doubled:
         raise ValueError(

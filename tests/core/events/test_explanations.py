@@ -1,20 +1,22 @@
-"""Claims about the weights of explanations: they are integrals over amplitudes, and so is what is known of these."""
+"""Claims about the weights of explanations, what is known of amplitudes, and what events leave."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.integrate import dblquad, quad
 from scipy.special import logsumexp
-from scipy.stats import norm
 
 from si_crsae.core import Dictionary, Gram, correlate
 from si_crsae.core.events import explanations, refine
+from si_crsae.core.events.worth import Odds, Sighting, log_evidence_of_one, log_evidence_of_two
 from si_crsae.core.operators.filtering import filter_with_basis
+from si_crsae.core.types import Located
 
 WIDTH, NUM_CHANNELS, NUM_ATOMS, NUM_SAMPLES = 12, 3, 4, 90
 NOISE, SPREAD, PRICE, MAX_MOVE = 1.3, 0.2, 3.0, 3
+ODDS = Odds(NOISE, SPREAD, PRICE)
+SINGLE_ODDS = Odds(*np.array(ODDS, "float32"))
 seeds = st.integers(0, 2**16)
 
 
@@ -33,77 +35,53 @@ def make_events(rng, dictionary, *, offsets=False):
     atom = rng.integers(0, NUM_ATOMS, 4)
     amplitude = (dictionary.scales.numpy()[atom] * rng.uniform(0.8, 1.2, 4)).astype("float32")
     offset = rng.uniform(-0.5, 0.5, 4).astype("float32") if offsets else np.zeros(4, "float32")
-    return atom, shift, offset, amplitude
+    return Located(atom, shift, offset, amplitude)
+
+
+def put_back(traces, events, dictionary):
+    """Return the traces with the events in them."""
+    with_events = traces.copy()
+    negative = events._replace(amplitude=-events.amplitude)
+    explanations.subtract_waveforms(with_events, negative, dictionary.atoms.numpy())
+    return with_events
 
 
 def make_traces(rng, events, dictionary):
     """Return noise and the events."""
     traces = rng.standard_normal((NUM_CHANNELS, NUM_SAMPLES)).astype("float32")
-    with_events = traces.copy()
-    atom, shift, offset, amplitude = events
-    explanations.subtract_waveforms(with_events, (atom, shift, offset, -amplitude), dictionary.atoms.numpy())
-    return traces, with_events
+    return traces, put_back(traces, events, dictionary)
 
 
 def correlation_of(traces, dictionary):
     return correlate(torch.from_numpy(traces)[None], dictionary.atoms)[0].numpy()
 
 
-@pytest.mark.parametrize(("value", "scale"), [(0.0, 5.0), (4.0, 5.0), (6.5, 5.0), (20.0, 12.0)])
-def test_the_evidence_of_one_event_is_an_integral_over_its_amplitude(value, scale):
-    def weight(x):
-        return norm.pdf(x, scale, SPREAD * scale) * np.exp((value * x - x**2 / 2) / NOISE**2)
-
-    integral, _ = quad(weight, scale - 8 * SPREAD * scale, scale + 8 * SPREAD * scale, limit=200)
-    assert explanations.log_evidence_of_one(value, scale, NOISE, SPREAD) == pytest.approx(np.log(integral), abs=1e-6)
-
-
-@pytest.mark.parametrize("between", [-0.5, 0.0, 0.7])
-def test_the_evidence_of_two_events_is_an_integral_over_both_amplitudes(between):
-    values, scales = (6.0, 7.0), (5.0, 6.0)
-
-    def weight(x, y):
-        explained = values[0] * x + values[1] * y - x**2 / 2 - y**2 / 2 - between * x * y
-        prior = norm.pdf(x, scales[0], SPREAD * scales[0]) * norm.pdf(y, scales[1], SPREAD * scales[1])
-        return prior * np.exp(explained / NOISE**2)
-
-    (a, b), reach = scales, 6 * SPREAD
-    integral, _ = dblquad(weight, b - reach * b, b + reach * b, a - reach * a, a + reach * a, epsrel=1e-6)
-    found = explanations.log_evidence_of_two(values, scales, between, NOISE, SPREAD)
-    assert found == pytest.approx(np.log(integral), abs=1e-4)
-
-
-def test_a_pair_of_which_one_would_be_negative_explains_nothing():
-    assert explanations.log_evidence_of_two((9.0, -9.0), (5.0, 5.0), 0.0, NOISE, 1.0) == -np.inf
-
-
 def brute_force_weights(residual, event, events, dictionary):
     """Return the log weights of the event's own atom, of each other one, and of pairs without it, from the traces."""
-    atom, shift, offset, amplitude = (part[event : event + 1] for part in events)
-    alone = residual.copy()
-    explanations.subtract_waveforms(alone, (atom, shift, offset, -amplitude), dictionary.atoms.numpy())
+    alone = put_back(residual, Located(*(part[event : event + 1] for part in events)), dictionary)
     values, scales = correlation_of(alone, dictionary), dictionary.scales.numpy()
-    places = range(shift[0] - MAX_MOVE, shift[0] + MAX_MOVE + 1)
+    atom, shift = events.atom_index[event], events.shift[event]
+    places = range(shift - MAX_MOVE, shift + MAX_MOVE + 1)
     singles, best = {}, {}
     for other in range(NUM_ATOMS):
         weights = {
-            place: explanations.log_evidence_of_one(values[other, place], scales[other], NOISE, SPREAD) - PRICE
+            place: log_evidence_of_one(values[other, place], scales[other], ODDS) - PRICE
             for place in places
             if values[other, place] > 0
         }
         if weights:
             singles[other], best[other] = logsumexp(list(weights.values())), max(weights, key=lambda x: weights[x])
-    with_own, without = [singles[atom[0]]], []
+    with_own, without = [singles[atom]], []
     for one in best:
         for two in range(one):
             if two in best:
                 delayed = np.zeros((NUM_CHANNELS, NUM_SAMPLES), "float32")
                 delayed[:, best[two] : best[two] + WIDTH] = dictionary.atoms[two]
                 between = correlation_of(delayed, dictionary)[one, best[one]]
-                both = (values[one, best[one]], values[two, best[two]])
-                weight = explanations.log_evidence_of_two(both, (scales[one], scales[two]), between, NOISE, SPREAD)
-                (with_own if atom[0] in (one, two) else without).append(weight - 2 * PRICE)
-    others = {other: weight for other, weight in singles.items() if other != atom[0]}
+                both = (Sighting(values[other, best[other]], scales[other]) for other in (one, two))
+                weight = log_evidence_of_two(*both, between, ODDS)
+                (with_own if atom in (one, two) else without).append(weight - 2 * PRICE)
+    others = {other: weight for other, weight in singles.items() if other != atom}
     return logsumexp(with_own), others, without
 
 
@@ -113,20 +91,19 @@ def test_explanations_weigh_what_enumerating_them_on_the_traces_gives(seed):
     dictionary = make_dictionary(rng)
     events = make_events(rng, dictionary)
     residual, _ = make_traces(rng, events, dictionary)
-    gram = Gram.of(dictionary)
-    odds = (dictionary.scales.numpy(), np.float32(NOISE), np.float32(SPREAD), np.float32(PRICE))
+    pairs, scales = Gram.of(dictionary).pairs, dictionary.scales.numpy()
     own, rival, rest, rival_atom = explanations.weigh_explanations(
-        correlation_of(residual, dictionary), events, (gram.values, gram.pair_index), odds, MAX_MOVE
+        correlation_of(residual, dictionary), events, pairs, scales, SINGLE_ODDS, MAX_MOVE
     )
     for event in range(own.size):
-        expected_own, others, pairs = brute_force_weights(residual, event, events, dictionary)
+        expected_own, others, without_own = brute_force_weights(residual, event, events, dictionary)
         assert own[event] == pytest.approx(expected_own, abs=2e-2)
         if not others:
             assert (rival[event], rival_atom[event]) == (-np.inf, -1)
             continue
         assert rival[event] == pytest.approx(max(others.values()), abs=2e-2)
         assert others[rival_atom[event]] == pytest.approx(max(others.values()), abs=2e-2)
-        other_weights = [weight for atom, weight in others.items() if atom != rival_atom[event]] + pairs
+        other_weights = [weight for atom, weight in others.items() if atom != rival_atom[event]] + without_own
         if np.isfinite(other_weights).any():
             assert rest[event] == pytest.approx(logsumexp(other_weights), abs=2e-2)
 
@@ -136,15 +113,14 @@ def test_the_information_is_the_precision_of_an_amplitude_when_the_others_are_in
     rng = np.random.default_rng(seed)
     dictionary = make_dictionary(rng)
     events = make_events(rng, dictionary, offsets=offsets)
-    gram = Gram.of(dictionary)
-    overlaps = refine.interactions(events, gram.values, gram.pair_index)
+    overlaps = refine.interactions(events, Gram.of(dictionary).pairs)
     scales = dictionary.scales.numpy()
-    found = explanations.amplitude_information(events, overlaps, (scales, np.float32(NOISE), np.float32(SPREAD)))
+    found = explanations.amplitude_information(events, overlaps, scales, SINGLE_ODDS)
     start, other, correlation = overlaps
     matrix = np.eye(found.size)
     for event in range(found.size):
         matrix[event, other[start[event] : start[event + 1]]] = correlation[start[event] : start[event + 1]]
-    pull = (NOISE / (SPREAD * scales[events[0]])) ** 2
+    pull = (NOISE / (SPREAD * scales[events.atom_index])) ** 2
     for event in range(found.size):
         neighbors = np.append(other[start[event] : start[event + 1]], event)
         local = matrix[np.ix_(neighbors, neighbors)] + np.diag(np.append(pull[neighbors[:-1]], 0.0))
@@ -154,11 +130,10 @@ def test_the_information_is_the_precision_of_an_amplitude_when_the_others_are_in
 
 def test_an_event_alone_is_known_as_well_as_the_noise_allows():
     dictionary = make_dictionary(np.random.default_rng(0))
-    gram = Gram.of(dictionary)
-    events = (np.array([0]), np.array([20]), np.zeros(1, "float32"), np.ones(1, "float32"))
-    overlaps = refine.interactions(events, gram.values, gram.pair_index)
-    odds = (dictionary.scales.numpy(), np.float32(NOISE), np.float32(SPREAD))
-    assert explanations.amplitude_information(events, overlaps, odds).tolist() == [1.0]
+    events = Located(np.array([0]), np.array([20]), np.zeros(1, "float32"), np.ones(1, "float32"))
+    overlaps = refine.interactions(events, Gram.of(dictionary).pairs)
+    found = explanations.amplitude_information(events, overlaps, dictionary.scales.numpy(), SINGLE_ODDS)
+    assert found.tolist() == [1.0]
 
 
 @given(seed=seeds)
@@ -167,7 +142,7 @@ def test_waveforms_taken_out_leave_what_the_gram_says(seed):
     dictionary = make_dictionary(rng)
     events = make_events(rng, dictionary)
     noise, traces = make_traces(rng, events, dictionary)
-    for atom, shift, amplitude in zip(events[0], events[1], events[3], strict=True):
+    for atom, shift, amplitude in zip(events.atom_index, events.shift, events.amplitude, strict=True):
         traces[:, shift : shift + WIDTH] -= amplitude * dictionary.atoms[atom].numpy()
     np.testing.assert_allclose(traces, noise, atol=1e-4)
 
@@ -197,9 +172,10 @@ def test_the_misfit_is_one_in_noise_and_larger_where_something_is_left():
     rng = np.random.default_rng(3)
     residual = rng.standard_normal((2, 200_000)).astype("float32") * np.array([[1.0], [5.0]], "float32")
     shift = np.arange(100, 190_000, 100)
-    events = (np.zeros(shift.size, "int64"), shift, np.zeros(shift.size, "float32"), np.ones(shift.size, "float32"))
+    zeros = np.zeros(shift.size, "float32")
+    events = Located(zeros.astype("int64"), shift, zeros, zeros + 1)
     shares = np.array([[1.0, 0.0]], "float32")
-    usual = explanations.relative_misfit(residual, events, shares, (2, 22))
+    usual = explanations.relative_misfit(residual, events, shares, 2, 22)
     assert usual.mean() == pytest.approx(1.0, abs=0.02)
     residual[0, shift[7] + 2 : shift[7] + 22] += 3
-    assert explanations.relative_misfit(residual, events, shares, (2, 22))[7] > usual[7] + 5
+    assert explanations.relative_misfit(residual, events, shares, 2, 22)[7] > usual[7] + 5

@@ -10,10 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from si_crsae.core import Dictionary, Encoder, EncoderSettings, Gram, correlate, synthesize
-from si_crsae.core.events import encoder as encoder_module
+from si_crsae.core.events import correlation_map as map_module
 from si_crsae.core.events import overlaps as overlaps_module
+from si_crsae.core.events import worth as worth_module
+from si_crsae.core.events.overlaps import Exchanged, Limits
+from si_crsae.core.events.worth import Odds
+from si_crsae.core.operators import gram as gram_module
 from si_crsae.core.operators import interpolation as interpolation_module
+from si_crsae.core.operators.gram import Pairs
 from si_crsae.core.solvers import descent as descent_module
+from si_crsae.core.types import Located
 
 WIDTH, NUM_SHIFTS, NUM_ATOMS = 12, 70, 4
 NOISE, SPREAD, PRICE = 1.0, 0.1, 7.0
@@ -29,21 +35,21 @@ class Problem:
 
     traces: torch.Tensor
     dictionary: Dictionary
-    events: tuple[np.ndarray, ...]
+    events: Located
 
 
 def make_events(rows):
-    """Return the arrays of (shift, atom, amplitude) rows, on samples, sorted by shift."""
+    """Return the events of (shift, atom, amplitude) rows, on samples, sorted by shift."""
     shift, atom, amplitude = np.array(sorted(rows)).reshape(-1, 3).T
-    return atom.astype("int64"), shift.astype("int64"), np.zeros(atom.size, "float32"), amplitude.astype("float32")
+    offset = np.zeros(atom.size, "float32")
+    return Located(atom.astype("int64"), shift.astype("int64"), offset, amplitude.astype("float32"))
 
 
 def reconstruct(events, dictionary):
     """Return the traces of events on samples."""
-    atom, shift, offset, amplitude = events
-    assert not offset.any()
+    assert not events.offset.any()
     code = np.zeros((dictionary.num_atoms, NUM_SHIFTS))
-    np.add.at(code, (atom, shift), amplitude)
+    np.add.at(code, (events.atom_index, events.shift), events.amplitude)
     return synthesize(torch.from_numpy(code)[None], dictionary.atoms.double())[0]
 
 
@@ -55,10 +61,9 @@ def residual_of(problem, events):
 
 def worth_of(problem, events):
     """Return the log posterior of the events, times the squared noise, up to a constant."""
-    atom, _, _, amplitude = (part.astype("float64") for part in events)
     misfit = (problem.traces - reconstruct(events, problem.dictionary)).square().sum().item() / 2
-    ratio = np.abs(amplitude) / problem.dictionary.scales.double().numpy()[events[0]]
-    return -misfit - NOISE**2 * (((ratio - 1) ** 2).sum() / (2 * SPREAD**2) + PRICE * atom.size)
+    ratio = np.abs(events.amplitude.astype("float64")) / problem.dictionary.scales.double().numpy()[events.atom_index]
+    return -misfit - NOISE**2 * (((ratio - 1) ** 2).sum() / (2 * SPREAD**2) + PRICE * ratio.size)
 
 
 def draw_dictionary_of_scales(draw_dictionary, seed):
@@ -105,17 +110,18 @@ def resolve(problem, *, residual=None, active=True, scales=None, as_array=np.asa
     residual = as_array(residual_of(problem, problem.events) if residual is None else residual)
     events, new_shifts = overlaps_module.resolve_overlaps(
         residual,
-        tuple(part.copy() for part in problem.events),
-        np.full(problem.events[0].size, active),
-        (as_array(gram.values), as_array(gram.pair_index)),
-        (problem.dictionary.scales.numpy() if scales is None else scales, *np.array([NOISE, SPREAD, PRICE], "float32")),
-        (MAX_MOVE, REFRACTORY),
+        Located(*(part.copy() for part in problem.events)),
+        np.full(problem.events.shift.size, active),
+        Pairs(*(as_array(part) for part in gram.pairs)),
+        problem.dictionary.scales.numpy() if scales is None else scales,
+        Odds(*np.array([NOISE, SPREAD, PRICE], "float32")),
+        Limits(max_move=MAX_MOVE, refractory=REFRACTORY),
     )
     return events, new_shifts, residual
 
 
 def rows_of(events):
-    return sorted(zip(events[1].tolist(), events[0].tolist(), events[3].tolist(), strict=True))
+    return sorted(zip(events.shift.tolist(), events.atom_index.tolist(), events.amplitude.tolist(), strict=True))
 
 
 @many_examples
@@ -140,12 +146,12 @@ def test_the_residual_is_that_of_the_events_returned(draw_dictionary, seed, two_
 def test_the_residual_follows_events_between_samples(draw_dictionary, seed, two_sided, num_wrong):
     problem = draw_problem(draw_dictionary, seed, two_sided=two_sided, num_wrong=num_wrong)
     gram, correlation = Gram.of(problem.dictionary), residual_of(problem, make_events([]))
-    offset = np.random.default_rng(seed).uniform(-0.5, 0.5, problem.events[0].size).astype("float32")
-    problem = replace(problem, events=(*problem.events[:2], offset, problem.events[3]))
+    offset = np.random.default_rng(seed).uniform(-0.5, 0.5, problem.events.shift.size).astype("float32")
+    problem = replace(problem, events=problem.events._replace(offset=offset))
 
     def without(events):
         residual = correlation.copy()
-        descent_module.subtract_events(residual, gram.values, gram.neighbors, gram.neighbor_start, events)
+        descent_module.subtract_events(residual, gram.pairs, events)
         return residual
 
     events, _, residual = resolve(problem, residual=without(problem.events))
@@ -161,12 +167,12 @@ def test_new_events_stand_on_samples_near_those_they_replace_and_keep_to_the_mod
     (atom, shift, offset, amplitude), new_shifts, _ = resolve(problem)
     assert np.isin(new_shifts, shift).all()
     assert not offset.any()
-    assert atom.size <= 2 * problem.events[0].size
+    assert atom.size <= 2 * problem.events.shift.size
     assert ((0 <= shift) & (shift < NUM_SHIFTS)).all()
     assert np.isfinite(amplitude).all()
     assert amplitude.all()
     assert two_sided or (amplitude > 0).all()
-    distance = np.abs(new_shifts[:, None] - problem.events[1]).min(axis=1, initial=NUM_SHIFTS)
+    distance = np.abs(new_shifts[:, None] - problem.events.shift).min(axis=1, initial=NUM_SHIFTS)
     assert (distance <= 3 * MAX_MOVE).all()
 
 
@@ -201,7 +207,7 @@ def test_events_not_looked_at_are_returned_unchanged(draw_dictionary, seed, two_
 def test_no_events_are_no_events(draw_dictionary):
     problem = replace(draw_problem(draw_dictionary, 0), events=make_events([]))
     events, new_shifts, _ = resolve(problem)
-    assert events[0].size == new_shifts.size == 0
+    assert events.shift.size == new_shifts.size == 0
 
 
 @many_examples
@@ -209,12 +215,12 @@ def test_no_events_are_no_events(draw_dictionary):
 def test_an_atom_that_is_taken_out_is_never_used(draw_dictionary, seed, two_sided, num_wrong):
     problem = draw_problem(draw_dictionary, seed, two_sided=two_sided, num_wrong=num_wrong)
     out = seed % NUM_ATOMS
-    stays = problem.events[0] != out
-    problem = replace(problem, events=tuple(part[stays] for part in problem.events))
+    stays = problem.events.atom_index != out
+    problem = replace(problem, events=Located(*(part[stays] for part in problem.events)))
     scales = problem.dictionary.scales.numpy().copy()
     scales[out] = np.nan
     events, _, _ = resolve(problem, scales=scales)
-    assert not (events[0] == out).any()
+    assert not (events.atom_index == out).any()
 
 
 def test_without_atoms_out_the_true_ones_are_used(draw_dictionary):
@@ -223,7 +229,7 @@ def test_without_atoms_out_the_true_ones_are_used(draw_dictionary):
     for seed in range(20):
         problem = draw_problem(draw_dictionary, seed, num_wrong=6)
         events, new_shifts, _ = resolve(problem)
-        num_changes += new_shifts.size > 0 and not np.isin(events[0], problem.events[0]).all()
+        num_changes += new_shifts.size > 0 and not np.isin(events.atom_index, problem.events.atom_index).all()
     assert num_changes > 0
 
 
@@ -300,7 +306,7 @@ class Strict(np.ndarray):
 @pytest.fixture
 def _plain_python(monkeypatch):
     """Replace what is compiled by what it was compiled from, where an index beyond an array is an error."""
-    for module in (overlaps_module, descent_module, interpolation_module):
+    for module in (overlaps_module, worth_module, descent_module, gram_module, interpolation_module):
         for name, function in list(vars(module).items()):
             if hasattr(function, "py_func"):
                 monkeypatch.setattr(module, name, function.py_func)
@@ -322,9 +328,9 @@ def draw_crowd(draw_dictionary, seed, *, are_between_samples):
     residual = residual_of(problem, guess)
     if are_between_samples:
         offset = rng.uniform(-0.5, 0.5, shifts.size).astype("float32")
-        problem = replace(problem, events=(guess[0], guess[1], offset, guess[3]))
+        problem = replace(problem, events=guess._replace(offset=offset))
         gram, residual = Gram.of(dictionary), residual_of(problem, make_events([]))
-        descent_module.subtract_events(residual, gram.values, gram.neighbors, gram.neighbor_start, problem.events)
+        descent_module.subtract_events(residual, gram.pairs, problem.events)
     return problem, residual
 
 
@@ -334,7 +340,7 @@ def test_no_index_leaves_its_array_at_the_ends_of_the_map_or_where_many_events_s
 ):
     cases = [draw_crowd(draw_dictionary, seed, are_between_samples=are_between_samples) for seed in range(8)]
     compiled = [resolve(problem, residual=residual.copy()) for problem, residual in cases]
-    assert max(events[0].size for events, _, _ in compiled) > cases[0][0].events[0].size + 2
+    assert max(events.shift.size for events, _, _ in compiled) > cases[0][0].events.shift.size + 2
     request.getfixturevalue("_plain_python")
     assert not hasattr(overlaps_module.resolve_overlaps, "py_func")
     for (problem, residual), (events, _, rest) in zip(cases, compiled, strict=True):
@@ -399,6 +405,6 @@ def test_overlapping_events_of_atoms_much_alike_are_told_apart_only_together(lik
     assert (together < 1).all()
     assert np.mean(together < 0.5) > 0.95
     unchanged = np.zeros(0, "int64")
-    monkeypatch.setattr(encoder_module, "resolve_overlaps", lambda residual, events, *_: (events, unchanged))
+    monkeypatch.setattr(map_module, "resolve_overlaps", lambda residual, events, *_: Exchanged(events, unchanged))
     one_at_a_time = misplaced()
     assert np.mean(one_at_a_time < 1) < (0.65 if lag < 4 else 0.95)

@@ -9,7 +9,17 @@ from scipy.optimize import nnls
 
 from si_crsae.core import Dictionary, Gram, correlate, synthesize
 from si_crsae.core.events.placement import place_events
-from si_crsae.core.events.refine import group_code, interactions, join_alike, observe, refit, worst_events
+from si_crsae.core.events.refine import (
+    Interactions,
+    group_code,
+    interactions,
+    join_alike,
+    observe,
+    refit,
+    worst_events,
+)
+from si_crsae.core.events.worth import Odds
+from si_crsae.core.types import Located
 
 WIDTH = 6
 seeds = st.integers(0, 2**16)
@@ -26,8 +36,9 @@ def group(rows, max_gap):
 
 
 def without_offsets(events):
-    """Return the (atom, shift, amplitude) rows of events, whose last array is the amplitude."""
-    return list(zip(*(events[axis].tolist() for axis in (0, 1, 3)), strict=True))
+    """Return the (atom, shift, amplitude) rows of events."""
+    columns = (events.atom_index, events.shift, events.amplitude)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def test_a_run_of_one_atom_becomes_one_event_at_its_peak():
@@ -53,9 +64,9 @@ def test_a_code_of_zeros_has_no_events():
 
 
 def test_an_event_stands_at_the_center_of_mass_of_its_run():
-    _, shift, offset, _ = group_code(np.array([[0, 1, 3, 0, 0, 0], [0, 0, 0, 3, 3, 1]], "float32"), 1)
-    assert shift.tolist() == [2, 3]
-    assert offset.tolist() == [-0.25, 0.5]  # 5 / 7 of a sample, of which no more than half is the event's
+    events = group_code(np.array([[0, 1, 3, 0, 0, 0], [0, 0, 0, 3, 3, 1]], "float32"), 1)
+    assert events.shift.tolist() == [2, 3]
+    assert events.offset.tolist() == [-0.25, 0.5]  # 5 / 7 of a sample, of which no more than half is the event's
 
 
 def test_a_change_of_sign_ends_a_run():
@@ -63,10 +74,10 @@ def test_a_change_of_sign_ends_a_run():
 
 
 def as_events(rows):
-    """Return (atom_index, shift, offset, amplitude) arrays of (atom, shift, amplitude) rows on whole samples."""
+    """Return the events of (atom, shift, amplitude) rows on whole samples."""
     atom_index, shift, amplitude = zip(*rows, strict=True)
     offset = np.zeros(len(rows), "float32")
-    return np.array(atom_index, "int64"), np.array(shift, "int64"), offset, np.array(amplitude, "float32")
+    return Located(np.array(atom_index, "int64"), np.array(shift, "int64"), offset, np.array(amplitude, "float32"))
 
 
 @st.composite
@@ -80,9 +91,8 @@ def event_lists(draw, num_atoms=3, num_shifts=25, max_size=8):
 
 def explicit_design(dictionary, events, num_shifts=25):
     """Return the waveform of every event at unit amplitude, in columns."""
-    atom_index, shift, _, _ = events
-    codes = torch.zeros(shift.size, dictionary.num_atoms, num_shifts)
-    codes[np.arange(shift.size), atom_index, shift] = 1.0
+    codes = torch.zeros(events.shift.size, dictionary.num_atoms, num_shifts)
+    codes[np.arange(events.shift.size), events.atom_index, events.shift] = 1.0
     return synthesize(codes, dictionary.atoms).flatten(1).T.numpy()
 
 
@@ -91,13 +101,14 @@ def explicit_design(dictionary, events, num_shifts=25):
 def test_interactions_are_the_correlations_of_overlapping_events(draw_dictionary, seed, events):
     dictionary = draw_dictionary(seed, occupied=[[1, 0], [1, 1], [0, 1]])
     gram = Gram.of(dictionary)
-    start, other, correlation = interactions(events, gram.values, gram.pair_index)
-    dense = np.eye(events[1].size)
-    dense[np.repeat(np.arange(events[1].size), np.diff(start)), other] = correlation
+    overlaps, num_events = interactions(events, gram.pairs), events.shift.size
+    dense = np.eye(num_events)
+    dense[np.repeat(np.arange(num_events), np.diff(overlaps.start)), overlaps.other] = overlaps.correlation
     design = explicit_design(dictionary, events)
     np.testing.assert_allclose(dense, design.T @ design, atol=1e-5)
-    disjoint = np.abs(np.subtract.outer(events[1], events[1])) >= WIDTH
-    assert len(other) == ((gram.pair_index[np.ix_(events[0], events[0])] >= 0) & ~disjoint).sum() - events[1].size
+    meet = gram.pair_index[np.ix_(events.atom_index, events.atom_index)] >= 0
+    meet &= np.abs(np.subtract.outer(events.shift, events.shift)) < WIDTH
+    assert len(overlaps.other) == meet.sum() - num_events
 
 
 @few_examples
@@ -106,9 +117,9 @@ def test_refit_solves_the_nonnegative_least_squares(draw_dictionary, seed, event
     dictionary, gram = draw_dictionary(seed), Gram.of(draw_dictionary(seed))
     traces = torch.randn(1, 2, 25 + WIDTH - 1, generator=torch.Generator().manual_seed(seed))
     design = explicit_design(dictionary, events)
-    amplitude = events[3].copy()
+    amplitude = events.amplitude.copy()
     observed = observe(correlation_of(traces, dictionary), events)
-    refit(observed, amplitude, np.sign(amplitude), *interactions(events, gram.values, gram.pair_index), 1e-6)
+    refit(observed, amplitude, np.sign(amplitude), interactions(events, gram.pairs), 1e-6)
     expected, distance = nnls(design, traces.flatten().numpy())
     np.testing.assert_allclose(np.linalg.norm(design @ amplitude - traces.flatten().numpy()), distance, rtol=1e-3)
     np.testing.assert_allclose(amplitude, expected, atol=0.05)
@@ -120,8 +131,13 @@ def keep(rows, pairs, *, max_gap=5):
     dense = np.zeros((len(rows), len(rows)), "float32")
     for (first, second), correlation in pairs.items():
         dense[first, second] = dense[second, first] = correlation
-    start, other = np.concatenate([[0], (dense != 0).sum(axis=1).cumsum()]), np.nonzero(dense)[1]
-    return join_alike(as_events(rows), start, other, dense[dense != 0], max_gap, 0.8).tolist()
+    return join_alike(as_events(rows), as_interactions(dense), max_gap, 0.8).tolist()
+
+
+def as_interactions(dense):
+    """Return the interactions of events given by the correlation of each pair, zero where they do not overlap."""
+    start = np.concatenate([[0], (dense != 0).sum(axis=1).cumsum()])
+    return Interactions(start, np.nonzero(dense)[1], dense[dense != 0])
 
 
 def test_of_two_events_that_share_a_spike_the_larger_stays():
@@ -141,7 +157,7 @@ def test_an_event_that_shares_a_spike_takes_no_other_with_it():
 
 
 def traces_of(dictionary, rows, num_shifts=12):
-    traces = explicit_design(dictionary, as_events(rows), num_shifts) @ as_events(rows)[3]
+    traces = explicit_design(dictionary, as_events(rows), num_shifts) @ as_events(rows).amplitude
     return torch.as_tensor(traces).view(1, -1, num_shifts + dictionary.width - 1)
 
 
@@ -152,9 +168,10 @@ def place(traces, dictionary, rows, *, spread=1e3, max_move=2, active=None):
         correlation_of(traces, dictionary),
         as_events(rows),
         np.ones(len(rows), bool) if active is None else np.array(active),
-        (gram.values, gram.pair_index),
-        (gram.similar_start, gram.similar_atom, gram.similar_lag),
-        (dictionary.scales.numpy(), np.float32(1.0), np.float32(spread)),
+        gram.pairs,
+        gram.similar,
+        dictionary.scales.numpy(),
+        Odds(noise=np.float32(1.0), spread=np.float32(spread), price=np.float32(7.0)),
         max_move,
     )
     return without_offsets(placed)
@@ -214,11 +231,10 @@ def test_of_two_atoms_of_one_shape_the_amplitude_chooses(amplitude, atom):
 def drop(rows, *, badness=None, refractory=0):
     """Return which of the events, all of whose atoms meet within 6 samples, are dropped."""
     events = as_events(rows)
-    overlap = np.abs(np.subtract.outer(events[1], events[1])) < WIDTH
+    overlap = np.abs(np.subtract.outer(events.shift, events.shift)) < WIDTH
     np.fill_diagonal(overlap, val=False)
-    start, other = np.concatenate([[0], overlap.sum(axis=1).cumsum()]), np.nonzero(overlap)[1]
     badness = np.array(badness or [-1.0] * len(rows), "float32")
-    return worst_events(badness, events, start, other, refractory).tolist()
+    return worst_events(badness, events, as_interactions(overlap.astype("float32")), refractory).tolist()
 
 
 def test_the_smaller_of_two_events_within_the_refractory_period_is_dropped():

@@ -10,24 +10,28 @@ from sklearn.linear_model import Lasso
 from si_crsae.core import (
     Descent,
     Dictionary,
+    Fista,
     Gram,
     ParallelDescent,
+    Quadratic,
     Sparse,
     correlate,
+    find_solver,
     make_solver,
     objective,
     solver_names,
     synthesize,
 )
 from si_crsae.core.solvers import by_name as by_name_module
-from si_crsae.core.solvers.maps import CorrelationMap
+from si_crsae.core.solvers.maps import MapProblem
 
 WIDTH = 6
+CPU = torch.device("cpu")
 TOLERANCE = 1e-4
 REGULARIZATION = torch.tensor([0.8, 1.1, 1.4])
 seeds = st.integers(0, 2**16)
 few_examples = settings(max_examples=6)
-NAMES = solver_names(problem=CorrelationMap, prior=Sparse)[1:]
+NAMES = solver_names(problem=MapProblem, prior=Sparse)[1:]
 solvers = pytest.mark.parametrize("name", NAMES)
 sides = pytest.mark.parametrize("two_sided", [False, True])
 
@@ -191,8 +195,11 @@ def test_no_atoms_have_an_empty_code(device, draw_dictionary, name):
     assert solver.solve(torch.zeros(0, 40, device=device), prior, tolerance=TOLERANCE).shape == (0, 40)
 
 
-@pytest.mark.parametrize(("has_numba", "kind"), [(True, Descent), (False, ParallelDescent)])
-def test_auto_needs_numba_for_the_descent_on_a_cpu(draw_dictionary, monkeypatch, has_numba, kind):
+@pytest.mark.parametrize(
+    ("has_numba", "kind", "linked_kind"), [(True, Descent, Descent), (False, ParallelDescent, Fista)]
+)
+def test_auto_needs_numba_for_the_descent_on_a_cpu(draw_dictionary, monkeypatch, has_numba, kind, linked_kind):
     monkeypatch.setattr(by_name_module, "HAS_NUMBA", has_numba)
     dictionary = draw_dictionary(0)
-    assert make_solver("auto", dictionary, Gram.of(dictionary), device=torch.device("cpu")).kind is kind
+    assert make_solver("auto", dictionary, Gram.of(dictionary), device=CPU).kind is kind
+    assert find_solver("auto", problem=Quadratic, prior=Sparse, device=CPU) is linked_kind

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulated_units import RATE_HZ, draw_times, encoder_of, make_recording, make_template, make_unit
 
-from si_crsae.core.events.explanations import log_evidence_of_one
+from si_crsae.core.events.worth import log_evidence_of_one
 from si_crsae.sorting import recording
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.probabilities import evidence
@@ -51,10 +51,10 @@ def test_clear_spikes_are_likelier_than_anything_else(encoder, traces):
 
 def test_a_spike_is_weighed_by_what_the_traces_without_it_and_itself_hold(encoder, traces):
     code = encode_and_weigh(traces, encoder, num_threads=1)
-    settings, scales = encoder.settings, encoder.dictionary.scales.numpy()
+    scales = encoder.dictionary.scales.numpy()
     alone = np.flatnonzero(code.overlap == 0)
     expected = [
-        log_evidence_of_one(amplitude, scales[atom], settings.noise, settings.amplitude_spread) - settings.event_price
+        log_evidence_of_one(amplitude, scales[atom], encoder.odds) - encoder.settings.event_price
         for amplitude, atom in zip(code.amplitude[alone], code.atom_index[alone], strict=True)
     ]
     # Between samples an amplitude is a little larger than on them.
