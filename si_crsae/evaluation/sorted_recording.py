@@ -23,13 +23,13 @@ from si_crsae.sorting.folder import (
 )
 from si_crsae.sorting.inventory import Inventory, peaks_of_atoms
 from si_crsae.sorting.learning.rounds import LearningCurve
-from si_crsae.sorting.manifest import verify
 from si_crsae.sorting.model import lowest_amplitudes
-from si_crsae.sorting.recording import sortable_segments
+from si_crsae.sorting.runs.manifest import verify
+from si_crsae.sorting.runs.trust import refuse_pickles
+from si_crsae.sorting.signal.recording import sortable_segments
+from si_crsae.sorting.signal.whitening import NothingUsableError, whiten_groups
 from si_crsae.sorting.sorter import CrsaeSorter
 from si_crsae.sorting.stages import SpikePosterior
-from si_crsae.sorting.trust import refuse_pickles
-from si_crsae.sorting.whitening import NothingUsableError, whiten_groups
 
 SPIKES_PER_TEMPLATE = 200
 # A channel belongs to an estimated template where the mean waveform exceeds this many of its standard errors.

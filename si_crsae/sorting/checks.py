@@ -15,10 +15,10 @@ from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correct
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.caching import memory_problems
 from si_crsae.sorting.convert import TemplateWindow
-from si_crsae.sorting.recording import describe_bad_sample, longest_tile, split_groups, tile_bounds
-from si_crsae.sorting.sampling import active_share, draw_slices, draw_traces, sample_traces
+from si_crsae.sorting.signal.caching import memory_problems
+from si_crsae.sorting.signal.recording import describe_bad_sample, longest_tile, split_groups, tile_bounds
+from si_crsae.sorting.signal.sampling import active_share, draw_slices, draw_traces, sample_traces
 
 # A recording of more values is searched for those that are not finite in slices only: some seconds of reading.
 MAX_SCANNED_VALUES = 2 * 10**8

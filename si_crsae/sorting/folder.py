@@ -11,13 +11,13 @@ from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.core.tables import from_arrays
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.learning.rounds import LearningCurve
-from si_crsae.sorting.lock import locked
-from si_crsae.sorting.manifest import check_parameters, check_recording_is, is_complete, verify
-from si_crsae.sorting.recording import split_groups
+from si_crsae.sorting.runs.lock import locked
+from si_crsae.sorting.runs.manifest import check_parameters, check_recording_is, is_complete, verify
+from si_crsae.sorting.runs.trust import UntrustedError, load_recording_described, read_json
+from si_crsae.sorting.signal.recording import split_groups
+from si_crsae.sorting.signal.whitening import WHITENED_FILE, join_groups, whiten_groups
 from si_crsae.sorting.sorter import LOG_FILE, CrsaeSorter, with_recording
 from si_crsae.sorting.stages import SpikePosterior, load_arrays, load_stage, not_readable
-from si_crsae.sorting.trust import UntrustedError, load_recording_described, read_json
-from si_crsae.sorting.whitening import WHITENED_FILE, join_groups, whiten_groups
 
 
 def resume_sorter(

@@ -18,8 +18,8 @@ from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.model import Model, make_encoder, make_settings, margin_of
-from si_crsae.sorting.recording import Tile, plan_tiles, read_tile
-from si_crsae.sorting.sampling import draw_slices, sample_traces
+from si_crsae.sorting.signal.recording import Tile, plan_tiles, read_tile
+from si_crsae.sorting.signal.sampling import draw_slices, sample_traces
 
 # What the noise is measured on: it is encoded before it can be.
 NUM_SAMPLED_TILES, MAX_DRAWN_TILES = 8, 200

@@ -14,7 +14,7 @@ from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.core.types import SparseEvents
 from si_crsae.sorting.given import Normalization, encoder_of_templates, templates_in_traces
 from si_crsae.sorting.model import margin_of
-from si_crsae.sorting.recording import describe_bad_sample, longest_tile, tile_bounds
+from si_crsae.sorting.signal.recording import describe_bad_sample, longest_tile, tile_bounds
 from si_crsae.sorting.threads import one_thread_per_tile, one_torch_thread
 
 PARAMETERS = ("regularization_scale", "min_amplitude", "solver", "device", "seed")

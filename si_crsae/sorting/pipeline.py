@@ -14,22 +14,23 @@ from spikeinterface.core import BaseRecording
 from spikeinterface.core.job_tools import fix_job_kwargs
 
 from si_crsae.config import CHUNK_LENGTHS, CrsaeConfig
-from si_crsae.sorting.caching import Cache, cache, drop_cache
-from si_crsae.sorting.channels import find_bad_channels
 from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.cleaning import clean_code, join_fragments
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning.initialization import find_templates
 from si_crsae.sorting.learning.learner import Learner
-from si_crsae.sorting.logs import log_to
-from si_crsae.sorting.manifest import begin, mark_complete
 from si_crsae.sorting.model import make_encoder
-from si_crsae.sorting.preprocessing import preprocess
 from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.probabilities.evidence import encode_and_weigh
 from si_crsae.sorting.probabilities.posterior import infer_posterior
-from si_crsae.sorting.recording import (
+from si_crsae.sorting.results import write_results
+from si_crsae.sorting.runs.logs import log_to
+from si_crsae.sorting.runs.manifest import begin, mark_complete
+from si_crsae.sorting.signal.caching import Cache, cache, drop_cache
+from si_crsae.sorting.signal.channels import find_bad_channels
+from si_crsae.sorting.signal.preprocessing import preprocess
+from si_crsae.sorting.signal.recording import (
     select_channels,
     select_segments,
     select_training_windows,
@@ -37,8 +38,8 @@ from si_crsae.sorting.recording import (
     split_groups,
     with_one_probe,
 )
-from si_crsae.sorting.results import write_results
-from si_crsae.sorting.sampling import active_share
+from si_crsae.sorting.signal.sampling import active_share
+from si_crsae.sorting.signal.whitening import save_whitened
 from si_crsae.sorting.stages import (
     Code,
     InitialTemplates,
@@ -49,7 +50,6 @@ from si_crsae.sorting.stages import (
     load_or_compute,
 )
 from si_crsae.sorting.threads import one_thread_per_tile
-from si_crsae.sorting.whitening import save_whitened
 
 MIN_CHANNELS_FOR_THREADS = 8
 

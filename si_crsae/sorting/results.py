@@ -24,10 +24,10 @@ from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow, samples_in
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.learning.rounds import LearningCurve
-from si_crsae.sorting.manifest import noted_whole
-from si_crsae.sorting.preprocessing import bandpass, usable_noise_levels
-from si_crsae.sorting.recording import channel_groups, with_one_probe
-from si_crsae.sorting.sampling import sample_traces
+from si_crsae.sorting.runs.manifest import noted_whole
+from si_crsae.sorting.signal.preprocessing import bandpass, usable_noise_levels
+from si_crsae.sorting.signal.recording import channel_groups, with_one_probe
+from si_crsae.sorting.signal.sampling import sample_traces
 from si_crsae.sorting.stages import SpikePosterior
 
 # Spikes that a template is the mean of, and the seconds in which they are preferred: each is read and filtered.

@@ -17,9 +17,9 @@ from spikeinterface.sorters import BaseSorter
 
 from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.sorting.convert import with_all_segments
-from si_crsae.sorting.lock import check_unlocked, locked
-from si_crsae.sorting.manifest import verify
-from si_crsae.sorting.trust import (
+from si_crsae.sorting.runs.lock import check_unlocked, locked
+from si_crsae.sorting.runs.manifest import verify
+from si_crsae.sorting.runs.trust import (
     DESCRIPTIONS,
     load_recording_described,
     load_sorting_folder,

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from si_crsae.core.tables import from_arrays, joined_columns, select_rows, to_arrays
 from si_crsae.core.types import Dictionary, SparseEvents
 from si_crsae.sorting.learning.rounds import LearningCurve
-from si_crsae.sorting.manifest import DamagedFileError, noted_whole, verify
 from si_crsae.sorting.model import Model
+from si_crsae.sorting.runs.manifest import DamagedFileError, noted_whole, verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,21 +22,23 @@ from si_crsae import resume_sorter
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation.sorted_recording import open_run
 from si_crsae.models.saving import load_saved, save_whole
-from si_crsae.sorting import caching, checks, manifest
-from si_crsae.sorting.caching import cache
+from si_crsae.sorting import checks
 from si_crsae.sorting.folder import load_learning_curves, load_spike_probabilities, load_units, load_whitened
-from si_crsae.sorting.lock import LOCK_FILE, FolderInUseError, locked
-from si_crsae.sorting.logs import log_to
-from si_crsae.sorting.manifest import MANIFEST_FILE, ChangedRunError, DamagedFileError
+from si_crsae.sorting.runs import manifest
+from si_crsae.sorting.runs.lock import LOCK_FILE, FolderInUseError, locked
+from si_crsae.sorting.runs.logs import log_to
+from si_crsae.sorting.runs.manifest import MANIFEST_FILE, ChangedRunError, DamagedFileError
+from si_crsae.sorting.runs.trust import UntrustedError
+from si_crsae.sorting.signal import caching
+from si_crsae.sorting.signal.caching import cache
 from si_crsae.sorting.sorter import CrsaeSorter
 from si_crsae.sorting.threads import one_thread_per_tile
-from si_crsae.sorting.trust import UntrustedError
 from si_crsae.widgets.view_models.curation_file import load_curation, save_curation
 from si_crsae.widgets.view_models.curation_state import CurationState, remove
 
 DIE_WITH_THE_LOCK = """
 import os, sys, pathlib
-from si_crsae.sorting.lock import locked
+from si_crsae.sorting.runs.lock import locked
 with locked(pathlib.Path(sys.argv[1])):
     os._exit(0)
 """

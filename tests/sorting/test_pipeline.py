@@ -15,7 +15,7 @@ from si_crsae.core.tables import to_arrays
 from si_crsae.evaluation import generate_case
 from si_crsae.sorting import pipeline
 from si_crsae.sorting.pipeline import GroupSorting, Resources
-from si_crsae.sorting.recording import Tile, plan_tiles, read_tile
+from si_crsae.sorting.signal.recording import Tile, plan_tiles, read_tile
 
 # Every stage, in order, and its file.
 FILES = {

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
-from si_crsae.sorting.caching import with_fixed_chunks
 from si_crsae.sorting.convert import TemplateWindow, nearest_samples
-from si_crsae.sorting.recording import select_segments
+from si_crsae.sorting.signal.caching import with_fixed_chunks
+from si_crsae.sorting.signal.recording import select_segments
 
 CLUSTERING = "iterative-hdbscan"
 # How much is clustered, averaged and decomposed: more takes longer.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import spikeinterface as si
 
-from si_crsae.sorting.recording import select_channels, select_segments
+from si_crsae.sorting.signal.recording import select_channels, select_segments
 
 
 def make_hybrid(num_segments):

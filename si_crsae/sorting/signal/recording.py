@@ -16,7 +16,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
-from si_crsae.sorting.sampling import draw_slices
+from si_crsae.sorting.signal.sampling import draw_slices
 
 TILE_S = 1.0
 # Larger arrays would be mapped anew for every tile, which costs as much as filling them.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from si_crsae.sorting.texts import ScreenHandler, log_file_handler
+from si_crsae.sorting.runs.texts import ScreenHandler, log_file_handler
 
 _current: ContextVar[object] = ContextVar("current run", default=None)
 

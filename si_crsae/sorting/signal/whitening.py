@@ -9,9 +9,15 @@ from spikeinterface.core import BaseRecording, aggregate_channels
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.files import written_whole
-from si_crsae.sorting.channels import find_bad_channels
-from si_crsae.sorting.preprocessing import preprocess
-from si_crsae.sorting.recording import select_channels, select_segments, sortable_segments, split_groups, with_one_probe
+from si_crsae.sorting.signal.channels import find_bad_channels
+from si_crsae.sorting.signal.preprocessing import preprocess
+from si_crsae.sorting.signal.recording import (
+    select_channels,
+    select_segments,
+    sortable_segments,
+    split_groups,
+    with_one_probe,
+)
 
 WHITENED_FILE = "whitened_recording.json"
 

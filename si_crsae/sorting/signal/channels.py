@@ -10,8 +10,8 @@ from spikeinterface.core import BaseRecording
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.preprocessing import bandpass
-from si_crsae.sorting.sampling import draw_traces, sample_traces
+from si_crsae.sorting.signal.preprocessing import bandpass
+from si_crsae.sorting.signal.sampling import draw_traces, sample_traces
 
 # Part of a digital line's range that belongs to its levels, at either end.
 DIGITAL_MARGIN = 0.1
@@ -76,7 +76,7 @@ def find_bad_channels(recording: BaseRecording, config: CrsaeConfig) -> BadChann
     Returns
     -------
     BadChannels
-        Of two equal channels only the later one is listed.
+        The later one of two equal channels, the earlier is usable.
     """
     traces = draw_traces(recording, seed=config.seed)
     dead = traces.min(axis=0) == traces.max(axis=0)

@@ -76,7 +76,7 @@ def draw_slices(
     Parameters
     ----------
     recording : BaseRecording
-        Of at least one sample.
+        Holds at least one sample.
     num_slices : int, default: 40
         Fewer are drawn from a recording that is shorter than all of them together.
     slice_s : float, default: 0.25

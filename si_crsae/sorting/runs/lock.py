@@ -35,7 +35,7 @@ class Holder:
     Parameters
     ----------
     token : str
-        Of this lock and no other.
+        Proof of this lock and no other.
     host : str
         Machine, and the namespace in which the process has its number.
     pid : int

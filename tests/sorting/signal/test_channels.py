@@ -8,7 +8,7 @@ import spikeinterface as si
 from probeinterface import generate_linear_probe
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.channels import find_bad_channels, own_variances
+from si_crsae.sorting.signal.channels import find_bad_channels, own_variances
 
 RATE_HZ = 30000.0
 

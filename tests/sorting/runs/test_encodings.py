@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from si_crsae.evaluation import demo
-from si_crsae.sorting.texts import ScreenHandler, printable
+from si_crsae.sorting.runs.texts import ScreenHandler, printable
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 SORT = """

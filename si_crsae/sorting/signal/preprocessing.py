@@ -23,8 +23,8 @@ from spikeinterface.sortingcomponents.motion import interpolate_motion
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.gaps import fill_gaps
-from si_crsae.sorting.sampling import TraceSample, sample_traces
+from si_crsae.sorting.signal.gaps import fill_gaps
+from si_crsae.sorting.signal.sampling import TraceSample, sample_traces
 
 logger = logging.getLogger(__name__)
 
