@@ -57,8 +57,8 @@ def normal_equations(
     starts = torch.searchsorted(window * num_atoms + atom, torch.arange(len(code) * num_atoms + 1, device=code.device))
     products = np.zeros((num_atoms, num_atoms, 2 * width - 1))
     averages = np.zeros((num_atoms, traces.shape[1], width))
-    arrays = (tensor.cpu().numpy() for tensor in (traces, shift, amplitude, starts))
-    _accumulate(*arrays, products, averages)
+    seen, shifts, amplitudes, begins = (tensor.cpu().numpy() for tensor in (traces, shift, amplitude, starts))
+    _accumulate(seen, shifts, amplitudes, begins, products, averages)
     return NormalEquations(products=products, averages=averages)
 
 

@@ -13,7 +13,7 @@ import pytest
 from si_crsae.evaluation import demo
 from si_crsae.sorting.runs.texts import ScreenHandler, printable
 
-HELPERS = Path(__file__).parents[1] / "helpers"
+HELPERS = Path(__file__).parents[2] / "helpers"
 SORT = """
 import json, locale, sys
 from pathlib import Path
