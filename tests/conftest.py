@@ -6,7 +6,6 @@ import pytest
 import spikeinterface as si
 import torch
 from hypothesis import settings
-from pretended_gpu import pretended_gpu
 
 pytest_plugins = ["fast_start", "sorter_fixtures"]
 
@@ -47,6 +46,8 @@ def pytest_terminal_summary(terminalreporter, config):
 def device(request):
     """Where the tensors of a test lie; on a GPU convolutions keep all digits and every run is the same."""
     if request.param == "cuda" and request.config.getoption("--pretended-gpu"):
+        from pretended_gpu import pretended_gpu
+
         with pretended_gpu() as pretended:
             yield pretended
         return

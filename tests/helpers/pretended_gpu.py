@@ -11,6 +11,7 @@ from unittest.mock import patch
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 NAME = "pretended"
 CPU = torch.device("cpu")
@@ -80,6 +81,16 @@ class PretendedGenerator(Generator):
         return self._device
 
 
+class PretendedBackend(_DummyBackendModule):
+    """What torch asks of a device; its global generator is that of the CPU."""
+
+    def get_rng_state(self, device):
+        return torch.get_rng_state()
+
+    def set_rng_state(self, state, device):
+        torch.set_rng_state(state)
+
+
 class PretendedMode(TorchDispatchMode):
     """Makes and copies tensors on the pretended GPU."""
 
@@ -132,9 +143,7 @@ def run(function, args, kwargs):
 def pretended_gpu():
     """Yield the device of a pretended GPU; its tensors are made while this is entered."""
     if not hasattr(torch, NAME):
-        from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
-
-        _setup_privateuseone_for_python_backend(NAME)
+        _setup_privateuseone_for_python_backend(NAME, backend_module=PretendedBackend())
         torch._C._set_only_lift_cpu_tensors(True)
     modules = [import_module(f"si_crsae.models.{name}") for name in WITH_DEVICES]
     patches = [patch.object(module, "DEVICES", (*module.DEVICES, NAME)) for module in modules]

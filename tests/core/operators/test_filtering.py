@@ -104,7 +104,7 @@ def test_gram_lists_similar_atoms_with_the_delay_at_which_they_are_most_alike(de
     dictionary = draw_dictionary(seed, shape=(num_atoms, 2, 2), device=device)
     gram, atoms = Gram.of(dictionary), dictionary.atoms
     padded = torch.nn.functional.pad(atoms, (dictionary.width - 1, dictionary.width - 1))
-    highest, shift = correlate(padded, atoms).max(dim=2)
+    highest, shift = correlate(padded, atoms).cpu().max(dim=2)
     for atom in range(num_atoms):
         rows = slice(gram.similar_start[atom], gram.similar_start[atom + 1])
         expected = (highest[atom] >= MIN_SIMILARITY).nonzero().flatten()
