@@ -17,6 +17,8 @@ from si_crsae.sorting.signal.sampling import draw_traces, sample_traces
 DIGITAL_MARGIN = 0.1
 # Variance of a uniform distribution of width 1: what rounding adds to an integer.
 ROUNDING_VARIANCE = 1 / 12
+# Noise standard deviations beyond which a sample says nothing of how channels go together.
+MAX_ORDINARY = 10.0
 # So many samples for every channel, or correlations say nothing.
 MIN_SAMPLES_PER_CHANNEL = 20
 
@@ -165,7 +167,9 @@ def _find_dependent(
 ) -> tuple[Bool[np.ndarray, " channel"], Bool[np.ndarray, " channel"]]:
     """Return which channels copy an earlier one, and which are sums of several, in the band of spikes."""
     sample = sample_traces(bandpass(recording, config), seed=config.seed)
-    traces = sample.traces[sample.active.all(axis=1)]
+    noise = sample.noise_levels()
+    is_ordinary = (np.abs(sample.traces) <= MAX_ORDINARY * noise).all(axis=1)  # artifacts are the same on all channels
+    traces = sample.traces[sample.active.all(axis=1) & is_ordinary]
     copies, sums = (np.zeros(traces.shape[1], bool) for _ in range(2))
     if len(traces) < MIN_SAMPLES_PER_CHANNEL * traces.shape[1]:
         return copies, sums

@@ -69,6 +69,13 @@ def test_an_artifact_makes_no_sync_line():
     assert defects_of(make_recording(traces)) == {}
 
 
+@pytest.mark.parametrize("size", [1e3, 1e5])
+def test_artifacts_on_all_channels_make_no_copies(size):
+    traces = make_noise()
+    traces[30000:30300] += size
+    assert defects_of(make_recording(traces)) == {}
+
+
 def test_a_channel_that_is_stuck_most_of_the_time_is_left_out_and_one_that_clips_is_not():
     traces = (1000 * make_noise()).astype("int16")
     traces[:40000, 1] = 32767
