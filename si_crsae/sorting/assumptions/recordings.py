@@ -88,7 +88,7 @@ class RecordingAssumptions:
 
     Chosen.
     """
-    min_level_share: float = 1e-3
+    min_level_share: float = 0.01
     """Both levels of a digital line are taken for at least this part of the time (fraction of the samples): a rare
     artifact is no level.
 
