@@ -64,6 +64,7 @@ def test_a_recording_is_sorted_where_everything_is_ascii(tmp_path):
         ("utf-8", r"µ → x \udc80"),
         (None, r"\xb5 \u2192 x \udc80"),
     ],
+    ids=["ascii", "cp1252", "utf8", "unknown"],
 )
 def test_what_a_stream_cannot_show_is_escaped(encoding, shown):
     stream = io.StringIO() if encoding is None else io.TextIOWrapper(io.BytesIO(), encoding=encoding)
