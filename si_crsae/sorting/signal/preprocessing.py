@@ -100,7 +100,11 @@ def _whiten(recording: BaseRecording, config: CrsaeConfig) -> tuple[BaseRecordin
     matrix, _ = compute_whitening_matrix(
         active,
         mode="local",
-        random_chunk_kwargs={"num_chunks_per_segment": 1, "chunk_size": active.get_num_samples(0) - 1},
+        random_chunk_kwargs={
+            "num_chunks_per_segment": 1,
+            "chunk_size": active.get_num_samples(0) - 1,
+            "seed": config.seed,
+        },
         apply_mean=False,
         radius_um=config.whitening_radius_um,
     )
