@@ -59,19 +59,19 @@ def test_a_recording_is_sorted_where_everything_is_ascii(tmp_path):
 @pytest.mark.parametrize(
     ("encoding", "shown"),
     [
-        ("ascii", r"\xb5 \u2192 x \udc80"),
-        ("cp1252", r"µ \u2192 x \udc80"),
-        ("utf-8", r"µ → x \udc80"),
-        (None, r"\xb5 \u2192 x \udc80"),
+        ("ascii", r"\xb5 \u2192 x"),
+        ("cp1252", r"µ \u2192 x"),
+        ("utf-8", "µ → x"),
+        (None, r"\xb5 \u2192 x"),
     ],
     ids=["ascii", "cp1252", "utf8", "unknown"],
 )
 def test_what_a_stream_cannot_show_is_escaped(encoding, shown):
     stream = io.StringIO() if encoding is None else io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    text = "µ → x \udc80"
+    text = "µ → x"
     assert printable(text, stream) == shown
+    assert printable("\udc80", stream) == r"\udc80"  # half a character, which no encoding has
     logger = logging.getLogger("tests.encodings")
-    logger.propagate = False  # pytest keeps what it hears, and cannot pass on half a character
     handler = ScreenHandler(stream)
     logger.addHandler(handler)
     logger.warning("%s", text)
