@@ -89,8 +89,7 @@ def draw_slices(
     count = int(np.clip(ends[-1] // length, 1, num_slices))
     random = np.random.default_rng(seed)
     bounds = np.linspace(0, ends[-1], count + 1)
-    latest = np.maximum(bounds[1:] - length, bounds[:-1])
-    places = np.floor(random.uniform(bounds[:-1], latest)).astype("int64")
+    places = np.floor(random.uniform(bounds[:-1], bounds[1:])).astype("int64")
     slices = []
     for place in random.permutation(places).tolist():
         segment = int(np.searchsorted(ends, place, side="right"))
