@@ -57,8 +57,9 @@ def concatenate_rows(tables: Sequence[Table], *axes: str) -> Table:
 
 def check_lengths(table: Any, axis: str) -> None:
     """Raise ValueError unless all fields of an axis are equally long."""
-    shapes = {name: getattr(table, name).shape for name in columns_along(type(table), axis)}
-    if len({shape[:1] for shape in shapes.values()}) > 1:
+    names = columns_along(type(table), axis)
+    if len({getattr(table, name).shape[:1] for name in names}) > 1:
+        shapes = {name: getattr(table, name).shape for name in names}
         raise ValueError(f"every array must have one entry per {axis}, but their shapes are {shapes}")
 
 

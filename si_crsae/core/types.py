@@ -160,7 +160,7 @@ class SparseEvents:
     def __post_init__(self) -> None:
         """Refuse what is no list of events in time."""
         check_lengths(self, "event")
-        if np.any(np.diff(self.sample_index) < 0):
+        if (self.sample_index[1:] < self.sample_index[:-1]).any():
             raise ValueError("sample_index must be sorted by time")
 
     def __len__(self) -> int:

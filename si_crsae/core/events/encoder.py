@@ -1,6 +1,7 @@
 """Correlation map to events: descend, refine, look again at what is left."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -77,13 +78,8 @@ class EncoderSettings:
     tolerance: float = 0.1
     two_sided: bool = False
 
-    @property
-    def prior(self) -> Sparse:
-        """Prior of the code."""
-        return Sparse(regularization=torch.tensor(self.regularization), nonnegative=not self.two_sided)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # slots have no room for what is made once
 class Encoder:
     """Finds the events of a dictionary in traces; the same traces always give the same events.
 
@@ -193,7 +189,14 @@ class Encoder:
         """Return what `correlate` returns together with what is known of the atoms and believed of their events."""
         return CorrelationMap(values=correlation, gram=self.gram, scales=self.usable_scales, odds=self.odds)
 
-    @property
+    @cached_property
+    def prior(self) -> Sparse:
+        """Prior of the code, on the device."""
+        settings = self.settings
+        regularization = torch.tensor(settings.regularization, device=self.device)
+        return Sparse(regularization=regularization, nonnegative=not settings.two_sided)
+
+    @cached_property
     def odds(self) -> Odds:
         """What is believed of events before they are seen."""
         settings = self.settings
@@ -201,7 +204,7 @@ class Encoder:
         noise, spread, price = (np.float32(number) for number in numbers)
         return Odds(noise=noise, spread=spread, price=price)
 
-    @property
+    @cached_property
     def usable_scales(self) -> Float[np.ndarray, " atom"]:
         """Scales of the atoms, NaN for those that are out: NaN never compares best."""
         excluded = np.isinf(self.settings.regularization)
@@ -245,10 +248,10 @@ class Encoder:
         settings = self.settings
         tolerance = float(settings.tolerance * settings.regularization.min(initial=np.inf))
         try:
-            return self.solver.solve(correlation.to(self.device), settings.prior, tolerance=tolerance)
+            return self.solver.solve(correlation.to(self.device), self.prior, tolerance=tolerance)
         except torch.cuda.OutOfMemoryError:
             solver = make_solver(AUTO, self.dictionary, self.gram, device=CPU)
-            return solver.solve(correlation.cpu(), settings.prior, tolerance=tolerance)
+            return solver.solve(correlation.cpu(), self.prior, tolerance=tolerance)
 
     def _decide(self, seen: CorrelationMap, events: SparseEvents, new_shifts: Int[np.ndarray, " new"]) -> SparseEvents:
         """Refit, place what is new or meets it, refit, and drop what lies outside its unit's amplitude window."""

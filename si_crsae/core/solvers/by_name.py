@@ -103,9 +103,10 @@ class MapSolver:
         """
         if correlation.numel() == 0:
             return torch.zeros_like(correlation)
-        here = replace(prior, regularization=prior.regularization.to(correlation.device))
+        if prior.regularization.device != correlation.device:
+            prior = replace(prior, regularization=prior.regularization.to(correlation.device))
         problem = MapProblem(correlation=correlation, dictionary=self.dictionary)
-        return iterate(self.kind(tolerance=tolerance), problem, here)[0]
+        return iterate(self.kind(tolerance=tolerance), problem, prior)[0]
 
 
 def make_solver(name: str, dictionary: Dictionary, gram: Gram, *, device: torch.device) -> MapSolver:

@@ -1,5 +1,6 @@
 """Sparse codes behind correlation maps of a dictionary, one long map at a time: what the sorter solves."""
 
+import math
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,7 +83,7 @@ class DictionaryOnDevice:
         return PaddedGram.of(self.gram, device=self.device)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class MapProblem:
     """The least-squares problem of one long window: ``1/2 ||y - H x||^2``, with the traces in ``H^T y``.
 
@@ -102,9 +103,15 @@ class MapProblem:
     dictionary: DictionaryOnDevice
 
     def __post_init__(self) -> None:
-        """Refuse traces that are not finite: one sum tells, and one over all values says whether it overflowed."""
-        if not bool(self.correlation.sum().isfinite()) and not bool(self.correlation.isfinite().all()):
+        """Refuse traces that are not finite; the norm tells, unless it overflows."""
+        if not math.isfinite(self.norm) and not bool(self.correlation.isfinite().all()):
             raise ValueError("the correlation is NaN or infinite: replace such traces, with zeros for instance")
+
+    @cached_property
+    def norm(self) -> float:
+        """Norm of the correlation: no value is larger."""
+        values = self.correlation.flatten()
+        return math.sqrt(float(torch.dot(values, values)))
 
     def empty_code(self) -> Float[Tensor, "1 atom shift"]:
         """Return the zero code."""
@@ -127,17 +134,19 @@ class MapProblem:
             If a lambda is zero, or too small for float32, or NaN.
         """
         thresholds = prior.thresholds.to(self.correlation)
-        if not bool((thresholds > 0).all()):
+        smallest = float(thresholds.min()) if len(thresholds) else math.inf
+        if not smallest > 0:
             raise ValueError(
-                f"regularization = {float(thresholds.min()):g}: a descent needs a lambda above zero for every atom; "
+                f"regularization = {smallest:g}: a descent needs a lambda above zero for every atom; "
                 "raise it, or use inf to take an atom out"
             )
         return thresholds
 
     def reachable_tolerance(self, tolerance: float) -> float:
         """Return a tolerance no finer than float32 can tell beside the largest correlation."""
-        largest = float(self.correlation.abs().max()) if self.correlation.numel() else 0.0
-        return max(tolerance, RESOLUTION * largest)
+        if RESOLUTION * self.norm <= tolerance:
+            return tolerance
+        return max(tolerance, RESOLUTION * float(self.correlation.abs().max()))
 
     def descend(self, prior: Sparse, *, tolerance: float) -> Float[Tensor, "1 atom shift"]:
         """Return the minimizer by greedy coordinate descent, on the CPU.
@@ -149,7 +158,7 @@ class MapProblem:
         """
         thresholds, gram = self.solvable_thresholds(prior).cpu().numpy(), self.dictionary.gram
         residual = self.correlation.cpu().numpy().copy()
-        code, reachable = np.zeros_like(residual), np.float32(self.reachable_tolerance(tolerance))
+        code, reachable = np.zeros(residual.shape, "float32"), np.float32(self.reachable_tolerance(tolerance))
         shared = gram.values, gram.neighbors, gram.neighbor_start, reachable, UPDATES_PER_CALL
         for _ in range(MAX_UPDATES_PER_COEFFICIENT * code.size // UPDATES_PER_CALL + 1):
             if descend_further(residual, code, thresholds, *shared) < UPDATES_PER_CALL:

@@ -4,6 +4,7 @@ Padded gaps, blanked artifacts and channels that are switched off for a while ar
 traces rings through a filter like a spike, the more so where zero is not the middle of the range, as in unsigned data.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,29 +37,28 @@ class GapsFilledRecording(BasePreprocessor):
 
     def __init__(self, recording: BaseRecording, baselines: list[float] | None = None, seed: int = 0) -> None:
         BasePreprocessor.__init__(self, recording)
-        if baselines is None:
-            baselines = _measure_baselines(recording, seed).tolist()
-        assumed = ASSUMED.recordings
-        shortest, fade = (
-            max(nearest_samples(duration_ms, recording.sampling_frequency), 2)
-            for duration_ms in (assumed.min_gap_ms, assumed.fade_ms)
-        )
+        self._given_baselines, self._seed = baselines, seed
         for segment in recording.segments:
-            self.add_recording_segment(_GapsFilledSegment(segment, np.asarray(baselines), shortest=shortest, fade=fade))
+            self.add_recording_segment(_GapsFilledSegment(segment, self))
         self._kwargs = {"recording": recording, "baselines": baselines, "seed": seed}
+
+    @cached_property
+    def baselines(self) -> Float[np.ndarray, " channel"]:
+        """Median of every channel, measured when the first gap is met: most recordings have none."""
+        if self._given_baselines is not None:
+            return np.asarray(self._given_baselines, "float64")
+        return _measure_baselines(self._kwargs["recording"], self._seed)
 
 
 class _GapsFilledSegment(BasePreprocessorSegment):
-    def __init__(
-        self,
-        parent_segment: BaseRecordingSegment,
-        baselines: Float[np.ndarray, " channel"],
-        *,
-        shortest: int,
-        fade: int,
-    ) -> None:
+    def __init__(self, parent_segment: BaseRecordingSegment, recording: GapsFilledRecording) -> None:
         BasePreprocessorSegment.__init__(self, parent_segment)
-        self.baselines, self.shortest, self.fade = baselines, shortest, fade
+        self.recording = recording
+        assumed = ASSUMED.recordings
+        self.shortest, self.fade = (
+            max(nearest_samples(duration_ms, recording.sampling_frequency), 2)
+            for duration_ms in (assumed.min_gap_ms, assumed.fade_ms)
+        )
 
     def get_traces(
         self,
@@ -78,7 +78,7 @@ class _GapsFilledSegment(BasePreprocessorSegment):
         runs = find_constant_runs(traces, self.shortest)
         if not runs:
             return traces[inner]
-        filled, baselines = traces.copy(), self.baselines[selected]
+        filled, baselines = traces.copy(), self.recording.baselines[selected]
         for channel, begin, stop in runs:
             filled[begin:stop, channel] = _fade(
                 traces[:, channel], begin, stop, baseline=baselines[channel], length=self.fade

@@ -3,23 +3,25 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from spikeinterface.core import BaseRecording
 
 from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples
 
-# Together 10 s, as SpikeInterface takes to measure noise.
-SLICE_S = 0.25
-NUM_SLICES = 40
+# Together 6 s, about as much as SpikeInterface takes to measure noise.
+SLICE_S = 0.1
+NUM_SLICES = 60
 # Looked at where most of the recording is silent.
-MAX_SLICES = 320
+MAX_SLICES = 480
 BLOCK_MS = 10.0
 # Samples of a block that are looked at: its neighbors say the same, and medians take time.
 SAMPLES_PER_BLOCK = 60
 # Noise of a block over the largest one of its channel: what a filter leaves where nothing goes in.
 NEGLIGIBLE = 1e-5
+# Values whose median tells a channel's noise to 1 %: neighbors say nearly the same, and medians take time.
+MAX_NOISE_VALUES = 2**16
 # Of one sample: 128 MiB, a few seconds of 384 channels.
 MAX_SAMPLED_VALUES = 2**25
 # Part of a sample that is enough to learn from how channels go together.
@@ -64,7 +66,12 @@ class TraceSample:
     def noise_levels(self) -> Float[np.ndarray, " channel"]:
         """Return the standard deviation of every channel's noise where it is active; 0 where it never is."""
         columns = zip(self.traces.T, self.active.T, strict=True)
-        return np.array([robust_sd(values[active]) if active.any() else 0.0 for values, active in columns], "float32")
+        return np.array([_noise_level(values[active]) for values, active in columns], "float32")
+
+
+def _noise_level(values: Float[np.ndarray, " value"]) -> float:
+    step = max(len(values) // MAX_NOISE_VALUES, 1)
+    return float(robust_sd(values[::step])) if len(values) else 0.0
 
 
 def draw_slices(
@@ -73,24 +80,27 @@ def draw_slices(
     """Return (segment, first sample, sample after the last) of slices from all over a recording, in random order.
 
     The time of all segments is cut into equal parts, and a slice begins at a random place of each: what is periodic
-    in the recording is met as often as it happens. Slices end with their segment.
+    in the recording is met as often as it happens. Slices end with their segment. Where so many suffice, all of
+    the recording is taken.
 
     Parameters
     ----------
     recording : BaseRecording
         Holds at least one sample.
-    num_slices : int, default: 40
-        Fewer are drawn from a recording that is shorter than all of them together.
-    slice_s : float, default: 0.25
+    num_slices : int, default: 60
+    slice_s : float, default: 0.1
         Length of a slice (s).
     seed : int
     """
     lengths = np.array([recording.get_num_samples(segment) for segment in range(recording.get_num_segments())])
     ends = np.cumsum(lengths)
     length = max(round(slice_s * recording.sampling_frequency), 1)
-    count = int(np.clip(ends[-1] // length, 1, num_slices))
     random = np.random.default_rng(seed)
-    bounds = np.linspace(0, ends[-1], count + 1)
+    if ends[-1] <= num_slices * length:
+        slices = _all_slices(lengths, length)
+        if 0 < len(slices) <= num_slices:
+            return [slices[index] for index in random.permutation(len(slices))]
+    bounds = np.linspace(0, ends[-1], int(np.clip(ends[-1] // length, 1, num_slices)) + 1)
     places = np.floor(random.uniform(bounds[:-1], bounds[1:])).astype("int64")
     slices = []
     for place in random.permutation(places).tolist():
@@ -99,6 +109,16 @@ def draw_slices(
         start = max(min(start, int(lengths[segment]) - length), 0)
         slices.append((segment, start, min(start + length, int(lengths[segment]))))
     return slices
+
+
+def _all_slices(lengths: Int[np.ndarray, " segment"], length: int) -> list[tuple[int, int, int]]:
+    """Return slices of one length that cover every segment which is no shorter, with little overlap."""
+    return [
+        (segment, start, start + length)
+        for segment, num_samples in enumerate(lengths.tolist())
+        if num_samples >= length
+        for start in np.linspace(0, num_samples - length, -(-num_samples // length)).astype("int64").tolist()
+    ]
 
 
 def draw_traces(
@@ -127,8 +147,8 @@ def sample_traces(recording: BaseRecording, *, seed: int) -> TraceSample:
     while True:
         traces = draw_traces(recording, num_slices=num_slices, seed=seed).astype("float32")
         sample = TraceSample(traces=traces, active=find_activity(traces, recording.sampling_frequency))
-        share = sample.active_share
-        if share * num_slices >= wanted / 2 or num_slices >= MAX_SLICES or share * len(traces) == len(traces):
+        is_whole = len(traces) >= recording.get_total_samples()
+        if is_whole or num_slices >= MAX_SLICES or sample.active_share * num_slices >= wanted / 2:
             return sample
         num_slices *= 2
 

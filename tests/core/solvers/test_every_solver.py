@@ -232,7 +232,7 @@ def test_maps_and_the_encoder_take_any_solver_in_the_registry(device, draw_dicti
     np.testing.assert_array_equal(events.atom_index, [0, 1, 2])
     descent = make_solver("descent", dictionary, encoder.gram, device=device)
     codes = [
-        each.solve(correlation.to(device), settings.prior, tolerance=TOLERANCE) for each in (encoder.solver, descent)
+        each.solve(correlation.to(device), encoder.prior, tolerance=TOLERANCE) for each in (encoder.solver, descent)
     ]
     torch.testing.assert_close(*codes, atol=1e-3, rtol=0)
 
