@@ -30,9 +30,9 @@ sys.modules["matplotlib"] = None
 import si_crsae.widgets
 from si_crsae.evaluation.demo import run_demo
 from si_crsae.evaluation.digits import render_glyphs
-from si_crsae.widgets.view import View
+from si_crsae.widgets.view import WidgetView
 
-class Nothing(View):
+class Nothing(WidgetView):
     _esm = ""
 
     def view_model(self):

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,6 +11,10 @@ from pathlib import Path
 from si_crsae.sorting.runs.texts import ScreenHandler, log_file_handler
 
 _current: ContextVar[object] = ContextVar("current run", default=None)
+
+# The level of the package's logger before any run, once for each that goes on.
+_levels_before: list[int] = []
+_lock = threading.Lock()
 
 
 @contextmanager
@@ -26,13 +31,27 @@ def log_to(path: Path, *, verbose: bool) -> Iterator[None]:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         handler.addFilter(lambda _: _current.get() is run)
         package_logger.addHandler(handler)
-    level, token = package_logger.level, _current.set(run)
-    package_logger.setLevel(logging.INFO)
+    token = _current.set(run)
     try:
-        yield
+        with _at_info(package_logger):
+            yield
     finally:
         _current.reset(token)
-        package_logger.setLevel(level)
         for handler in handlers:
             package_logger.removeHandler(handler)
             handler.close()
+
+
+@contextmanager
+def _at_info(package_logger: logging.Logger) -> Iterator[None]:
+    """Let a logger pass what is of interest, until the last of several threads is done."""
+    with _lock:
+        _levels_before.append(_levels_before[0] if _levels_before else package_logger.level)
+        package_logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        with _lock:
+            level = _levels_before.pop()
+            if not _levels_before:
+                package_logger.setLevel(level)

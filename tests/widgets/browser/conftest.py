@@ -26,6 +26,8 @@ CONNECT = """
   model.emit("change:theme");
 }
 """
+UNUSED_KEY = "ScrollLock"
+LISTEN = "window.addEventListener('keyup', done, { once: true, capture: true })"
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 30))))"
 
 
@@ -74,7 +76,10 @@ class LivePage:
         self.settle()
 
     def settle(self):
-        """Wait until nothing is on its way and all is drawn."""
+        """Wait until all keys and clicks were heard, nothing is on its way and all is drawn."""
+        self.page.evaluate(f"() => {{ window.heard = new Promise((done) => {LISTEN}); }}")
+        self.page.keyboard.press(UNUSED_KEY)  # input is heard in order
+        self.page.evaluate("() => window.heard")
         self.page.wait_for_function("() => !(model.numPending > 0)")
         self.page.evaluate(DRAWN)
         self.page.wait_for_function("() => !(model.numPending > 0)")

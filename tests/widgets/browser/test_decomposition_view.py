@@ -118,6 +118,7 @@ def test_units_left_out_can_be_read(show, view, color_scheme):
 def test_names_that_look_like_elements_are_only_names(show, view):
     names = ["unit a", "</script><b>x", "<!--<script>", "q\"uo'te", "ü µ", "", "a" * 60, "__proto__"]
     tested = view.session.tested
+    names = names[: len(tested.unit_ids)]
     named = replace(tested, sorting=tested.sorting.rename_units(names))
     live = show(DecompositionViewer(Session(named), window_ms=1000.0))
     shown = live.page.eval_on_selector_all(".crsae-chip", "nodes => nodes.map((node) => node.textContent)")
