@@ -123,7 +123,8 @@ def test_a_recording_that_is_gone_is_told_and_the_rest_is_shown(run_folder, tmp_
     opened = open_run(tmp_path / "run")
     assert opened.whitened is None
     assert "give it as recording" in opened.missing[0]
-    assert opened.locations.shape == (4, 2)
+    recording = si.load(run_folder.parent / "recording")
+    np.testing.assert_allclose(opened.locations, recording.get_channel_locations())
     model = DecompositionViewer(Session(opened)).view_model()
     assert model.traces is None
     assert model.explained is not None

@@ -1,0 +1,21 @@
+from dataclasses import replace
+
+import numpy as np
+
+from si_crsae.evaluation.decomposition import decompose
+from si_crsae.evaluation.sorted_recording import open_run
+from si_crsae.widgets.view_models.residuals import traces_and_residual
+
+
+def test_the_residual_is_what_the_spikes_leave(run_folder):
+    opened = open_run(run_folder)
+    traces, residual = traces_and_residual(opened, segment_index=0, start=60_000, end=62_000)
+    whole = decompose(opened.whitened, opened.units, start=60_000, end=62_000)
+    np.testing.assert_allclose(traces, whole.traces, atol=1e-5)
+    np.testing.assert_allclose(residual, whole.residual, atol=1e-3)
+    assert residual.std() < 0.8 * traces.std()
+
+
+def test_without_traces_there_is_no_residual(run_folder):
+    bare = replace(open_run(run_folder), whitened=None, segments=np.zeros(0, "int64"))
+    assert traces_and_residual(bare, segment_index=0, start=0, end=100) is None
