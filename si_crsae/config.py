@@ -1,6 +1,9 @@
 """Every parameter a user can set, declared once: name, type, range, unit, default and help."""
 
 import difflib
+import math
+import re
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,15 +18,21 @@ def _map_solvers() -> tuple[str, ...]:
     """Return the names of the solvers that suit the sorter; takes as long as torch takes to load."""
     from si_crsae.core.priors import Sparse
     from si_crsae.core.solvers.by_name import solver_names
-    from si_crsae.core.solvers.maps import CorrelationMap
+    from si_crsae.core.solvers.maps import MapProblem
 
-    return solver_names(problem=CorrelationMap, prior=Sparse)
+    return solver_names(problem=MapProblem, prior=Sparse)
 
 
 def _check_solver(name: str) -> str:
     names = _map_solvers()
     if name not in names:
         raise PydanticCustomError("solver", "Input should be one of {names}", {"names": ", ".join(names)})
+    return name
+
+
+def _check_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise PydanticCustomError("device", "Input should be one of auto, cpu, cuda, or cuda:N for the GPU number N")
     return name
 
 
@@ -85,7 +94,7 @@ class CrsaeConfig(BaseModel):
     """How templates and regularization are learned; backpropagation: as published, slower and no more accurate."""
     rank: Annotated[int, Field(ge=1, le=64)] = 6
     """Temporal components of a template; raise for exact waveforms, lower to sort faster."""
-    regularization_scale: Positive = 4.0
+    regularization_scale: Annotated[float, Field(ge=0.1)] = 4.0
     """First regularization (noise sd of the correlation map); raise for fewer events, lower to keep small ones."""
     learn_regularization: bool = True
     """Learn the regularization of every template from the data; if False, keep the first one."""
@@ -101,11 +110,11 @@ class CrsaeConfig(BaseModel):
     """Smallest spike accepted (fraction of its template); raise for fewer false spikes, lower for fewer missed ones."""
     spike_probabilities: bool = False
     """Give every spike a probability and an amplitude interval, every unit expected rates of false and missed ones."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, AfterValidator(_check_device)] = "auto"
     """Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:N."""
     solver: SolverName = "auto"
     """Solver of the sparse code; auto: descent on a CPU, parallel on a GPU, which find the same code."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Seed of every random choice: the same seed gives the same result."""
     save_array: bool = True
     """Keep templates, dictionary, code and learning curve beside the sorting."""
@@ -125,11 +134,15 @@ class CrsaeConfig(BaseModel):
     @field_validator("job_kwargs")
     @classmethod
     def _is_known_to_spikeinterface(cls, job_kwargs: dict[str, Any]) -> dict[str, Any]:
-        if job_kwargs:
-            from spikeinterface.core.job_tools import fix_job_kwargs
+        if not job_kwargs:
+            return job_kwargs
+        from spikeinterface.core.job_tools import fix_job_kwargs
 
-            fix_job_kwargs(job_kwargs)  # asserts, which pydantic reports with the other problems
-        return job_kwargs
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in job_kwargs.items()}
+        fix_job_kwargs(plain)  # asserts, which pydantic reports with the other problems
+        problems = list(job_problems(plain))
+        assert not problems, "; ".join(problems)
+        return plain
 
     @classmethod
     def sorter_defaults(cls) -> dict[str, Any]:
@@ -140,6 +153,61 @@ class CrsaeConfig(BaseModel):
     def sorter_descriptions(cls) -> dict[str, str]:
         """Return the one-line description of every parameter."""
         return {name: field.description or "" for name, field in cls.model_fields.items()}
+
+
+def job_problems(job_kwargs: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the values of SpikeInterface's job_kwargs, and what to write instead."""
+    for name, (is_valid, wanted) in _VALID_JOB_VALUES.items():
+        value = job_kwargs.get(name)
+        if value is not None and not is_valid(value):
+            yield f"{name} = {value!r}: write {wanted}"
+    lengths = [name for name in CHUNK_LENGTHS if job_kwargs.get(name) is not None]
+    if len(lengths) > 1:
+        yield f"{' and '.join(lengths)} exclude each other: give one of them"
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number_of_jobs(value: Any) -> bool:
+    return (_is_whole(value) and value != 0) or (isinstance(value, float) and 0 < value <= 1)
+
+
+def _is_duration(value: Any) -> bool:
+    if isinstance(value, float):
+        return 0 < value < math.inf
+    match = re.fullmatch(r"\s*([\d.]+(?:e-?\d+)?)\s*m?s", value) if isinstance(value, str) else None
+    return match is not None and _is_positive_number(match[1])
+
+
+def _is_memory(value: Any) -> bool:
+    match = re.fullmatch(r"([\d.]+(?:e\d+)?)[kMGTP]i?", value) if isinstance(value, str) else None
+    return match is not None and _is_positive_number(match[1])
+
+
+def _is_positive_number(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+_MEMORY = _is_memory, "a size above zero, such as '500M' or '1Gi'"
+# Allowed values of SpikeInterface's job_kwargs, and what to write; it finds out about others half-way, or never.
+_VALID_JOB_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "n_jobs": (_is_number_of_jobs, "a whole number, -1 for all cores, or a fraction of them up to 1.0"),
+    "chunk_size": (lambda value: _is_whole(value) and value > 0, "a whole number of samples above zero, such as 30000"),
+    "chunk_duration": (_is_duration, "a time above zero, such as '1s', '500ms' or 1.0 (s)"),
+    "chunk_memory": _MEMORY,
+    "total_memory": _MEMORY,
+    "pool_engine": (lambda value: value in ("thread", "process"), "'thread' or 'process'"),
+    "mp_context": (lambda value: value in ("fork", "spawn", "forkserver"), "'fork', 'spawn' or 'forkserver'"),
+    "max_threads_per_worker": (lambda value: _is_whole(value) and value > 0, "a whole number above zero"),
+    "progress_bar": (lambda value: isinstance(value, bool), "True or False"),
+}
+CHUNK_LENGTHS = ("chunk_size", "chunk_memory", "total_memory", "chunk_duration")
+JOB_NAMES = tuple(_VALID_JOB_VALUES)
 
 
 def validate_parameters(parameters: dict[str, Any]) -> CrsaeConfig:
@@ -170,6 +238,8 @@ def validate_parameters(parameters: dict[str, Any]) -> CrsaeConfig:
 
 def _describe_problem(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden" and name in JOB_NAMES:
+        return f"{name}: unknown parameter; write job_kwargs={{{name!r}: {problem['input']!r}}}"
     if problem["type"] != "extra_forbidden":
         message = problem["msg"].removeprefix("Assertion failed, ")
         return f"{name} = {problem['input']!r}: {message}"

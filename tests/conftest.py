@@ -13,17 +13,46 @@ settings.register_profile("si_crsae", deadline=None, derandomize=True)
 settings.load_profile("si_crsae")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--pretended-gpu", action="store_true", help="Tests marked gpu run on a GPU that is pretended.")
+
+
+def has_gpu(config):
+    return torch.cuda.is_available() or config.getoption("--pretended-gpu")
+
+
+def pytest_collection_modifyitems(config, items):
     """Start with the files that have most slow tests: workers take files whole, one must not be left with those."""
+    if not has_gpu(config):
+        leave_out(config, items, [item for item in items if item.get_closest_marker("gpu")])
     num_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -num_slow[item.path])
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def leave_out(config, items, tests):
+    """Deselect tests, which costs nothing; every one that is skipped would take its turn."""
+    left_out = set(tests)
+    config.hook.pytest_deselected(items=tests)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not has_gpu(config):
+        terminalreporter.write_line("No CUDA device: tests marked gpu were left out.")
+
+
+# One per module: hypothesis refuses fixtures that are made for every test, and those of a session reorder all tests.
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
+    """Where the tensors of a test lie; on a GPU convolutions keep all digits and every run is the same."""
+    if request.param == "cuda" and request.config.getoption("--pretended-gpu"):
+        from pretended_gpu import pretended_gpu
+
+        with pretended_gpu() as pretended:
+            yield pretended
+        return
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        yield torch.device(request.param)
 
 
 @pytest.fixture

@@ -54,11 +54,11 @@ def normal_equations(
     num_atoms, width = code.shape[1], traces.shape[2] - code.shape[2] + 1
     window, atom, shift = code.nonzero(as_tuple=True)  # ordered by window, atom and shift
     amplitude = code[window, atom, shift].double()
-    starts = torch.searchsorted(window * num_atoms + atom, torch.arange(len(code) * num_atoms + 1))
+    starts = torch.searchsorted(window * num_atoms + atom, torch.arange(len(code) * num_atoms + 1, device=code.device))
     products = np.zeros((num_atoms, num_atoms, 2 * width - 1))
     averages = np.zeros((num_atoms, traces.shape[1], width))
-    bounds = starts.numpy()
-    _accumulate(traces.numpy(), shift.numpy(), amplitude.numpy(), bounds, products, averages)
+    seen, shifts, amplitudes, begins = (tensor.cpu().numpy() for tensor in (traces, shift, amplitude, starts))
+    _accumulate(seen, shifts, amplitudes, begins, products, averages)
     return NormalEquations(products=products, averages=averages)
 
 
@@ -96,12 +96,12 @@ def update_atoms(
     normal = blocks.transpose(0, 2, 1, 3).reshape(num_unknowns, num_unknowns)
     ridge = _RIDGE * np.trace(normal) / num_unknowns
     normal[np.diag_indices(num_unknowns)] += ridge
-    current = atoms.detach().double().numpy()[is_used]
+    current = atoms.detach().double().cpu().numpy()[is_used]
     targets = (equations.averages[is_used] + ridge * current).transpose(0, 2, 1).reshape(num_unknowns, num_channels)
     solved = np.linalg.solve(normal, targets).reshape(-1, width, num_channels).transpose(0, 2, 1)
     updated = atoms.detach().clone()
     scaled = solved / np.linalg.norm(solved, axis=(1, 2), keepdims=True)
-    updated[torch.from_numpy(is_used)] = torch.from_numpy(scaled).to(atoms.dtype)
+    updated[torch.from_numpy(is_used)] = torch.from_numpy(scaled).to(atoms)
     return updated
 
 

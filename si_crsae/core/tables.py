@@ -56,9 +56,9 @@ def concatenate_rows(tables: Sequence[Table], *axes: str) -> Table:
 
 
 def check_lengths(table: Any, axis: str) -> None:
-    """Raise ValueError unless all fields of an axis, which have no other one, are equally long."""
+    """Raise ValueError unless all fields of an axis are equally long."""
     shapes = {name: getattr(table, name).shape for name in columns_along(type(table), axis)}
-    if len(set(shapes.values())) > 1:
+    if len({shape[:1] for shape in shapes.values()}) > 1:
         raise ValueError(f"every array must have one entry per {axis}, but their shapes are {shapes}")
 
 

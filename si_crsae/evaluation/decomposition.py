@@ -61,7 +61,7 @@ def decompose(
     Parameters
     ----------
     whitened : BaseRecording
-        What `si_crsae.sorting.preprocessing.preprocess` returns for the recording that was sorted.
+        What `si_crsae.sorting.signal.preprocessing.preprocess` returns for the recording that was sorted.
     units : Inventory
         Result of the sorting, from `load_units`.
     start, end : int

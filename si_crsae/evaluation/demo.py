@@ -25,8 +25,8 @@ from si_crsae.evaluation.recordings import CASES, generate_case
 from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.folder import load_units
 from si_crsae.sorting.inventory import Inventory
-from si_crsae.sorting.preprocessing import preprocess
-from si_crsae.sorting.texts import printable
+from si_crsae.sorting.runs.texts import printable
+from si_crsae.sorting.signal.preprocessing import preprocess
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

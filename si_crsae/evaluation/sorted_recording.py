@@ -24,10 +24,12 @@ from si_crsae.sorting.folder import (
 from si_crsae.sorting.inventory import Inventory, peaks_of_atoms
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.model import lowest_amplitudes
-from si_crsae.sorting.recording import sortable_segments
+from si_crsae.sorting.runs.manifest import verify
+from si_crsae.sorting.runs.trust import refuse_pickles
+from si_crsae.sorting.signal.recording import sortable_segments
+from si_crsae.sorting.signal.whitening import NothingUsableError, whiten_groups
 from si_crsae.sorting.sorter import CrsaeSorter
 from si_crsae.sorting.stages import SpikePosterior
-from si_crsae.sorting.whitening import NothingUsableError, whiten_groups
 
 SPIKES_PER_TEMPLATE = 200
 # A channel belongs to an estimated template where the mean waveform exceeds this many of its standard errors.
@@ -110,7 +112,7 @@ class SortedRecording:
         return complete
 
 
-def open_run(folder: str | Path, *, recording: BaseRecording | None = None) -> SortedRecording:
+def open_run(folder: str | Path, *, recording: BaseRecording | None = None, trust: bool = False) -> SortedRecording:
     """Return what a run of crsae has left, with its recording if that can be found.
 
     Parameters
@@ -119,11 +121,15 @@ def open_run(folder: str | Path, *, recording: BaseRecording | None = None) -> S
         The folder given to ``run_sorter``.
     recording : BaseRecording or None, default: None
         What was sorted, where it lies now. None for the place that the run has noted.
+    trust : bool, default: False
+        If True, load what the folder describes even if that may run what somebody has written there: pickles, and
+        classes of other packages.
 
     Raises
     ------
     ValueError
-        If the folder is not that of a crsae run with ``save_array=True``, or the recording is another one.
+        If the folder is not that of a crsae run with ``save_array=True``, or the recording is another one or must not
+        be loaded untold.
     """
     folder = Path(folder)
     config = load_config(folder)
@@ -139,11 +145,10 @@ def open_run(folder: str | Path, *, recording: BaseRecording | None = None) -> S
     whitened = None
     try:
         if recording is None:
-            recording = load_recording(folder)
-            whitened = load_whitened(folder)
+            recording = load_recording(folder, trust=trust)
+            whitened = load_whitened(folder, trust=trust)
         else:
-            _check_is_the_one(recording, channel_ids, num_samples)
-            whitened = whiten_groups(recording, config, folder=folder / "sorter_output" / "stages")
+            whitened = load_whitened(folder, recording=recording)
     except (FileNotFoundError, NothingUsableError) as error:
         missing.append(str(error))
     templates = _load_templates(folder)
@@ -301,15 +306,6 @@ def _mean_waveforms(
     return np.where(stands_out[:, :, None], averages, 0).astype("float32")
 
 
-def _check_is_the_one(recording: BaseRecording, channel_ids: np.ndarray, num_samples: tuple[int, ...]) -> None:
-    given = tuple(recording.get_num_samples(index) for index in range(recording.get_num_segments()))
-    if recording.channel_ids.tolist() != channel_ids.tolist() or given != num_samples:
-        raise ValueError(
-            f"recording has {recording.get_num_channels()} channels and {given} samples, the sorted one had "
-            f"{channel_ids.size} and {num_samples}: give the recording that was sorted"
-        )
-
-
 def _locations(
     recording: BaseRecording | None, templates: Templates | None, num_channels: int
 ) -> Float[np.ndarray, "channel 2"]:
@@ -323,7 +319,11 @@ def _locations(
 
 def _load_templates(folder: Path) -> Templates | None:
     path = folder / "sorter_output" / "templates.zarr"
-    return Templates.from_zarr(path) if path.is_dir() else None
+    if not path.is_dir():
+        return None
+    verify(path)
+    refuse_pickles(path)
+    return Templates.from_zarr(path)
 
 
 def _load_posterior(folder: Path) -> SpikePosterior | None:

@@ -38,9 +38,9 @@ def to_neo(
     recording : BaseRecording, optional
         Gives the times of the samples: start times and time vectors are respected. Without it the times are those of
         the analyzer's recording, else of the sorting.
-    amplitudes : np.ndarray, shape (num_spikes,), optional
-        One value per spike, in the order of ``sorting.to_spike_vector()``. Default: the `spike_amplitudes` of the
-        analyzer, where computed. They become the array annotation `amplitude`.
+    amplitudes : np.ndarray or Quantity, shape (num_spikes,), optional
+        One value per spike, of any unit, in the order of ``sorting.to_spike_vector()``. Default: the
+        `spike_amplitudes` of the analyzer, where computed. They become the array annotation `amplitude`.
     with_waveforms : bool, default: False
         If True, each spike carries a waveform (channel, sample): its own if the analyzer extracted the waveforms of
         all spikes, else the template of its unit. The annotation `waveform_kind` says which: "spike" or "template".
@@ -57,9 +57,10 @@ def to_neo(
     Raises
     ------
     TypeError
-        If `sorting_or_analyzer` is neither a sorting nor an analyzer.
+        If `sorting_or_analyzer` is neither a sorting nor an analyzer, or amplitudes have units that would be lost.
     ValueError
-        If the recording does not fit the sorting, or if what was asked for is not there.
+        If the recording does not fit the sorting, if what was asked for is not there, or if the sampling frequency is
+        not positive or a time not finite.
     """
     import neo
 

@@ -42,7 +42,8 @@ def recording_from_neo(source: Any, *, probe: Probe | ProbeGroup | None = None) 
         If `source` or `probe` is of another type.
     ValueError
         If signals of a segment differ in sampling rate, start or length, if segments differ in sampling rate,
-        channels or gains, if units are no voltages, or if the probe does not fit.
+        channels or gains, if units are no voltages, if a rate is not positive or a start not finite, or if the probe
+        does not fit.
     """
     segments = [_merge_signals(signals) for signals in _signals_by_segment(source)]
     first = segments[0]

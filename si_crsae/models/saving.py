@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
+
+from si_crsae.core.files import written_whole
 
 Kinds = dict[str, type]
 
@@ -40,14 +41,25 @@ def plain(value: Any) -> Any:
 def revive(description: dict[str, Any], kinds: Kinds) -> Any:
     """Return what was described."""
     parts = {name: revive(part, kinds) if isinstance(part, dict) else part for name, part in description.items()}
-    return kinds[parts.pop("kind")](**parts)
+    kind = parts.pop("kind", None)
+    if kind not in kinds:
+        raise ValueError(f"kind = {kind!r}: a file must describe one of {', '.join(kinds)}; save it again")
+    return kinds[kind](**parts)
+
+
+def save_whole(saved: dict[str, Any], path: str | Path) -> None:
+    """Write a file that torch reads without running code; what was at the path stays if that fails."""
+    with written_whole(path) as unfinished, unfinished.open("wb") as file:
+        torch.save(saved, file)
 
 
 def load_saved(path: str | Path, *, entries: Iterable[str], what: str) -> dict[str, Any]:
     """Return what a file holds, or raise ValueError if it does not have these entries."""
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
-    except (UnpicklingError, KeyError, EOFError, RuntimeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # what torch raises depends on where the file is damaged
         raise ValueError(f"path = {path}: torch cannot read it; pass a file that save has written") from error
     if not isinstance(saved, dict) or not set(entries) <= saved.keys():
         raise ValueError(f"path = {path}: it holds no {what}; pass a file that save has written")

@@ -16,8 +16,9 @@ from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correct
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
-from si_crsae.sorting.recording import plan_tiles, split_groups
-from si_crsae.sorting.sampling import active_share, draw_slices, draw_traces
+from si_crsae.sorting.signal.caching import memory_problems
+from si_crsae.sorting.signal.recording import describe_bad_sample, longest_tile, split_groups, tile_bounds
+from si_crsae.sorting.signal.sampling import active_share, draw_slices, draw_traces, sample_traces
 
 # A recording of more values is searched for those that are not finite in slices only: some seconds of reading.
 MAX_SCANNED_VALUES = 2 * 10**8
@@ -25,6 +26,8 @@ NUM_SCANNED_SLICES = 400
 # From so many its channels are judged.
 NUM_SAMPLED_SLICES = 50
 SLICE_S = 0.1
+# Of many segments of one kind.
+NUM_NAMED = 5
 BYTES_PER_CACHED_VALUE = 4  # float32
 
 logger = logging.getLogger(__name__)
@@ -83,8 +86,14 @@ def resolve_device(name: str) -> torch.device:
 
 def _settings_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
     yield from _device_problems(config.device)
+    slowest = ASSUMED.recordings.min_sampling_hz
     highest = ASSUMED.recordings.max_frequency_fraction * recording.sampling_frequency
-    if config.apply_preprocessing and config.freq_min >= highest:
+    if recording.sampling_frequency < slowest:
+        yield (
+            f"sampling_frequency = {recording.sampling_frequency:g} Hz: spikes last about a millisecond, so that at "
+            f"least {slowest:g} Hz are needed; if it is given in kHz, multiply it by 1000"
+        )
+    elif config.apply_preprocessing and config.freq_min >= highest:
         yield (
             f"sampling_frequency = {recording.sampling_frequency:g} Hz: the band must start below {highest:g} Hz, "
             f"freq_min = {config.freq_min:g} Hz does not; lower it or give the recording at its full rate"
@@ -125,6 +134,14 @@ def _size_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[st
 
 
 def _geometry_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
+    groups = recording.get_property("group")
+    unset = [] if groups is None else [index for index, group in enumerate(groups) if group is None or group != group]
+    if unset:
+        yield (
+            f"property 'group' is NaN or None for channels {recording.channel_ids[unset].tolist()}: give every channel "
+            "a group, recording.set_property('group', values), or remove these channels (recording.remove_channels)"
+        )
+        return
     if recording.has_probe():
         if recording.is_probe_3d():
             yield (
@@ -158,26 +175,53 @@ def _value_problems(recording: BaseRecording, seed: int) -> Iterator[str]:
         yield f"dtype = {data_type}: integers or floating-point numbers are needed; convert with recording.astype"
     if data_type.kind != "f":
         return
+    highest = _highest_samples(recording, seed)
     for segment_index, start, end in _slices_to_scan(recording, seed):
-        finite = np.isfinite(recording.get_traces(segment_index=segment_index, start_frame=start, end_frame=end))
-        if finite.all():
-            continue
-        sample, channel = np.argwhere(~finite)[0].tolist()
-        sample += start
-        yield (
-            f"traces hold NaN or inf, first in segment {segment_index} at {sample / recording.sampling_frequency:.4f} "
-            f"s (sample {sample}) on channel {recording.channel_ids[channel].item()!r}: every sample must be finite; "
-            "remove the channel (recording.remove_channels) or blank the stretch "
-            "(spikeinterface.preprocessing.silence_periods)"
-        )
-        return
+        traces = recording.get_traces(segment_index=segment_index, start_frame=start, end_frame=end)
+        problem = describe_bad_sample(recording, traces, segment_index=segment_index, start=start)
+        problem = problem or _describe_huge_sample(recording, traces, highest, segment_index=segment_index, start=start)
+        if problem:
+            yield problem
+            return
+
+
+def _highest_samples(recording: BaseRecording, seed: int) -> Float[np.ndarray, " channel"]:
+    """Return the largest sample of every channel that is plausible; of a silent one what float32 can square."""
+    with np.errstate(all="ignore"):  # of what is not finite, which is told by itself
+        noise = sample_traces(recording, seed=seed).noise_levels().astype("float64")
+    assumed = ASSUMED.recordings
+    return np.where(noise > 0, np.minimum(assumed.max_sample_to_noise * noise, assumed.max_sample), assumed.max_sample)
+
+
+def _describe_huge_sample(
+    recording: BaseRecording,
+    traces: np.ndarray,
+    highest: Float[np.ndarray, " channel"],
+    *,
+    segment_index: int,
+    start: int,
+) -> str:
+    """Return where the first sample stands that is too large to be one of a recording; empty if there is none."""
+    largest = np.maximum(traces.max(axis=0), -traces.min(axis=0))
+    if (largest <= highest).all():
+        return ""
+    sample, channel = np.argwhere(np.abs(traces) > highest)[0].tolist()
+    return (
+        f"traces reach {traces[sample, channel]:g}, first in segment {segment_index} at "
+        f"{(start + sample) / recording.sampling_frequency:.4f} s (sample {start + sample}) on channel "
+        f"{recording.channel_ids[channel].item()!r}, where {highest[channel]:.3g} is the most that noise and "
+        "spikes can be told beside: blank it (spikeinterface.preprocessing.silence_periods) or clip the traces "
+        "(spikeinterface.preprocessing.clip)"
+    )
 
 
 def _disk_problems(recording: BaseRecording, config: CrsaeConfig, folder: Path) -> Iterator[str]:
-    if config.cache_preprocessing_mode not in ("folder", "zarr"):
-        return
     duration_s = min(recording.get_total_duration(), config.learning_duration_s)
     needed = duration_s * recording.sampling_frequency * recording.get_num_channels() * BYTES_PER_CACHED_VALUE
+    if config.cache_preprocessing_mode == "memory":
+        yield from memory_problems(int(needed), config.job_kwargs)
+    if config.cache_preprocessing_mode not in ("folder", "zarr"):
+        return
     free = shutil.disk_usage(folder).free
     if needed > free:
         yield (
@@ -188,13 +232,19 @@ def _disk_problems(recording: BaseRecording, config: CrsaeConfig, folder: Path) 
 
 def _short_segments(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
     width = TemplateWindow.of(recording, config).width
-    for segment_index in range(recording.get_num_segments()):
-        num_samples = recording.get_num_samples(segment_index)
-        if num_samples < width:
-            yield (
-                f"segment {segment_index} has {num_samples} samples, less than the {width} of a template: "
-                "no spike will be found in it"
-            )
+    lengths = [recording.get_num_samples(segment) for segment in range(recording.get_num_segments())]
+    short = [segment for segment, num_samples in enumerate(lengths) if num_samples < width]
+    if len(short) == 1:
+        yield (
+            f"segment {short[0]} has {lengths[short[0]]} samples, less than the {width} of a template: "
+            "no spike will be found in it"
+        )
+    elif short:
+        which = ", ".join(map(str, short[:NUM_NAMED])) + (", ..." if len(short) > NUM_NAMED else "")
+        yield (
+            f"{len(short)} of {len(lengths)} segments ({which}) have less than the {width} samples of a template: "
+            "no spike will be found in them"
+        )
 
 
 def _doubtful_geometry(recording: BaseRecording) -> Iterator[str]:
@@ -281,4 +331,9 @@ def _slices_to_scan(recording: BaseRecording, seed: int) -> list[tuple[int, int,
     """Return (segment, start, end): the whole of a small recording, random slices of a large one."""
     if recording.get_total_samples() * recording.get_num_channels() > MAX_SCANNED_VALUES:
         return draw_slices(recording, num_slices=NUM_SCANNED_SLICES, seed=seed)
-    return [(tile.segment_index, tile.start, tile.end) for tile in plan_tiles(recording)]
+    length = longest_tile(recording.get_num_channels())
+    return [
+        (segment, start, end)
+        for segment in range(recording.get_num_segments())
+        for start, end in tile_bounds(recording.get_num_samples(segment), length)
+    ]

@@ -12,7 +12,7 @@ from si_crsae.core.events.encoder import Encoder
 from si_crsae.core.operators.filtering import correlate_filtered, filter_with_basis
 from si_crsae.core.types import SparseEvents
 from si_crsae.sorting.model import margin_of
-from si_crsae.sorting.recording import Tile, map_tiles, plan_tiles, read_tile
+from si_crsae.sorting.signal.recording import Tile, map_tiles, plan_tiles, read_tile
 
 
 def encode_tile(recording: BaseRecording, tile: Tile, encoder: Encoder) -> SparseEvents:

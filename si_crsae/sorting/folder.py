@@ -2,29 +2,40 @@
 
 import json
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-from spikeinterface.core import BaseRecording, BaseSorting, load
+from spikeinterface.core import BaseRecording, BaseSorting
 from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.core.tables import from_arrays
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.learning.rounds import LearningCurve
-from si_crsae.sorting.recording import split_groups
-from si_crsae.sorting.sorter import CrsaeSorter
-from si_crsae.sorting.stages import SpikePosterior, load_stage
-from si_crsae.sorting.whitening import WHITENED_FILE, join_groups, whiten_groups
+from si_crsae.sorting.runs.lock import locked
+from si_crsae.sorting.runs.manifest import check_parameters, check_recording_is, is_complete, verify
+from si_crsae.sorting.runs.trust import UntrustedError, load_recording_described, read_json
+from si_crsae.sorting.signal.recording import split_groups
+from si_crsae.sorting.signal.whitening import WHITENED_FILE, join_groups, whiten_groups
+from si_crsae.sorting.sorter import LOG_FILE, CrsaeSorter, with_recording
+from si_crsae.sorting.stages import SpikePosterior, load_arrays, load_stage, not_readable
 
 
-def resume_sorter(folder: str | Path, *, verbose: bool = False) -> BaseSorting:
+def resume_sorter(
+    folder: str | Path, *, recording: BaseRecording | None = None, trust: bool = False, verbose: bool = False
+) -> BaseSorting:
     """Return the result of a crsae run, computing only the stages that are not complete on disk.
+
+    A run that is complete is left as it is.
 
     Parameters
     ----------
     folder : str or Path
         The folder given to ``run_sorter``.
+    recording : BaseRecording or None, default: None
+        What was sorted, where it lies now. None for the place that the run has noted.
+    trust : bool, default: False
+        If True, load what the folder describes even if that may run what somebody has written there: pickles, and
+        classes of other packages.
     verbose : bool, default: False
         If True, report every stage.
 
@@ -36,14 +47,43 @@ def resume_sorter(folder: str | Path, *, verbose: bool = False) -> BaseSorting:
     Raises
     ------
     ValueError
-        If the folder is not that of a crsae run, or its ``sorter_output`` was deleted.
+        If the folder is not that of a crsae run, its ``sorter_output`` was deleted, its parameters were edited, or the
+        recording is another one or must not be loaded untold.
+    FileNotFoundError
+        If the run is not complete and its recording is not where it was; the message says what to do.
+    FolderInUseError
+        If the run goes on elsewhere.
     """
     folder = Path(folder).absolute()
-    load_config(folder)
-    if not (folder / "sorter_output").is_dir():
+    config, output = load_config(folder), folder / "sorter_output"
+    if not output.is_dir():
         raise ValueError(f"folder = {folder} has no sorter_output left to continue from: call run_sorter again")
-    CrsaeSorter.run_from_folder(folder, raise_error=True, verbose=verbose)
-    return CrsaeSorter.get_result_from_folder(folder)
+    check_parameters(output, config)
+    if recording is not None:
+        check_recording_is(output, recording)
+    with with_recording(folder, recording, trust=trust):
+        if not _is_finished(folder):
+            with locked(folder):
+                if not _is_finished(folder):  # another may have finished it meanwhile
+                    _go_on(folder, recording or load_recording(folder, trust=trust), trust=trust, verbose=verbose)
+        return CrsaeSorter.get_result_from_folder(folder)
+
+
+def _is_finished(folder: Path) -> bool:
+    """Tell whether a run has ended well and all that it has written is there."""
+    try:
+        ended_well = json.loads((folder / LOG_FILE).read_text(encoding="utf8"))["error"] is False
+    except (OSError, ValueError, KeyError, TypeError):  # it has not ended, or was killed as it wrote that
+        return False
+    output = folder / "sorter_output"
+    return ended_well and (output / "sorting").is_dir() and is_complete(output) is not False
+
+
+def _go_on(folder: Path, recording: BaseRecording, *, trust: bool, verbose: bool) -> None:
+    """Compute what is missing in a folder that is locked; nothing is touched before the recording is known again."""
+    check_recording_is(folder / "sorter_output", recording)
+    with with_recording(folder, recording, trust=trust):
+        CrsaeSorter.run_in_locked_folder(folder, raise_error=True, verbose=verbose)
 
 
 def load_config(folder: str | Path) -> CrsaeConfig:
@@ -62,40 +102,53 @@ def load_config(folder: str | Path) -> CrsaeConfig:
     path = Path(folder) / "spikeinterface_params.json"
     if not path.is_file():
         raise ValueError(f"folder = {folder} holds no {path.name}: give the folder passed to run_sorter")
-    saved = json.loads(path.read_text(encoding="utf8"))
+    saved = read_json(path)
+    if not isinstance(saved, dict) or "sorter_params" not in saved and saved.get("sorter_name") == "crsae":
+        raise ValueError(f"{path} is damaged: restore it from a copy, or sort again with run_sorter")
     if saved.get("sorter_name") != CrsaeSorter.sorter_name:
         raise ValueError(f"folder = {folder} is a run of {saved.get('sorter_name')!r}; give one of 'crsae'")
     return validate_parameters(saved["sorter_params"])
 
 
-def load_recording(folder: str | Path) -> BaseRecording:
+def load_recording(folder: str | Path, *, trust: bool = False) -> BaseRecording:
     """Return what was sorted, from where the run has noted it.
 
     Parameters
     ----------
     folder : str or Path
         The folder given to ``run_sorter``.
+    trust : bool, default: False
+        If True, load pickles and classes of other packages too, which may run anything.
 
     Raises
     ------
     FileNotFoundError
         If it cannot be read from there; the message says what to do.
+    UntrustedError
+        If reading it might run what somebody has written there.
     """
     try:
-        return cast(BaseRecording, CrsaeSorter.load_recording_from_folder(Path(folder)))
+        with with_recording(Path(folder), None, trust=trust):
+            return CrsaeSorter.load_recording_from_folder(Path(folder))
+    except UntrustedError:
+        raise
     except Exception as error:  # what a missing file raises depends on its format
         raise FileNotFoundError(
             f"the recording of {folder} cannot be read from where it was ({error}): give it as recording"
         ) from error
 
 
-def load_whitened(folder: str | Path) -> BaseRecording:
+def load_whitened(folder: str | Path, *, recording: BaseRecording | None = None, trust: bool = False) -> BaseRecording:
     """Return the traces that a run has explained: filtered, whitened, in noise standard deviations; lazy.
 
     Parameters
     ----------
     folder : str or Path
         The folder given to ``run_sorter``.
+    recording : BaseRecording or None, default: None
+        What was sorted, where it lies now. None for the place that the run has noted.
+    trust : bool, default: False
+        If True, load pickles and classes of other packages too, which may run anything.
 
     Returns
     -------
@@ -105,17 +158,20 @@ def load_whitened(folder: str | Path) -> BaseRecording:
     Raises
     ------
     ValueError
-        If the folder is not that of a crsae run, or all channels are unusable.
+        If the folder is not that of a crsae run, all channels are unusable, or the recording is another one or must
+        not be loaded untold.
     FileNotFoundError
         If the recording is not where it was; the message says what to do.
     """
     folder = Path(folder)
     config = load_config(folder)
-    recording = load_recording(folder)
     stages = folder / "sorter_output" / "stages"
-    saved = [stages / f"group_{index}" / WHITENED_FILE for index in range(len(split_groups(recording)))]
-    if all(path.is_file() for path in saved):
-        return join_groups(recording, [cast(BaseRecording, load(path)) for path in saved])
+    if recording is None:
+        recording = load_recording(folder, trust=trust)
+        saved = [stages / f"group_{index}" / WHITENED_FILE for index in range(len(split_groups(recording)))]
+        if all(path.is_file() for path in saved):
+            return join_groups(recording, [load_recording_described(path, trust=trust) for path in saved])
+    check_recording_is(folder / "sorter_output", recording)
     return whiten_groups(recording, config, folder=stages)
 
 
@@ -140,14 +196,12 @@ def load_units(folder: str | Path) -> Inventory:
     dictionary_file, code_file = (
         _file_of(folder, name, made_with="save_array=True") for name in ("dictionary.npz", "code.npz")
     )
-    with np.load(dictionary_file) as saved:
-        dictionary = dict(saved)
-    with np.load(code_file) as saved:
-        code = dict(saved)
+    dictionary = _arrays_of(dictionary_file, "atoms", "scales", "noise", "regularization", "num_before")
+    code = _arrays_of(code_file, "segment_index", "sample_index", "sample_offset", "unit_index", "amplitude")
     amplitude, sample_offset = code.pop("amplitude"), code.pop("sample_offset")
     spikes = np.zeros(amplitude.size, minimum_spike_dtype)
-    for name, values in code.items():
-        spikes[name] = values
+    for name in ("segment_index", "sample_index", "unit_index"):
+        spikes[name] = code[name]
     return Inventory(
         atoms=dictionary["atoms"],
         scales=dictionary["scales"],
@@ -198,11 +252,24 @@ def load_learning_curves(folder: str | Path) -> dict[int, LearningCurve]:
     """
     path = _file_of(folder, "learning_curve.npz", made_with="save_array=True")
     curves: dict[int, dict[str, np.ndarray]] = {}
-    with np.load(path) as saved:
-        for key, values in saved.items():
+    verify(path)
+    try:
+        for key, values in load_arrays(path).items():
             _, group, name = key.split("_", 2)
             curves.setdefault(int(group), {})[name] = values
-    return {group: from_arrays(LearningCurve, curves[group]) for group in sorted(curves)}
+        return {group: from_arrays(LearningCurve, curves[group]) for group in sorted(curves)}
+    except (TypeError, KeyError) as error:
+        raise not_readable(path, error) from error
+
+
+def _arrays_of(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, or raise DamagedFileError unless it has these and is what the run has written."""
+    verify(path)
+    arrays = load_arrays(path)
+    missing = set(names) - arrays.keys()
+    if missing:
+        raise not_readable(path, KeyError(*sorted(missing)))
+    return arrays
 
 
 def _file_of(folder: str | Path, name: str, *, made_with: str) -> Path:

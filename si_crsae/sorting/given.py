@@ -1,5 +1,6 @@
 """Templates that the user gives: to the channels, the unit and the noise of a recording."""
 
+import warnings
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import cast
@@ -17,8 +18,8 @@ from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.model import Model, make_encoder, make_settings, margin_of
-from si_crsae.sorting.recording import Tile, read_tile
-from si_crsae.sorting.sampling import draw_slices, sample_traces
+from si_crsae.sorting.signal.recording import Tile, plan_tiles, read_tile
+from si_crsae.sorting.signal.sampling import draw_slices, sample_traces
 
 # What the noise is measured on: it is encoded before it can be.
 NUM_SAMPLED_TILES, MAX_DRAWN_TILES = 8, 200
@@ -27,8 +28,10 @@ MAX_SAMPLED_S = 0.1
 NUM_NOISE_ESTIMATES = 2
 # Neighboring samples tell the same.
 NOISE_STRIDE = 5
-# Least noise of the map of an atom: a quarter of it is silence.
-MIN_MAP_NOISE = 0.5
+# What no noise leaves on a map but by a rare chance, where nothing was recorded (its standard deviation is about 1).
+NO_CORRELATION = 1e-3
+# An event for sure (noise standard deviations), and how large those of templates in the right unit are (fraction).
+MIN_EVENT_TO_NOISE, COMMON_SIZES = 8.0, (0.5, 5.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +51,17 @@ class Normalization:
 
     @classmethod
     def of(cls, recording: BaseRecording, *, seed: int) -> "Normalization":
-        """Measure medians and noise levels of a recording's traces, in their own unit."""
+        """Measure medians and noise levels of a recording's traces, in their own unit.
+
+        Raises
+        ------
+        ValueError
+            If traces are NaN or infinite.
+        """
         sample = sample_traces(recording, seed=seed)
+        if not np.isfinite(sample.traces).all():
+            for tile in plan_tiles(recording):  # says where
+                read_tile(recording, tile, 0)
         noise = sample.noise_levels()
         gain = np.divide(1, noise, where=noise > 0, out=np.zeros_like(noise))
         return cls(baseline=sample.baselines(), gain=gain)
@@ -76,8 +88,19 @@ def templates_in_traces(recording: BaseRecording, templates: Templates) -> Float
     Raises
     ------
     ValueError
-        If the templates are of another sampling frequency or of other channels, or are NaN or infinite.
+        If the templates are no `Templates`, are of another sampling frequency or of other channels, have ids twice, or
+        are NaN or infinite, or if they are in uV and gains are zero.
     """
+    if not isinstance(templates, Templates):
+        raise ValueError(
+            f"templates = {type(templates).__name__}: a spikeinterface.core.Templates is needed, such as "
+            "analyzer.get_extension('templates').get_data(outputs='Templates') or Templates(array, sampling_frequency, "
+            "nbefore) give"
+        )
+    for name in ("unit_ids", "channel_ids"):
+        ids, counts = np.unique(np.asarray(getattr(templates, name)), return_counts=True)
+        if (counts > 1).any():
+            raise ValueError(f"templates.{name}: {ids[counts > 1].tolist()} occur more than once; give each its own id")
     if not np.isclose(templates.sampling_frequency, recording.sampling_frequency):
         raise ValueError(
             f"templates.sampling_frequency = {templates.sampling_frequency:g} Hz: the recording has "
@@ -92,7 +115,14 @@ def templates_in_traces(recording: BaseRecording, templates: Templates) -> Float
         )
     dense = dense[:, :, _channel_order(recording, templates)]
     if templates.is_in_uV and recording.has_scaleable_traces():
-        dense = dense / recording.get_channel_gains().astype("float32")
+        gains = recording.get_channel_gains().astype("float32")
+        useless = ~(np.isfinite(gains) & (gains != 0))
+        if useless.any():
+            raise ValueError(
+                f"channels {recording.channel_ids[useless].tolist()} have a gain of zero, NaN or inf: templates in uV "
+                "need the gains of the recording, recording.set_channel_gains"
+            )
+        dense = dense / gains
     return np.ascontiguousarray(dense.transpose(0, 2, 1))
 
 
@@ -156,6 +186,7 @@ def encoder_of_templates(
     for _ in range(NUM_NOISE_ESTIMATES):
         encoder = _with_noise(encoder, noise, config, recording.sampling_frequency, assumed)
         noise = _noise_of_maps([encoder.subtract(map_, encoder.encode(map_)) for map_ in maps])
+    _warn_of_other_units(maps, noise, dictionary.scales.numpy())
     loud = dictionary.scales.numpy() > assumed.units.min_norm_to_noise_given * noise
     if loud.all():
         return _with_noise(encoder, noise, config, recording.sampling_frequency, assumed), unit_index
@@ -164,6 +195,27 @@ def encoder_of_templates(
     model = _model_of(dictionary, noise, config).select(loud)
     encoder = make_encoder(model, config, sampling_frequency=recording.sampling_frequency, assumed=assumed)
     return encoder, unit_index[loud]
+
+
+def _warn_of_other_units(
+    maps: list[Float[np.ndarray, "atom shift"]],
+    noise: Float[np.ndarray, " atom"],
+    scales: Float[np.ndarray, " atom"],
+) -> None:
+    """Warn of templates that are, all of them, of another size than what is in the traces."""
+    largest = np.max([map_.max(axis=1) for map_ in maps if map_.size], axis=0, initial=0.0)
+    if not (largest > MIN_EVENT_TO_NOISE * noise).any():
+        return
+    low, high = COMMON_SIZES
+    ratio = largest / scales
+    if ratio.max() < low or ratio.min() > high:
+        warnings.warn(
+            f"templates: the largest events of the traces are {np.median(ratio):.2g} times their size: few or no "
+            "spikes will be found; give templates in the unit of the traces (is_in_uV=False), estimated from this very "
+            "recording, filtered or whitened as it is, or set its gains (recording.set_channel_gains)",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _with_noise(
@@ -197,5 +249,6 @@ def _sample(recording: BaseRecording, seed: int) -> list[Tile]:
 def _noise_of_maps(maps: list[Float[np.ndarray, "atom shift"]]) -> Float[np.ndarray, " atom"]:
     """Return the noise that each atom sees, where it sees anything."""
     rows = np.concatenate([map_[:, ::NOISE_STRIDE] for map_ in maps], axis=1).T
-    silent = np.abs(rows).max(axis=1) < ASSUMED.recordings.min_activity * MIN_MAP_NOISE
-    return robust_sd(rows[~silent]) if silent.any() and not silent.all() else robust_sd(rows)
+    silent = np.abs(rows).max(axis=1) < NO_CORRELATION
+    noise = robust_sd(rows[~silent]) if silent.any() and not silent.all() else robust_sd(rows)
+    return np.maximum(noise, np.float32(ASSUMED.recordings.min_atom_noise))

@@ -14,7 +14,8 @@ from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.core.types import SparseEvents
 from si_crsae.sorting.given import Normalization, encoder_of_templates, templates_in_traces
 from si_crsae.sorting.model import margin_of
-from si_crsae.sorting.recording import longest_tile, one_thread_per_tile, one_torch_thread, tile_bounds
+from si_crsae.sorting.signal.recording import describe_bad_sample, longest_tile, tile_bounds
+from si_crsae.sorting.threads import one_thread_per_tile, one_torch_thread
 
 PARAMETERS = ("regularization_scale", "min_amplitude", "solver", "device", "seed")
 
@@ -38,12 +39,13 @@ class CrsaeMatching(BaseTemplateMatching):
     Raises
     ------
     ValueError
-        If a parameter is unknown or out of range, or the templates do not fit the recording, are NaN or infinite.
+        If a parameter is unknown or out of range, the templates do not fit the recording, or they or the traces are NaN
+        or infinite.
 
     Warns
     -----
     UserWarning
-        If templates do not stand out of the noise.
+        If templates do not stand out of the noise, or all are of another size than the spikes of the traces.
     """
 
     name = "crsae"
@@ -54,9 +56,10 @@ class CrsaeMatching(BaseTemplateMatching):
     def __init__(
         self, recording: BaseRecording, templates: Templates, return_output: bool = True, **parameters: Any
     ) -> None:
-        super().__init__(recording, templates, return_output=return_output)
         config = _validate(parameters)
         given = templates_in_traces(recording, templates)
+        super().__init__(recording, templates, return_output=return_output)
+        self.recording = recording
         self.num_before, self.width = templates.nbefore, given.shape[2]
         self.normalization = Normalization.of(recording, seed=config.seed)
         scaled = given * self.normalization.gain[:, None]
@@ -76,8 +79,13 @@ class CrsaeMatching(BaseTemplateMatching):
 
     def compute_matching(self, traces: np.ndarray, start_frame: int, end_frame: int, segment_index: int) -> np.ndarray:
         """Return the spikes of a chunk with its margins, times counted from the beginning of the margin."""
-        if self.encoder is None:
+        if self.encoder is None or len(traces) < self.width:  # SpikeInterface tries it on the first samples
             return np.zeros(0, self.get_dtype())
+        if not np.isfinite(traces.sum()):
+            first = start_frame - self.get_margin()
+            problem = describe_bad_sample(self.recording, traces, segment_index=segment_index, start=first)
+            if problem:
+                raise ValueError(problem)
         with one_torch_thread():
             events = self._encode(traces)
         spikes = np.zeros(len(events), self.get_dtype())

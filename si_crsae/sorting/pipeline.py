@@ -1,13 +1,11 @@
 """The sorter's stages: check, preprocess, initialize, learn, encode, clean, posterior if asked for, write."""
 
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +13,7 @@ from jaxtyping import Bool
 from spikeinterface.core import BaseRecording
 from spikeinterface.core.job_tools import fix_job_kwargs
 
-from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.channels import find_bad_channels
+from si_crsae.config import CHUNK_LENGTHS, CrsaeConfig
 from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.cleaning import clean_code, join_fragments
 from si_crsae.sorting.encoding import encode_recording
@@ -24,19 +21,25 @@ from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning.initialization import find_templates
 from si_crsae.sorting.learning.learner import Learner
 from si_crsae.sorting.model import make_encoder
-from si_crsae.sorting.preprocessing import cache, drop_cache, preprocess
 from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.probabilities.evidence import encode_and_weigh
 from si_crsae.sorting.probabilities.posterior import infer_posterior
-from si_crsae.sorting.recording import (
-    one_thread_per_tile,
+from si_crsae.sorting.results import write_results
+from si_crsae.sorting.runs.logs import log_to
+from si_crsae.sorting.runs.manifest import begin, mark_complete
+from si_crsae.sorting.signal.caching import Cache, cache, drop_cache
+from si_crsae.sorting.signal.channels import find_bad_channels
+from si_crsae.sorting.signal.preprocessing import preprocess
+from si_crsae.sorting.signal.recording import (
+    select_channels,
+    select_segments,
     select_training_windows,
     sortable_segments,
     split_groups,
     with_one_probe,
 )
-from si_crsae.sorting.results import write_results
-from si_crsae.sorting.sampling import active_share
+from si_crsae.sorting.signal.sampling import active_share
+from si_crsae.sorting.signal.whitening import save_whitened
 from si_crsae.sorting.stages import (
     Code,
     InitialTemplates,
@@ -46,10 +49,12 @@ from si_crsae.sorting.stages import (
     explain_disk_errors,
     load_or_compute,
 )
-from si_crsae.sorting.texts import ScreenHandler, log_file_handler
-from si_crsae.sorting.whitening import save_whitened
+from si_crsae.sorting.threads import one_thread_per_tile
 
 MIN_CHANNELS_FOR_THREADS = 8
+
+# Numba's default threads and SpikeInterface's must not be entered by two runs of one process.
+_one_run = threading.RLock()
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +83,9 @@ class Resources:
 
         Threads unless the user asks for processes: traces are shared without copies, and scripts need no main guard.
         """
-        job_kwargs = fix_job_kwargs({"pool_engine": "thread", "chunk_duration": "1s", **config.job_kwargs})
+        is_cut = any(config.job_kwargs.get(name) is not None for name in CHUNK_LENGTHS)
+        chunks = {} if is_cut else {"chunk_duration": "1s"}
+        job_kwargs = fix_job_kwargs({"pool_engine": "thread", **chunks, **config.job_kwargs})
         job_kwargs["progress_bar"] = verbose
         num_jobs = int(job_kwargs["n_jobs"] or 1)
         is_given = "n_jobs" in config.job_kwargs or num_jobs > 1
@@ -99,7 +106,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     """Sort a recording; everything that it finds is left in a folder.
 
     Every group of channels (shank, tetrode) is sorted by itself. Stages that are complete in the folder are not
-    computed again.
+    computed again. In one process, one run waits for another.
 
     Parameters
     ----------
@@ -114,35 +121,44 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     Raises
     ------
     ValueError
-        If the recording cannot be sorted.
+        If the recording cannot be sorted, or the folder is of a run with other parameters or another recording.
     OSError
         If a result cannot be saved.
     """
     resolve_device(config.device)  # a run may be resumed on another machine
-    resources = Resources.of(config, verbose=verbose)
-    with _log_to(folder / "crsae.log", verbose=verbose), one_thread_per_tile():
-        segments = sortable_segments(recording, config)
-        sortable = cast(BaseRecording, recording.select_segments(segments.tolist()))
-        results = [
-            GroupSorting(
-                group=with_one_probe(group),
-                folder=folder / "stages" / f"group_{index}",
-                config=config,
-                resources=resources,
-                group_index=index,
-            ).complete()
-            for index, group in enumerate(split_groups(sortable))
-        ]
-        with explain_disk_errors("the results"):
-            sorting = write_results(
-                sortable,
-                results,
-                segments=segments,
-                folder=folder,
-                config=config,
-                job_kwargs=resources.filter_kwargs(sortable),
-            )
-        logger.info("%d units, %d spikes", sorting.get_num_units(), sorting.count_total_num_spikes())
+    with _one_run, log_to(folder / "crsae.log", verbose=verbose):
+        resources = Resources.of(config, verbose=verbose)
+        begin(folder, config, recording)
+        with one_thread_per_tile():
+            _sort_groups(recording, folder=folder, config=config, resources=resources)
+        with explain_disk_errors("the manifest"):
+            mark_complete(folder)
+
+
+def _sort_groups(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, resources: Resources) -> None:
+    """Run all stages of all groups and write the results."""
+    segments = sortable_segments(recording, config)
+    sortable = select_segments(recording, segments.tolist())
+    results = [
+        GroupSorting(
+            group=with_one_probe(group),
+            folder=folder / "stages" / f"group_{index}",
+            config=config,
+            resources=resources,
+            group_index=index,
+        ).complete()
+        for index, group in enumerate(split_groups(sortable))
+    ]
+    with explain_disk_errors("the results"):
+        sorting = write_results(
+            sortable,
+            results,
+            segments=segments,
+            folder=folder,
+            config=config,
+            job_kwargs=resources.filter_kwargs(sortable),
+        )
+    logger.info("%d units, %d spikes", sorting.get_num_units(), sorting.count_total_num_spikes())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,18 +186,24 @@ class GroupSorting:
     group_index: int = 0
 
     def complete(self) -> GroupResult:
-        """Return what all stages have found, and drop the signal that they shared."""
+        """Return what all stages have found, and drop the signal that they shared, whatever happens."""
+        try:
+            return self._result()
+        finally:
+            if "_cache" in vars(self):
+                vars(self).pop("_cache").close()
+            drop_cache(self.folder / "cache")
+
+    def _result(self) -> GroupResult:
         if not self.is_usable.any():
             return GroupResult(recording=self.group, learned=None, code=None)
         has_atoms = self.learned.model.dictionary.num_atoms > 0
-        result = GroupResult(
+        return GroupResult(
             recording=self.recording,
             learned=self.learned,
             code=self.cleaned if has_atoms else None,
             posterior=self.posterior if has_atoms else None,
         )
-        drop_cache(self.folder / "cache")
-        return result
 
     @cached_property
     def is_usable(self) -> Bool[np.ndarray, " channel"]:
@@ -191,7 +213,7 @@ class GroupSorting:
     @cached_property
     def recording(self) -> BaseRecording:
         """The usable channels, raw."""
-        return cast(BaseRecording, self.group.select_channels(self.group.channel_ids[self.is_usable]))
+        return select_channels(self.group, self.is_usable)
 
     @cached_property
     def whitened(self) -> BaseRecording:
@@ -200,9 +222,13 @@ class GroupSorting:
         save_whitened(whitened, self.folder)
         return whitened
 
-    @cached_property
+    @property
     def training(self) -> BaseRecording:
         """The part of the preprocessed signal to learn from, computed once and kept."""
+        return self._cache.recording
+
+    @cached_property
+    def _cache(self) -> Cache:
         job_kwargs = self.resources.filter_kwargs(self.recording)
         return cache(self._windows, self.config, folder=self.folder / "cache", job_kwargs=job_kwargs)
 
@@ -237,11 +263,10 @@ class GroupSorting:
 
     @cached_property
     def posterior(self) -> SpikePosterior | None:
-        """What is expected of the spikes, None unless they were weighed."""
-        if not isinstance(self.cleaned, WeighedCode):
+        """What is expected of the spikes, None unless it is asked for."""
+        if not self.config.spike_probabilities:
             return None
-        context = CodeInContext.of(self.recording, self.cleaned, self.learned.model, self.config)
-        return load_or_compute(self.folder / "posterior.npz", SpikePosterior, partial(infer_posterior, context))
+        return load_or_compute(self.folder / "posterior.npz", SpikePosterior, self._infer)
 
     @property
     def _code_type(self) -> type[Code]:
@@ -287,23 +312,7 @@ class GroupSorting:
         duration_s = recording.get_total_duration() * active_share(recording, seed=self.config.seed)
         return clean_code(joined, self.config, sampling_frequency=frequency, duration_s=duration_s)
 
-
-@contextmanager
-def _log_to(path: Path, *, verbose: bool) -> Iterator[None]:
-    """Write what the package logs to a file, and to the screen if verbose."""
-    package_logger = logging.getLogger("si_crsae")
-    handlers: list[logging.Handler] = [log_file_handler(path)]
-    if verbose:
-        handlers.append(ScreenHandler(sys.stdout))
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-        package_logger.addHandler(handler)
-    level = package_logger.level
-    package_logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        package_logger.setLevel(level)
-        for handler in handlers:
-            package_logger.removeHandler(handler)
-            handler.close()
+    def _infer(self) -> SpikePosterior:
+        code = self.cleaned
+        assert isinstance(code, WeighedCode), "the code is weighed where a posterior is asked for"
+        return infer_posterior(CodeInContext.of(self.recording, code, self.learned.model, self.config))

@@ -1,7 +1,6 @@
 """Write: everything that a sorting leaves for its users, the exporters and the widgets."""
 
 import logging
-import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +18,16 @@ from spikeinterface.core import (
 )
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.core.files import written_whole
 from si_crsae.core.tables import to_arrays
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow, samples_in
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.learning.rounds import LearningCurve
-from si_crsae.sorting.preprocessing import bandpass, usable_noise_levels
-from si_crsae.sorting.recording import channel_groups, with_one_probe
-from si_crsae.sorting.sampling import sample_traces
+from si_crsae.sorting.runs.manifest import noted_whole
+from si_crsae.sorting.signal.preprocessing import bandpass, usable_noise_levels
+from si_crsae.sorting.signal.recording import channel_groups, with_one_probe
+from si_crsae.sorting.signal.sampling import sample_traces
 from si_crsae.sorting.stages import SpikePosterior
 
 # Spikes that a template is the mean of, and the seconds in which they are preferred: each is read and filtered.
@@ -90,11 +91,12 @@ def write_results(
         _save_templates(templates, folder / "templates.zarr")
         _save_description(recording, config, folder / "preprocessed_recording.json")
     if units.posterior is not None:
-        np.savez(folder / "spike_probabilities.npz", **to_arrays(units.posterior))
-    shutil.rmtree(folder / "sorting", ignore_errors=True)
-    with warnings.catch_warnings():
+        with noted_whole(folder / "spike_probabilities.npz") as unfinished:
+            np.savez(unfinished, **to_arrays(units.posterior))
+    with warnings.catch_warnings(), noted_whole(folder / "sorting") as unfinished:
         warnings.filterwarnings("ignore", "The extractor is not serializable", UserWarning)  # it is made in memory
-        return sorting.save(folder=folder / "sorting")
+        sorting.save(folder=unfinished)
+    return sorting
 
 
 def measure_templates(
@@ -199,30 +201,34 @@ def _refractory_violations(units: Inventory, sampling_frequency: float) -> Float
 
 
 def _save_arrays(units: Inventory, groups: list[GroupResult], noise_levels: np.ndarray, *, folder: Path) -> None:
-    np.save(folder / "noise_levels.npy", noise_levels)
-    np.savez(
-        folder / "dictionary.npz",
-        atoms=units.atoms,
-        scales=units.scales,
-        noise=units.noise,
-        regularization=units.regularization,
-        num_before=units.num_before,
-    )
-    np.savez(
-        folder / "code.npz",
-        segment_index=units.spikes["segment_index"],
-        sample_index=units.spikes["sample_index"],
-        sample_offset=units.sample_offset,
-        unit_index=units.spikes["unit_index"],
-        amplitude=units.amplitude,
-    )
+    with noted_whole(folder / "noise_levels.npy") as unfinished:
+        np.save(unfinished, noise_levels)
+    with noted_whole(folder / "dictionary.npz") as unfinished:
+        np.savez(
+            unfinished,
+            atoms=units.atoms,
+            scales=units.scales,
+            noise=units.noise,
+            regularization=units.regularization,
+            num_before=units.num_before,
+        )
+    with noted_whole(folder / "code.npz") as unfinished:
+        np.savez(
+            unfinished,
+            segment_index=units.spikes["segment_index"],
+            sample_index=units.spikes["sample_index"],
+            sample_offset=units.sample_offset,
+            unit_index=units.spikes["unit_index"],
+            amplitude=units.amplitude,
+        )
     curves: dict[str, Any] = {
         f"group_{index}_{name}": values
         for index, group in enumerate(groups)
         if group.learned is not None
         for name, values in to_arrays(_with_channels(group.learned.curve, group.recording)).items()
     }
-    np.savez_compressed(folder / "learning_curve.npz", **curves)
+    with noted_whole(folder / "learning_curve.npz") as unfinished:
+        np.savez_compressed(unfinished, **curves)
 
 
 def _with_channels(curve: LearningCurve, recording: BaseRecording) -> LearningCurve:
@@ -231,12 +237,12 @@ def _with_channels(curve: LearningCurve, recording: BaseRecording) -> LearningCu
 
 
 def _save_templates(templates: Templates, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    if templates.num_units:
+        mask = templates.templates_array.any(axis=1)
+        templates = templates.to_sparse(ChannelSparsity(mask, templates.unit_ids, templates.channel_ids))
     try:
-        if templates.num_units:
-            mask = templates.templates_array.any(axis=1)
-            templates = templates.to_sparse(ChannelSparsity(mask, templates.unit_ids, templates.channel_ids))
-        templates.to_zarr(folder)
+        with noted_whole(folder) as unfinished:
+            templates.to_zarr(unfinished)
     except NotImplementedError as error:  # zarr 3, with which SpikeInterface cannot write yet
         logger.warning("templates.zarr was not written: %s", error)
 
@@ -245,6 +251,7 @@ def _save_description(recording: BaseRecording, config: CrsaeConfig, path: Path)
     """Save how to make the filtered recording again, if it can be described in a file."""
     filtered = bandpass(recording, config)
     if filtered.check_serializability("json"):
-        filtered.dump(path)
+        with written_whole(path) as unfinished:
+            filtered.dump(unfinished)
     else:
         logger.warning("%s was not written: the recording exists in memory only", path.name)

@@ -14,6 +14,7 @@ from si_crsae.core.tables import from_arrays, joined_columns, select_rows, to_ar
 from si_crsae.core.types import Dictionary, SparseEvents
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.model import Model
+from si_crsae.sorting.runs.manifest import DamagedFileError, noted_whole, verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +135,32 @@ Result = TypeVar("Result")
 
 
 def load_stage(path: Path, result_type: type[Result]) -> Result:
-    """Return a stage's result from its file."""
-    with np.load(path) as saved:
-        return from_arrays(result_type, saved)
+    """Return a stage's result from its file, or raise DamagedFileError if it is not what the run has written."""
+    verify(path)
+    arrays = load_arrays(path)
+    try:
+        return from_arrays(result_type, arrays)
+    except (TypeError, KeyError, ValueError) as error:
+        raise not_readable(path, error) from error
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, or raise DamagedFileError if it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            return dict(saved)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # what numpy and zipfile raise depends on where the file is damaged
+        raise not_readable(path, error) from error
+
+
+def not_readable(path: Path, error: Exception) -> DamagedFileError:
+    """Return the error for a file that does not hold what it should."""
+    return DamagedFileError(
+        f"{path} cannot be read as what a run writes there ({type(error).__name__}): it was damaged or exchanged; "
+        "delete it and call si_crsae.resume_sorter(folder) to compute it again, or restore it from a copy"
+    )
 
 
 def load_or_compute(path: Path, result_type: type[Result], compute: Callable[[], Result]) -> Result:
@@ -152,11 +176,10 @@ def load_or_compute(path: Path, result_type: type[Result], compute: Callable[[],
     if path.exists():
         return load_stage(path, result_type)
     result = compute()
-    unfinished = path.with_suffix(".part.npz")
     with explain_disk_errors(f"the stage {path.stem!r}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(unfinished, **to_arrays(result))
-        unfinished.replace(path)
+        with noted_whole(path) as unfinished:
+            np.savez(unfinished, **to_arrays(result))
     return result
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from si_crsae.core.files import written_whole
 from si_crsae.widgets.packing import to_text
 
 _PAGE = """<!doctype html>
@@ -91,5 +92,6 @@ def write_page(path: Path, *, title: str, script: str, style: str, state: dict[s
         script=script.replace("export default", "const view ="),
         model=_MODEL,
     )
-    path.write_text(page, encoding="utf8")
+    with written_whole(path) as unfinished:
+        unfinished.write_text(page, encoding="utf8")
     return path

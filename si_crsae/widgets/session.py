@@ -113,6 +113,7 @@ def open_session(
     *,
     recording: BaseRecording | None = None,
     truth: BaseSorting | None = None,
+    trust: bool = False,
 ) -> Session:
     """Return a session on a run of crsae, or on any sorting made by `explain_sorting`.
 
@@ -124,15 +125,18 @@ def open_session(
         What was sorted. None for the place that the run has noted.
     truth : BaseSorting or None, default: None
         Known spikes, or another sorting of the recording to compare with.
+    trust : bool, default: False
+        If True, load what the folder describes even if that may run what somebody has written there, see `open_run`.
 
     Raises
     ------
     ValueError
-        If the folder is not that of a crsae run, or recording or truth are of another recording.
+        If the folder is not that of a crsae run, recording or truth are of another recording, or the recording must not
+        be loaded untold.
     TypeError
         If the truth is not a sorting.
     """
     if truth is not None and not isinstance(truth, BaseSorting):
         raise TypeError(f"truth is a {type(truth).__name__}: give a sorting, such as spikeinterface.load(folder)")
-    tested = run if isinstance(run, SortedRecording) else open_run(run, recording=recording)
+    tested = run if isinstance(run, SortedRecording) else open_run(run, recording=recording, trust=trust)
     return Session(tested, truth=None if truth is None else explain_like(truth, tested, name="truth"))

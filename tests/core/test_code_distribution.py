@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from drawing import draw_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
@@ -33,22 +34,22 @@ bases = pytest.mark.parametrize("base", [GAUSSIAN, LAPLACIAN], ids=["Gaussian", 
 straight_or_not = pytest.mark.parametrize("straight_through", [True, False])
 
 
-def per_atom(*values):
-    return torch.tensor(values, dtype=torch.float64).view(1, -1, 1)
+def per_atom(device, *values):
+    return torch.tensor(values, dtype=torch.float64, device=device).view(1, -1, 1)
 
 
-def some_heads():
+def some_heads(device):
     return {
-        "shift": per_atom(-1.0, 0.0, 0.3, 2.0),
-        "log_scale": per_atom(0.1, 0.3, 0.6, 1.5).log(),
-        "gate_logit": per_atom(-4.0, -1.0, 0.5, 3.0),
-        "log_concentration": per_atom(0.7, 1.0, 3.0, 6.0).log(),
-        "log_rate": per_atom(2.0, 4.0, 12.0, 10.0).log(),
+        "shift": per_atom(device, -1.0, 0.0, 0.3, 2.0),
+        "log_scale": per_atom(device, 0.1, 0.3, 0.6, 1.5).log(),
+        "gate_logit": per_atom(device, -4.0, -1.0, 0.5, 3.0),
+        "log_concentration": per_atom(device, 0.7, 1.0, 3.0, 6.0).log(),
+        "log_rate": per_atom(device, 2.0, 4.0, 12.0, 10.0).log(),
     }
 
 
-def random_numbers(seed, *shape):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def random_numbers(device, seed, *shape):
+    return draw_on(device, seed)(*shape)
 
 
 def agrees_with_draws(draws, expected, *, num_errors=5):
@@ -58,8 +59,8 @@ def agrees_with_draws(draws, expected, *, num_errors=5):
 
 
 @distributions
-def test_the_mean_and_the_activity_are_those_of_the_draws(distribution):
-    heads = some_heads()
+def test_the_mean_and_the_activity_are_those_of_the_draws(device, distribution):
+    heads = some_heads(device)
     codes = distribution.codes(heads, distribution.noise(heads, NUM_SAMPLES))
     assert codes.shape == (NUM_SAMPLES, 1, 4, 1)
     assert agrees_with_draws(codes, distribution.mean(heads))
@@ -67,8 +68,8 @@ def test_the_mean_and_the_activity_are_those_of_the_draws(distribution):
 
 
 @bases
-def test_activity_under_a_learned_threshold_is_its_integral_over_thresholds(base):
-    distribution, heads = CodeDistribution(base=base, threshold=LEARNED), some_heads()
+def test_activity_under_a_learned_threshold_is_its_integral_over_thresholds(device, base):
+    distribution, heads = CodeDistribution(base=base, threshold=LEARNED), some_heads(device)
     found = distribution.probability_active(heads).flatten().tolist()
     shape, rate, scale = (heads[name].exp().flatten() for name in ("log_concentration", "log_rate", "log_scale"))
     tail = stats.norm.sf if base is GAUSSIAN else stats.laplace.sf
@@ -84,32 +85,32 @@ def test_activity_under_a_learned_threshold_is_its_integral_over_thresholds(base
 
 @few_examples
 @given(seed=seeds)
-def test_activity_of_a_laplacian_under_a_learned_threshold_has_a_closed_form(seed):
+def test_activity_of_a_laplacian_under_a_learned_threshold_has_a_closed_form(device, seed):
     distribution = CodeDistribution(base=LAPLACIAN, threshold=LEARNED)
-    values = random_numbers(seed, 4, 2, 3, 2)
+    values = random_numbers(device, seed, 4, 2, 3, 2)
     heads = dict(zip(("shift", "log_scale", "log_concentration", "log_rate"), values, strict=True))
     scale, shape, rate = (heads[name].exp() for name in ("log_scale", "log_concentration", "log_rate"))
     expected = (rate / (rate + 1 / scale)) ** shape
     torch.testing.assert_close(distribution.probability_active(heads), expected, atol=2e-3, rtol=0)
 
 
-def test_activity_under_a_fixed_threshold_does_not_depend_on_the_shift():
+def test_activity_under_a_fixed_threshold_does_not_depend_on_the_shift(device):
     level = 0.25
-    heads = {"shift": per_atom(-3.0, 0.0, 9.0), "log_scale": per_atom(0.1, 0.1, 0.1).log()}
+    heads = {"shift": per_atom(device, -3.0, 0.0, 9.0), "log_scale": per_atom(device, 0.1, 0.1, 0.1).log()}
     laplacian = CodeDistribution(threshold=ShiftedThreshold(level=level)).probability_active(heads)
-    torch.testing.assert_close(laplacian, torch.full((1, 3, 1), math.exp(-2.5), dtype=torch.float64))
-    heads["log_scale"] = per_atom(0.1, 0.1, 0.1).log() / 2
+    torch.testing.assert_close(laplacian, torch.full((1, 3, 1), math.exp(-2.5), dtype=torch.float64, device=device))
+    heads["log_scale"] = per_atom(device, 0.1, 0.1, 0.1).log() / 2
     thresholded = CodeDistribution(base=GaussianBase(), threshold=ShiftedThreshold(level=0.52))
     gaussian = thresholded.probability_active(heads)
     expected = 2 * stats.norm.cdf(-0.52 / math.sqrt(0.1))
-    torch.testing.assert_close(gaussian, torch.full((1, 3, 1), expected, dtype=torch.float64))
+    torch.testing.assert_close(gaussian, torch.full((1, 3, 1), expected, dtype=torch.float64, device=device))
 
 
 @bases
 @pytest.mark.parametrize("kl_weight", [0.0, 0.1, 1.0])
-def test_a_learned_threshold_adds_the_weighted_divergence_of_gammas(base, kl_weight):
+def test_a_learned_threshold_adds_the_weighted_divergence_of_gammas(device, base, kl_weight):
     threshold = ShiftedThreshold(level=0.4, learned=True, concentration=2.5, kl_weight=kl_weight)
-    distribution, heads = CodeDistribution(base=base, threshold=threshold), some_heads()
+    distribution, heads = CodeDistribution(base=base, threshold=threshold), some_heads(device)
     shape, rate = heads["log_concentration"].exp(), heads["log_rate"].exp()
     prior_shape, prior_rate = 2.5, 2.5 / 0.4
     formula = (
@@ -121,14 +122,14 @@ def test_a_learned_threshold_adds_the_weighted_divergence_of_gammas(base, kl_wei
     )
     torch.testing.assert_close(distribution.kl(heads), base.kl(heads) + kl_weight * formula, rtol=1e-5, atol=1e-6)
     level = distribution.noise(heads, NUM_SAMPLES).level
-    of_posterior = stats.gamma.logpdf(level.numpy(), shape.numpy(), scale=1 / rate.numpy())
-    of_prior = stats.gamma.logpdf(level.numpy(), prior_shape, scale=1 / prior_rate)
-    assert agrees_with_draws(torch.as_tensor(of_posterior - of_prior), formula)
+    of_posterior = stats.gamma.logpdf(level.cpu().numpy(), shape.cpu().numpy(), scale=1 / rate.cpu().numpy())
+    of_prior = stats.gamma.logpdf(level.cpu().numpy(), prior_shape, scale=1 / prior_rate)
+    assert agrees_with_draws(torch.as_tensor(of_posterior - of_prior, device=device), formula)
 
 
 @distributions
-def test_the_divergence_without_a_learned_threshold_is_that_of_the_base(distribution):
-    heads = some_heads()
+def test_the_divergence_without_a_learned_threshold_is_that_of_the_base(device, distribution):
+    heads = some_heads(device)
     if distribution.threshold is not LEARNED:
         torch.testing.assert_close(distribution.kl(heads), distribution.base.kl(heads), rtol=0, atol=0)
     assert distribution.kl(heads).shape == (1, 4, 1)
@@ -137,10 +138,10 @@ def test_the_divergence_without_a_learned_threshold_is_that_of_the_base(distribu
 @straight_or_not
 @few_examples
 @given(seed=seeds)
-def test_survivors_of_the_threshold_are_the_shift_and_what_exceeds_it(straight_through, seed):
+def test_survivors_of_the_threshold_are_the_shift_and_what_exceeds_it(device, straight_through, seed):
     threshold = ShiftedThreshold(level=0.7, straight_through=straight_through)
-    center, deviation = random_numbers(seed, 2, 3, 2, 4, 2)
-    level = random_numbers(seed + 1, 3, 2, 4, 2).abs()
+    center, deviation = random_numbers(device, seed, 2, 3, 2, 4, 2)
+    level = random_numbers(device, seed + 1, 3, 2, 4, 2).abs()
     for given_level, used in ((None, torch.full_like(center, 0.7)), (level, level)):
         beyond = deviation.sign() * (deviation.abs() - used).clamp_min(0)
         expected = torch.where(beyond == 0, 0.0, center + beyond)
@@ -150,24 +151,24 @@ def test_survivors_of_the_threshold_are_the_shift_and_what_exceeds_it(straight_t
 
 
 @straight_or_not
-def test_a_coefficient_whose_shift_and_excess_cancel_is_zero_by_chance_alone(straight_through):
+def test_a_coefficient_whose_shift_and_excess_cancel_is_zero_by_chance_alone(device, straight_through):
     threshold = ShiftedThreshold(level=1.0, straight_through=straight_through)
-    found = threshold.apply(torch.zeros(2, 1), torch.tensor([[1.0], [-1.5]]), None)
-    torch.testing.assert_close(found, torch.tensor([[0.0], [-0.5]]))
+    found = threshold.apply(torch.zeros(2, 1, device=device), torch.tensor([[1.0], [-1.5]], device=device), None)
+    torch.testing.assert_close(found, torch.tensor([[0.0], [-0.5]], device=device))
 
 
-def gradients_of_a_threshold(*, straight_through, seed=0):
+def gradients_of_a_threshold(device, *, straight_through, seed=0):
     """Return gradients of draws with respect to shift, deviation and level, the deviations, and which are active."""
     threshold = ShiftedThreshold(level=0.7, straight_through=straight_through)
-    center, deviation, level = random_numbers(seed, 3, 2, 6, 3)
+    center, deviation, level = random_numbers(device, seed, 3, 2, 6, 3)
     level = level.abs()
     variables = [each.clone().requires_grad_() for each in (center, deviation, level)]
     gradients = torch.autograd.grad(threshold.apply(*variables).sum(), variables)
     return gradients, deviation, deviation.abs() > level
 
 
-def test_straight_through_gradients_are_as_if_there_were_no_threshold():
-    (of_shift, of_deviation, of_level), deviation, active = gradients_of_a_threshold(straight_through=True)
+def test_straight_through_gradients_are_as_if_there_were_no_threshold(device):
+    (of_shift, of_deviation, of_level), deviation, active = gradients_of_a_threshold(device, straight_through=True)
     assert active.any()
     assert not active.all()
     assert (of_shift == 1).all()
@@ -175,8 +176,8 @@ def test_straight_through_gradients_are_as_if_there_were_no_threshold():
     torch.testing.assert_close(of_level, torch.where(active, -deviation.sign(), 0.0))
 
 
-def test_subgradients_are_zero_where_nothing_is_active():
-    (of_shift, of_deviation, of_level), deviation, active = gradients_of_a_threshold(straight_through=False)
+def test_subgradients_are_zero_where_nothing_is_active(device):
+    (of_shift, of_deviation, of_level), deviation, active = gradients_of_a_threshold(device, straight_through=False)
     torch.testing.assert_close(of_shift, active.double())
     torch.testing.assert_close(of_deviation, active.double())
     torch.testing.assert_close(of_level, torch.where(active, -deviation.sign(), 0.0))
@@ -184,9 +185,9 @@ def test_subgradients_are_zero_where_nothing_is_active():
 
 @bases
 @straight_or_not
-def test_the_gradient_with_respect_to_the_scale_is_the_noise(base, straight_through):
+def test_the_gradient_with_respect_to_the_scale_is_the_noise(device, base, straight_through):
     threshold = ShiftedThreshold(level=0.4, straight_through=straight_through)
-    distribution, heads = CodeDistribution(base=base, threshold=threshold), some_heads()
+    distribution, heads = CodeDistribution(base=base, threshold=threshold), some_heads(device)
     heads["log_scale"].requires_grad_()
     noise = distribution.noise(heads, 1)
     codes = distribution.codes(heads, noise)
@@ -197,8 +198,8 @@ def test_the_gradient_with_respect_to_the_scale_is_the_noise(base, straight_thro
 
 
 @pytest.mark.parametrize("name", ["learned, Gaussian", "learned, Laplacian"])
-def test_the_heads_of_a_learned_threshold_have_the_gradient_of_the_mean_of_its_draws(name):
-    distribution, heads = DISTRIBUTIONS[name], some_heads()
+def test_the_heads_of_a_learned_threshold_have_the_gradient_of_the_mean_of_its_draws(device, name):
+    distribution, heads = DISTRIBUTIONS[name], some_heads(device)
     heads = {key: head.requires_grad_() for key, head in heads.items()}
     level = distribution.noise(heads, NUM_SAMPLES).level.mean()
     mean = (heads["log_concentration"] - heads["log_rate"]).exp().mean()
@@ -210,10 +211,10 @@ def test_the_heads_of_a_learned_threshold_have_the_gradient_of_the_mean_of_its_d
 @distributions
 @few_examples
 @given(seed=seeds)
-def test_the_chosen_draws_are_the_codes_of_the_draws_that_were_chosen(distribution, seed):
-    heads = {name: random_numbers(seed + place, 5, 4, 3) for place, name in enumerate(some_heads())}
+def test_the_chosen_draws_are_the_codes_of_the_draws_that_were_chosen(device, distribution, seed):
+    heads = {name: random_numbers(device, seed + place, 5, 4, 3) for place, name in enumerate(some_heads(device))}
     noise = distribution.noise(heads, 7)
-    sample = torch.tensor([6, 0, 3, 3, 1])
+    sample = torch.tensor([6, 0, 3, 3, 1], device=device)
     chosen = noise.choose(sample)
     assert chosen.base.shape == (noise.base.shape[0], 1, 5, 4, 3)
     codes, kept = distribution.codes(heads, noise), distribution.codes(heads, chosen)
@@ -222,16 +223,16 @@ def test_the_chosen_draws_are_the_codes_of_the_draws_that_were_chosen(distributi
         torch.testing.assert_close(kept[0, window], codes[draw, window], rtol=0, atol=0)
 
 
-def test_noise_without_thresholds_has_none_to_choose():
-    base = torch.arange(2.0 * 3 * 2).view(2, 3, 2, 1, 1)
-    chosen = Noise(base=base).choose(torch.tensor([2, 1]))
+def test_noise_without_thresholds_has_none_to_choose(device):
+    base = torch.arange(2.0 * 3 * 2, device=device).view(2, 3, 2, 1, 1)
+    chosen = Noise(base=base).choose(torch.tensor([2, 1], device=device))
     assert chosen.level is None
-    torch.testing.assert_close(chosen.base.flatten(), torch.tensor([4.0, 3.0, 10.0, 9.0]))
+    torch.testing.assert_close(chosen.base.flatten(), torch.tensor([4.0, 3.0, 10.0, 9.0], device=device))
 
 
 @distributions
-def test_annealed_noise_shrinks_what_codes_are_made_of(distribution):
-    heads = some_heads()
+def test_annealed_noise_shrinks_what_codes_are_made_of(device, distribution):
+    heads = some_heads(device)
     noise = distribution.noise(heads, 50)
     still = distribution.codes(heads, noise, Annealing(noise=0.0))
     if distribution.threshold is not None:
@@ -245,10 +246,11 @@ def test_annealed_noise_shrinks_what_codes_are_made_of(distribution):
 
 
 @distributions
-def test_first_heads_are_of_coefficients_that_are_out_and_in(distribution):
+def test_first_heads_are_of_coefficients_that_are_out_and_in(device, distribution):
     out, inside = (
         distribution.probability_active(
-            {"shift": per_atom(1.0)} | {name: per_atom(values[which]) for name, values in distribution.starts.items()}
+            {"shift": per_atom(device, 1.0)}
+            | {name: per_atom(device, values[which]) for name, values in distribution.starts.items()}
         )
         for which in (0, 1)
     )
@@ -259,10 +261,10 @@ def test_first_heads_are_of_coefficients_that_are_out_and_in(distribution):
 
 
 @pytest.mark.parametrize("noise_variance", [0.01, 0.1])
-def test_the_sparse_prior_makes_the_joint_density_the_objective_of_the_lasso(noise_variance):
+def test_the_sparse_prior_makes_the_joint_density_the_objective_of_the_lasso(device, noise_variance):
     base = sparse_prior(noise_variance, shrinkage=20.0, probability=0.05).base
-    code = random_numbers(0, 1000) * 0.01
-    log_slab = torch.as_tensor(stats.laplace.logpdf(code.numpy(), 0, base.slab.scale))
+    code = random_numbers(device, 0, 1000) * 0.01
+    log_slab = torch.as_tensor(stats.laplace.logpdf(code.cpu().numpy(), 0, base.slab.scale), device=device)
     penalty = 20.0 * code.abs() / noise_variance
     price = -(log_slab + penalty)
     torch.testing.assert_close(price, price[:1].expand_as(price))

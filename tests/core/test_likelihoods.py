@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from drawing import draw_on
 from hypothesis import given
 from hypothesis import strategies as st
 from registry_examples import EXAMPLES_OF_LIKELIHOOD, likelihood_examples
@@ -15,10 +16,9 @@ families = pytest.mark.parametrize("likelihood", likelihood_examples().values(),
 seeds = st.integers(0, 2**16)
 
 
-def draw_observations(likelihood, seed, *, shape=(2, 1, 40)):
-    generator = torch.Generator().manual_seed(seed)
-    natural = 1.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
-    return likelihood.sample(natural, generator), natural
+def draw_observations(device, likelihood, seed, *, shape=(2, 1, 40)):
+    natural = 1.5 * draw_on(device, seed)(*shape)
+    return likelihood.sample(natural, torch.Generator(device).manual_seed(seed + 1)), natural
 
 
 def test_every_likelihood_has_an_example():
@@ -26,6 +26,7 @@ def test_every_likelihood_has_an_example():
 
 
 def scipy_log_density(likelihood, observed, natural):
+    observed, natural = observed.cpu(), natural.cpu()
     match likelihood:
         case Gaussian():
             return stats.norm.logpdf(observed, natural, likelihood.noise_sd)
@@ -41,18 +42,18 @@ def scipy_log_density(likelihood, observed, natural):
 
 @families
 @given(seed=seeds)
-def test_the_log_likelihood_is_that_of_scipy(likelihood, seed):
+def test_the_log_likelihood_is_that_of_scipy(device, likelihood, seed):
     assert isinstance(likelihood, Likelihood)
-    observed, natural = draw_observations(likelihood, seed)
-    expected = torch.as_tensor(scipy_log_density(likelihood, observed, natural))
+    observed, natural = draw_observations(device, likelihood, seed)
+    expected = torch.as_tensor(scipy_log_density(likelihood, observed, natural), device=device)
     torch.testing.assert_close(-likelihood.negative_log_likelihood(observed, natural), expected)
 
 
 @families
 @given(seed=seeds)
-def test_the_residual_is_minus_the_derivative_also_where_poisson_is_continued(likelihood, seed):
-    observed, natural = draw_observations(likelihood, seed)
-    for model in (likelihood, likelihood.bounded(observed, torch.tensor(0.0))):
+def test_the_residual_is_minus_the_derivative_also_where_poisson_is_continued(device, likelihood, seed):
+    observed, natural = draw_observations(device, likelihood, seed)
+    for model in (likelihood, likelihood.bounded(observed, torch.tensor(0.0, device=device))):
         far = (4 * natural).requires_grad_()
         (gradient,) = torch.autograd.grad(model.negative_log_likelihood(observed, far).sum(), far)
         torch.testing.assert_close(model.residual(observed, far.detach()), -gradient)
@@ -60,9 +61,9 @@ def test_the_residual_is_minus_the_derivative_also_where_poisson_is_continued(li
 
 @families
 @given(seed=seeds, scale=st.sampled_from([1.0, 5.0, 30.0]))
-def test_no_second_derivative_exceeds_the_bound(likelihood, seed, scale):
-    observed, natural = draw_observations(likelihood, seed)
-    bounded = likelihood.bounded(observed, torch.tensor(0.0))
+def test_no_second_derivative_exceeds_the_bound(device, likelihood, seed, scale):
+    observed, natural = draw_observations(device, likelihood, seed)
+    bounded = likelihood.bounded(observed, torch.tensor(0.0, device=device))
     anywhere, step = scale * natural, 1e-4
     fall = bounded.residual(observed, anywhere) - bounded.residual(observed, anywhere + step)
     curvature = fall / step
@@ -73,9 +74,9 @@ def test_no_second_derivative_exceeds_the_bound(likelihood, seed, scale):
 
 
 @given(seed=seeds, elu=st.sampled_from([0.5, 1.0, 4.0]))
-def test_the_bent_poisson_residual_has_the_curvature_it_claims(seed, elu):
+def test_the_bent_poisson_residual_has_the_curvature_it_claims(device, seed, elu):
     likelihood = Poisson(elu=elu)
-    observed, natural = draw_observations(likelihood, seed)
+    observed, natural = draw_observations(device, likelihood, seed)
     slope = (likelihood.residual(observed, natural) - likelihood.residual(observed, natural + 1e-5)) / 1e-5
     assert (slope >= 0).all()
     assert (slope <= likelihood.curvature(observed)[:, None, None] * (1 + 1e-3)).all()
@@ -83,23 +84,23 @@ def test_the_bent_poisson_residual_has_the_curvature_it_claims(seed, elu):
 
 
 @families
-def test_mean_and_natural_are_inverse_to_each_other(likelihood):
-    natural = torch.linspace(-3, 3, 13, dtype=torch.float64)
+def test_mean_and_natural_are_inverse_to_each_other(device, likelihood):
+    natural = torch.linspace(-3, 3, 13, dtype=torch.float64, device=device)
     torch.testing.assert_close(likelihood.natural(likelihood.mean(natural)), natural)
 
 
 @families
-def test_samples_have_the_mean_of_the_likelihood(likelihood):
-    natural = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64).repeat_interleave(20_000).view(3, 20_000)
-    samples = likelihood.sample(natural, torch.Generator().manual_seed(0))
+def test_samples_have_the_mean_of_the_likelihood(device, likelihood):
+    natural = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64, device=device)[:, None].repeat(1, 20_000)
+    samples = likelihood.sample(natural, torch.Generator(device).manual_seed(0))
     likelihood.check(samples)
     error = (samples.mean(dim=1) - likelihood.mean(natural[:, 0])).abs()
     assert (error <= 5 * samples.std(dim=1) / math.sqrt(20_000)).all()
-    assert torch.equal(samples, likelihood.sample(natural, torch.Generator().manual_seed(0)))
+    assert torch.equal(samples, likelihood.sample(natural, torch.Generator(device).manual_seed(0)))
 
 
-def test_a_negative_binomial_of_a_huge_shape_is_a_poisson():
-    observed, natural = draw_observations(Poisson(), 0)
+def test_a_negative_binomial_of_a_huge_shape_is_a_poisson(device):
+    observed, natural = draw_observations(device, Poisson(), 0)
     nearly = NegativeBinomial(shape=1e7)
     torch.testing.assert_close(
         nearly.negative_log_likelihood(observed, natural),
@@ -109,11 +110,11 @@ def test_a_negative_binomial_of_a_huge_shape_is_a_poisson():
     )
 
 
-def test_the_bounded_poisson_likelihood_is_exact_up_to_twice_the_largest_count_and_baseline():
-    observed = torch.tensor([[[0.0, 3.0]], [[0.0, 0.0]]])
-    baseline = torch.tensor([[[0.0]], [[1.0]]])
+def test_the_bounded_poisson_likelihood_is_exact_up_to_twice_the_largest_count_and_baseline(device):
+    observed = torch.tensor([[[0.0, 3.0]], [[0.0, 0.0]]], device=device)
+    baseline = torch.tensor([[[0.0]], [[1.0]]], device=device)
     bounded = Poisson().bounded(observed, baseline)
-    highest = torch.tensor([6.0, 2 * math.e])
+    highest = torch.tensor([6.0, 2 * math.e], device=device)
     torch.testing.assert_close(bounded.curvature(observed), highest)
     natural = highest.log()[:, None, None].expand_as(observed)
     exact = Poisson().negative_log_likelihood(observed, natural)

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from drawing import draw_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registry_examples import EXAMPLES_OF_PRIOR, NUM_ATOMS, prior_examples
+from registry_examples import EXAMPLES_OF_PRIOR, NUM_ATOMS, on_device, prior_examples
 from scipy import optimize
 
 from si_crsae.core import PRIORS, GroupSparse, Prior, Ridge, Sparse, TwoSidedGaussian
@@ -25,8 +26,8 @@ priors = pytest.mark.parametrize("prior", PRIOR_EXAMPLES.values(), ids=PRIOR_EXA
 JOINT = ["group", "nonnegative group", "simplex"]
 
 
-def draw_code(seed, *, shape=(1, NUM_ATOMS, 1)):
-    return 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def draw_code(device, seed, *, shape=(1, NUM_ATOMS, 1)):
+    return 2 * draw_on(device, seed)(*shape)
 
 
 def test_every_prior_has_an_example():
@@ -42,10 +43,10 @@ def proximal_objective(prior, candidates, code, step_size):
 @pytest.mark.parametrize("name", [name for name in PRIOR_EXAMPLES if name not in JOINT])
 @few_examples
 @given(seed=seeds, step_size=st.sampled_from([0.1, 0.5, 2.0]))
-def test_the_activation_is_what_a_grid_search_of_each_coordinate_finds(name, seed, step_size):
-    prior, code = PRIOR_EXAMPLES[name], draw_code(seed)
+def test_the_activation_is_what_a_grid_search_of_each_coordinate_finds(device, name, seed, step_size):
+    prior, code = on_device(PRIOR_EXAMPLES[name], device), draw_code(device, seed)
     found = prior.activation(code, step_size)
-    grid = torch.cat([torch.linspace(-8, 8, 16_001, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)])
+    grid = torch.cat([torch.linspace(-8, 8, 16_001, dtype=torch.float64), per_atom(0.0)]).to(device)
     for atom in range(NUM_ATOMS):
         candidates = found.repeat(len(grid), 1, 1)
         candidates[:, atom, 0] = grid
@@ -56,16 +57,16 @@ def test_the_activation_is_what_a_grid_search_of_each_coordinate_finds(name, see
 @pytest.mark.parametrize("name", JOINT)
 @few_examples
 @given(seed=seeds, step_size=st.sampled_from([0.1, 0.5, 2.0]))
-def test_the_activation_is_what_a_general_minimizer_finds(name, seed, step_size):
-    prior, code = PRIOR_EXAMPLES[name], draw_code(seed)
-    target = code.flatten().numpy()
+def test_the_activation_is_what_a_general_minimizer_finds(device, name, seed, step_size):
+    prior, code = on_device(PRIOR_EXAMPLES[name], device), draw_code(device, seed)
+    target = code.flatten().cpu().numpy()
 
     def value(candidate):
         smooth = ((candidate - target) ** 2).sum() / 2
         if name == "simplex":
             return smooth
         pairs = candidate.reshape(2, 2)
-        return smooth + step_size * float(prior.regularization.numpy() @ (pairs**2).sum(axis=1) ** 0.5)
+        return smooth + step_size * float(prior.regularization.cpu().numpy() @ (pairs**2).sum(axis=1) ** 0.5)
 
     bounds = [(None, None)] * NUM_ATOMS if name == "group" else [(0.0, None)] * NUM_ATOMS
     constraints = [{"type": "eq", "fun": lambda x: x.sum() - 1}] if name == "simplex" else []
@@ -82,12 +83,12 @@ def test_the_activation_is_what_a_general_minimizer_finds(name, seed, step_size)
 @priors
 @few_examples
 @given(seed=seeds, radius=st.sampled_from([1e-3, 0.1, 1.0]))
-def test_no_nearby_code_is_better_than_the_activation(prior, seed, radius):
-    code, step_size = draw_code(seed), 0.5
+def test_no_nearby_code_is_better_than_the_activation(device, prior, seed, radius):
+    prior, code, step_size = on_device(prior, device), draw_code(device, seed), 0.5
     found = prior.activation(code, step_size)
     value = proximal_objective(prior, found, code, step_size)
     assert value.isfinite().all()
-    nearby = found + radius * draw_code(seed + 1, shape=(500, NUM_ATOMS, 1))
+    nearby = found + radius * draw_code(device, seed + 1, shape=(500, NUM_ATOMS, 1))
     # Moves within what the prior allows are the ones that count: off it all are infinitely bad.
     allowed = torch.cat([nearby, prior.activation(nearby, 1e-9), nearby.clamp_min(0.0)])
     assert (value <= proximal_objective(prior, allowed, code, step_size) + 1e-9).all()
@@ -96,9 +97,9 @@ def test_no_nearby_code_is_better_than_the_activation(prior, seed, radius):
 @priors
 @few_examples
 @given(seed=seeds)
-def test_windows_shifts_and_step_sizes_do_not_mix(prior, seed):
-    code = draw_code(seed, shape=(3, NUM_ATOMS, 5))
-    steps = torch.tensor([0.1, 0.5, 2.0], dtype=torch.float64)
+def test_windows_shifts_and_step_sizes_do_not_mix(device, prior, seed):
+    prior, code = on_device(prior, device), draw_code(device, seed, shape=(3, NUM_ATOMS, 5))
+    steps = torch.tensor([0.1, 0.5, 2.0], dtype=torch.float64, device=device)
     together = prior.activation(code, steps)
     assert together.shape == code.shape
     for window, step_size in enumerate(steps.tolist()):
@@ -116,26 +117,28 @@ def test_windows_shifts_and_step_sizes_do_not_mix(prior, seed):
 @priors
 @few_examples
 @given(seed=seeds)
-def test_activations_can_be_differentiated(prior, seed):
-    code = draw_code(seed, shape=(2, NUM_ATOMS, 3)).requires_grad_()
+def test_activations_can_be_differentiated(device, prior, seed):
+    prior, code = on_device(prior, device), draw_code(device, seed, shape=(2, NUM_ATOMS, 3)).requires_grad_()
     assert torch.autograd.gradcheck(lambda values: prior.activation(values, 0.5), (code,))
 
 
-def test_the_group_of_zeros_stays_zero_and_has_a_gradient():
-    code = torch.zeros(1, NUM_ATOMS, 2, requires_grad=True)
-    found = GroupSparse(regularization=torch.tensor([0.3, 1.2]), group_size=2).activation(code, 1.0)
+def test_the_group_of_zeros_stays_zero_and_has_a_gradient(device):
+    code = torch.zeros(1, NUM_ATOMS, 2, requires_grad=True, device=device)
+    found = GroupSparse(regularization=torch.tensor([0.3, 1.2], device=device), group_size=2).activation(code, 1.0)
     (gradient,) = torch.autograd.grad(found.sum(), code)
     assert not found.any()
     assert gradient.isfinite().all()
 
 
-def test_what_a_prior_rules_out_costs_infinitely_much():
-    code = torch.tensor([[[0.5], [0.5], [0.0], [0.0]], [[1.5], [-0.5], [0.0], [0.0]]], dtype=torch.float64)
+def test_what_a_prior_rules_out_costs_infinitely_much(device):
+    code = torch.tensor(
+        [[[0.5], [0.5], [0.0], [0.0]], [[1.5], [-0.5], [0.0], [0.0]]], dtype=torch.float64, device=device
+    )
     for name in ("nonnegative sparse", "nonnegative group", "simplex"):
-        value = PRIOR_EXAMPLES[name].penalty(code)
+        value = on_device(PRIOR_EXAMPLES[name], device).penalty(code)
         assert math.isfinite(value[0])
         assert math.isinf(value[1])
-    assert PRIOR_EXAMPLES["on a support"].penalty(code).isinf().all()
+    assert on_device(PRIOR_EXAMPLES["on a support"], device).penalty(code).isinf().all()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_what_a_prior_rules_out_costs_infinitely_much():
         ),
         (lambda: GroupSparse(regularization=per_atom(1.0), group_size=0), r"group_size = 0: it must be at least 1"),
         (
-            lambda: GroupSparse(regularization=per_atom(1.0), group_size=3).activation(draw_code(0), 1.0),
+            lambda: GroupSparse(regularization=per_atom(1.0), group_size=3).activation(draw_code("cpu", 0), 1.0),
             r"code has 4 atoms: 1 groups of group_size = 3 need 3",
         ),
     ],

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from drawing import draw_on
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,28 +15,28 @@ counts = st.integers(1, 10**5)
 strengths = st.floats(1e-2, 1e3)
 
 
-def draw_with(seed):
-    return partial(torch.rand, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def draw_with(device, seed):
+    return draw_on(device, seed, kind=torch.rand)
 
 
-def draw_posterior(seed):
+def draw_posterior(device, seed):
     """Return l1 norms, a number of coefficients and a Gamma prior with one rate per atom."""
-    draw = draw_with(seed)
+    draw = draw_with(device, seed)
     prior = {"prior_shape": 1.0 + 50.0 * float(draw(1)), "prior_rate": 0.1 + 10.0 * draw(4)}
     return 30.0 * draw(4), 1 + int(200 * draw(1)), prior
 
 
 @given(seed=seeds)
-def test_the_closed_form_is_where_the_gradient_of_the_loss_vanishes(seed):
-    code_l1, num_coefficients, prior = draw_posterior(seed)
+def test_the_closed_form_is_where_the_gradient_of_the_loss_vanishes(device, seed):
+    code_l1, num_coefficients, prior = draw_posterior(device, seed)
     estimate = update_regularization(code_l1, num_coefficients, **prior).requires_grad_()
     (gradient,) = torch.autograd.grad(regularization_loss(estimate, code_l1, num_coefficients, **prior), estimate)
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-10, rtol=0)
 
 
 @given(seed=seeds, factor=st.sampled_from([0.5, 0.99, 1.01, 2.0]), atom_index=st.integers(0, 3))
-def test_the_closed_form_beats_other_values(seed, factor, atom_index):
-    code_l1, num_coefficients, prior = draw_posterior(seed)
+def test_the_closed_form_beats_other_values(device, seed, factor, atom_index):
+    code_l1, num_coefficients, prior = draw_posterior(device, seed)
     loss = partial(regularization_loss, code_l1=code_l1, num_coefficients=num_coefficients, **prior)
     estimate = update_regularization(code_l1, num_coefficients, **prior)
     other = estimate.clone()
@@ -43,9 +44,9 @@ def test_the_closed_form_beats_other_values(seed, factor, atom_index):
     assert loss(estimate) < loss(other)
 
 
-def test_descending_the_gradient_of_the_loss_ends_at_the_closed_form():
-    code_l1, num_coefficients, prior = draw_posterior(0)
-    log_regularization = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+def test_descending_the_gradient_of_the_loss_ends_at_the_closed_form(device):
+    code_l1, num_coefficients, prior = draw_posterior(device, 0)
+    log_regularization = torch.zeros(4, dtype=torch.float64, requires_grad=True, device=device)
     optimizer = torch.optim.LBFGS(
         [log_regularization], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-9
     )
@@ -61,8 +62,8 @@ def test_descending_the_gradient_of_the_loss_ends_at_the_closed_form():
     torch.testing.assert_close(log_regularization.detach().exp(), expected, rtol=1e-6, atol=0)
 
 
-def test_the_loss_is_the_negative_log_of_laplace_times_gamma():
-    draw = draw_with(0)
+def test_the_loss_is_the_negative_log_of_laplace_times_gamma(device):
+    draw = draw_with(device, 0)
     regularization, code = 1.0 + draw(3), draw(3, 7) - 0.5
 
     def loss(value):
@@ -70,7 +71,11 @@ def test_the_loss_is_the_negative_log_of_laplace_times_gamma():
 
     def negative_log_posterior(value):
         laplace = torch.distributions.Laplace(torch.zeros_like(code), 1 / value[:, None]).log_prob(code).sum()
-        gamma = torch.distributions.Gamma(*torch.tensor([2.5, 4.0], dtype=torch.float64)).log_prob(value).sum()
+        gamma = (
+            torch.distributions.Gamma(*torch.tensor([2.5, 4.0], dtype=torch.float64, device=device))
+            .log_prob(value)
+            .sum()
+        )
         return -laplace - gamma
 
     other = 1.0 + draw(3)
@@ -79,10 +84,10 @@ def test_the_loss_is_the_negative_log_of_laplace_times_gamma():
     )
 
 
-def test_the_gradient_through_the_encoder_is_equation_37_of_the_paper():
-    draw = draw_with(3)
+def test_the_gradient_through_the_encoder_is_equation_37_of_the_paper(device):
+    draw = draw_with(device, 3)
     traces, atoms, prior = 4.0 * draw(1, 2, 12) - 2.0, draw(2, 2, 3) - 0.5, {"prior_shape": 3.0, "prior_rate": 2.0}
-    regularization = torch.tensor([0.3, 0.5], dtype=torch.float64, requires_grad=True)
+    regularization = torch.tensor([0.3, 0.5], dtype=torch.float64, requires_grad=True, device=device)
 
     def encoded_l1(value):
         return fista_solve(traces, atoms, value, num_iterations=15).abs().sum(dim=(0, 2))
@@ -92,7 +97,7 @@ def test_the_gradient_through_the_encoder_is_equation_37_of_the_paper():
     with torch.no_grad():
         slopes = [
             (encoded_l1(regularization + step) - encoded_l1(regularization - step)) / 2e-6
-            for step in 1e-6 * torch.eye(2)
+            for step in 1e-6 * torch.eye(2, device=device)
         ]
         shared = code_l1 + prior["prior_rate"] - (10 + prior["prior_shape"] - 1) / regularization
     expected = shared + torch.stack(slopes) @ regularization.detach()
@@ -101,14 +106,14 @@ def test_the_gradient_through_the_encoder_is_equation_37_of_the_paper():
 
 
 @given(seed=seeds)
-def test_without_a_prior_the_estimate_is_the_rate_of_a_laplace_variable(seed):
-    code_l1 = 0.1 + draw_with(seed)(4)
+def test_without_a_prior_the_estimate_is_the_rate_of_a_laplace_variable(device, seed):
+    code_l1 = 0.1 + draw_with(device, seed)(4)
     estimate = update_regularization(code_l1, 50, prior_shape=1.0, prior_rate=0.0)
     torch.testing.assert_close(estimate, 50 / code_l1)
 
 
-def test_one_regularization_for_all_atoms_is_the_estimate_of_their_mean():
-    code_l1, num_coefficients, _ = draw_posterior(0)
+def test_one_regularization_for_all_atoms_is_the_estimate_of_their_mean(device):
+    code_l1, num_coefficients, _ = draw_posterior(device, 0)
     shared = update_regularization(code_l1.mean(0, keepdim=True), num_coefficients, prior_shape=4.0, prior_rate=2.0)
     shared.requires_grad_()
     loss = regularization_loss(shared.expand(4), code_l1, num_coefficients, prior_shape=4.0, prior_rate=2.0)
@@ -116,22 +121,22 @@ def test_one_regularization_for_all_atoms_is_the_estimate_of_their_mean():
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-10, rtol=0)
 
 
-def test_the_value_learned_in_the_paper_is_that_of_an_empty_code():
+def test_the_value_learned_in_the_paper_is_that_of_an_empty_code(device):
     # Table III and figure 5: 983 shifts, delta = 50, r = delta * 168.04; lambda went from 168.04 to 187.68.
-    estimate = update_regularization(torch.zeros(1), 983, prior_shape=50 * 168.04, prior_rate=50.0)
-    torch.testing.assert_close(estimate, torch.tensor([187.68]), atol=0.005, rtol=0)
+    estimate = update_regularization(torch.zeros(1, device=device), 983, prior_shape=50 * 168.04, prior_rate=50.0)
+    torch.testing.assert_close(estimate, torch.tensor([187.68], device=device), atol=0.005, rtol=0)
 
 
 @given(seed=seeds, num_coefficients=counts, strength=strengths)
-def test_the_mode_of_the_centered_prior_is_the_start(seed, num_coefficients, strength):
-    start = 0.5 + 10.0 * draw_with(seed)(4)
+def test_the_mode_of_the_centered_prior_is_the_start(device, seed, num_coefficients, strength):
+    start = 0.5 + 10.0 * draw_with(device, seed)(4)
     shape, rate = centered_prior(start, num_coefficients=num_coefficients, strength=strength)
     torch.testing.assert_close((shape - 1.0) / rate, start)
 
 
 @given(seed=seeds, num_coefficients=counts, strength=strengths)
-def test_the_centered_prior_bounds_the_estimate(seed, num_coefficients, strength):
-    start = 0.5 + 10.0 * draw_with(seed)(4)
+def test_the_centered_prior_bounds_the_estimate(device, seed, num_coefficients, strength):
+    start = 0.5 + 10.0 * draw_with(device, seed)(4)
     shape, rate = centered_prior(start, num_coefficients=num_coefficients, strength=strength)
     update = partial(update_regularization, num_coefficients=num_coefficients, prior_shape=shape, prior_rate=rate)
     expected_l1 = num_coefficients / start
@@ -141,12 +146,12 @@ def test_the_centered_prior_bounds_the_estimate(seed, num_coefficients, strength
     assert (update(expected_l1 * 2.0) < start).all()
 
 
-def test_a_strong_prior_keeps_the_start_and_a_weak_one_leaves_it():
-    start, code_l1 = torch.tensor([5.0]), torch.tensor([2.0])
+def test_a_strong_prior_keeps_the_start_and_a_weak_one_leaves_it(device):
+    start, code_l1 = torch.tensor([5.0], device=device), torch.tensor([2.0], device=device)
     for strength, expected in ((1e6, 5.0), (1e-6, 100 / 2.0)):
         shape, rate = centered_prior(start, num_coefficients=100, strength=strength)
         estimate = update_regularization(code_l1, 100, prior_shape=shape, prior_rate=rate)
-        torch.testing.assert_close(estimate, torch.tensor([expected]), rtol=1e-4, atol=0)
+        torch.testing.assert_close(estimate, torch.tensor([expected], device=device), rtol=1e-4, atol=0)
 
 
 def test_an_atom_without_code_and_prior_is_refused():

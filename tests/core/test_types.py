@@ -12,11 +12,11 @@ from si_crsae.core import Dictionary, SparseEvents
 located = st.tuples(st.integers(-50, 50), st.integers(0, 3), st.floats(0, 100, width=32))
 
 
-def make_dictionary(**changes):
+def make_dictionary(device, **changes):
     fields = {
-        "weights": torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.6], [0.8, 0.0]]]),
-        "basis": torch.eye(2, 5),
-        "scales": torch.tensor([10.0, 20.0]),
+        "weights": torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.6], [0.8, 0.0]]], device=device),
+        "basis": torch.eye(2, 5, device=device),
+        "scales": torch.tensor([10.0, 20.0], device=device),
         "num_before": 2,
     }
     return Dictionary(**fields | changes)
@@ -43,13 +43,15 @@ def without_shape_checks(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-def test_dictionary_builds_its_atoms_from_weights_and_basis():
-    dictionary = make_dictionary()
+def test_dictionary_builds_its_atoms_from_weights_and_basis(device):
+    dictionary = make_dictionary(device)
     assert (dictionary.num_atoms, dictionary.width) == (2, 5)
-    expected = torch.zeros(2, 2, 5)
+    expected = torch.zeros(2, 2, 5, device=device)
     expected[0, 0, 0], expected[1, 0, 1], expected[1, 1, 0] = 1.0, 0.6, 0.8
     torch.testing.assert_close(dictionary.atoms, expected)
-    torch.testing.assert_close(dictionary.templates, expected * torch.tensor([10.0, 20.0])[:, None, None])
+    torch.testing.assert_close(
+        dictionary.templates, expected * torch.tensor([10.0, 20.0], device=device)[:, None, None]
+    )
 
 
 @pytest.mark.usefixtures("without_shape_checks")
@@ -68,12 +70,12 @@ def test_dictionary_refuses_what_does_not_fit_together(changes, message):
         make_dictionary(**changes)
 
 
-def test_from_coefficients_splits_templates_into_unit_atoms_and_amplitudes():
-    coefficients = torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.5, 0.0]]])
-    dictionary = Dictionary.from_coefficients(coefficients, torch.eye(2, 5), num_before=1)
-    torch.testing.assert_close(dictionary.scales, torch.tensor([5.0, 0.5]))
-    torch.testing.assert_close(dictionary.atoms.flatten(1).norm(dim=1), torch.ones(2))
-    torch.testing.assert_close(dictionary.templates, coefficients @ torch.eye(2, 5))
+def test_from_coefficients_splits_templates_into_unit_atoms_and_amplitudes(device):
+    coefficients = torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.5, 0.0]]], device=device)
+    dictionary = Dictionary.from_coefficients(coefficients, torch.eye(2, 5, device=device), num_before=1)
+    torch.testing.assert_close(dictionary.scales, torch.tensor([5.0, 0.5], device=device))
+    torch.testing.assert_close(dictionary.atoms.flatten(1).norm(dim=1), torch.ones(2, device=device))
+    torch.testing.assert_close(dictionary.templates, coefficients @ torch.eye(2, 5, device=device))
     assert dictionary.num_before == 1
 
 

@@ -1,5 +1,7 @@
 """Examples of all that the registries of the core hold; a class without one fails a test."""
 
+from dataclasses import fields, is_dataclass, replace
+
 import torch
 
 from si_crsae.core import (
@@ -53,6 +55,16 @@ EXAMPLES_OF_PRIOR = {
         )
     },
 }
+
+
+def on_device(example, device):
+    """Return an example with its tensors on a device."""
+    if isinstance(example, torch.Tensor):
+        return example.to(device)
+    if not is_dataclass(example):
+        return example
+    parts = {field.name: on_device(getattr(example, field.name), device) for field in fields(example)}
+    return replace(example, **parts)
 
 
 def likelihood_examples():

@@ -95,10 +95,21 @@ def test_a_single_bad_sample_is_found_and_located(value, dtype):
     assert "silence_periods" in told
 
 
-def test_the_largest_finite_samples_pass():
-    noise = make_noise()
-    noise[5:900] = np.finfo("float32").max
-    with pytest.warns(UserWarning, match="saturated"):
+@pytest.mark.parametrize("value", [1e10, -1e20, np.finfo("float32").max])
+def test_a_sample_too_large_to_be_one_is_named(value):
+    noise = make_noise(40000)
+    noise[35001, 2] = value
+    (told,) = refusal_of(make_recording(make_noise(), noise))
+    assert f"traces reach {value:g}, first in segment 1 at 1.1667 s (sample 35001) on channel 2" in told
+    assert "silence_periods" in told
+
+
+@pytest.mark.parametrize("value", [1e3, -1e5, 1e6])
+def test_artifacts_pass(value):
+    noise = make_noise(40000)
+    noise[35001:35030, 2] = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
         check_recording(make_recording(noise), CrsaeConfig())
 
 

@@ -1,12 +1,13 @@
-"""Claims about the times of events: close pairs, company, turns, and the atoms of a drifting neuron."""
+"""Claims about times of events: close pairs, company, turns, atoms of a drifting neuron, repeated and rare spikes."""
 
 import numpy as np
 import pytest
 import torch
 from simulated_units import NUM_SAMPLES, RATE_HZ, draw_times, make_dictionary, make_template, make_unit, smooth_basis
 
+from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
-from si_crsae.sorting.cleaning import join_fragments
+from si_crsae.sorting.cleaning import clean_code, join_fragments
 from si_crsae.sorting.learning.coincidence import accompanied_fraction, count_close_pairs, count_in_bins, presence_score
 from si_crsae.sorting.learning.units import TemplateGeometry
 from si_crsae.sorting.stages import Code
@@ -135,3 +136,89 @@ def test_atoms_that_fire_all_the_time_or_look_different_stay_apart(long_times):
     assert np.unique(join(steady, [HERE, THERE]).atom_index).size == 2
     other = make_template((0.1, 0.2, 0.6, 1.0), norm=30, shape=(-0.3, -0.8, 0.4))
     assert np.unique(join(code_of(*by_turns(long_times)), [HERE, other]).atom_index).size == 2
+
+
+# Samples within which two events of an atom are one spike, 0.7 ms.
+REFRACTORY = 21
+
+
+def code_of_rows(*rows):
+    """Return the code of (segment, sample, atom, amplitude) rows."""
+    segments, samples, atoms, amplitudes = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return Code(
+        segment_index=np.array(segments, "int64"),
+        sample_index=np.array(samples, "int64"),
+        sample_offset=np.linspace(0, 0.5, len(rows)).astype("float32"),
+        atom_index=np.array(atoms, "int64"),
+        amplitude=np.array(amplitudes, "float32"),
+    )
+
+
+def clean(*rows, min_firing_rate=0.0, duration_s=100.0):
+    """Return the numbers of the rows that stay, after checking that all of each stays, in order."""
+    code = code_of_rows(*rows)
+    config = CrsaeConfig(min_firing_rate=min_firing_rate)
+    kept = clean_code(code, config, sampling_frequency=RATE_HZ, duration_s=duration_s)
+    numbers = np.searchsorted(code.sample_offset, kept.sample_offset)
+    for name in Code.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(kept, name), getattr(code, name)[numbers])
+    return numbers.tolist()
+
+
+@pytest.mark.parametrize(
+    ("amplitudes", "stays"),
+    [((10.0, 12.0), 1), ((12.0, 10.0), 0), ((10.0, 10.0), 0)],
+    ids=["larger", "smaller", "equal"],
+)
+def test_a_spike_that_two_tiles_have_found_is_kept_once(amplitudes, stays):
+    """The larger of the two stays, the first where they are equal."""
+    last = REFRACTORY - 1
+    first, second = amplitudes
+    assert clean((0, 0, 0, first), (0, last, 0, second)) == [stays]
+    assert clean((0, 1000, 0, 9.0), (0, 2000, 0, first), (0, 2000 + last, 0, second)) == [0, 1 + stays]
+
+
+def test_spikes_a_refractory_period_apart_are_two():
+    assert clean((0, 0, 0, 10.0), (0, REFRACTORY, 0, 12.0)) == [0, 1]
+
+
+def test_a_spike_of_another_atom_in_between_is_neither_repeated_nor_in_the_way():
+    assert clean((0, 0, 0, 10.0), (0, 5, 1, 30.0), (0, 10, 0, 9.0)) == [0, 1]
+
+
+@pytest.mark.parametrize("amplitudes", [(12.0, 11.0, 10.0), (10.0, 12.0, 11.0), (10.0, 11.0, 12.0)])
+def test_the_largest_of_three_in_a_row_stays(amplitudes):
+    rows = [(0, 10 * place, 0, amplitude) for place, amplitude in enumerate(amplitudes)]
+    assert clean(*rows) == [int(np.argmax(amplitudes))]
+
+
+def test_spikes_at_one_sample_of_two_segments_are_two():
+    assert clean((0, 500, 0, 10.0), (1, 500, 0, 10.0), (1, 505, 0, 12.0)) == [0, 2]
+
+
+def test_a_unit_is_kept_from_the_lowest_firing_rate_on():
+    """Ten spikes in 100 s are 0.1 per second, nine are fewer."""
+    ten, nine = ([(0, 1000 * index, atom, 10.0) for index in range(count)] for atom, count in ((0, 10), (1, 9)))
+    rows = sorted(ten + nine)
+    kept = clean(*rows, min_firing_rate=0.1)
+    assert [rows[number][2] for number in kept] == [0] * 10
+
+
+def test_repeated_spikes_do_not_count_for_the_firing_rate():
+    rows = [(0, 1000 * index, 0, 10.0) for index in range(9)]
+    assert clean(*rows, (0, 8010, 0, 9.0), min_firing_rate=0.1) == []
+    assert clean(*rows, (0, 9000, 0, 9.0), min_firing_rate=0.1) == list(range(10))
+
+
+def test_spikes_of_all_segments_count_for_the_firing_rate():
+    rows = [(segment, 1000 * index, 0, 10.0) for segment in range(2) for index in range(5)]
+    assert clean(*rows, min_firing_rate=0.1) == list(range(10))
+    assert clean(*rows[1:], min_firing_rate=0.1) == []
+
+
+def test_without_a_lowest_firing_rate_a_single_spike_is_a_unit():
+    assert clean((0, 7, 3, 10.0)) == [0]
+
+
+def test_nothing_is_left_of_nothing():
+    assert clean() == []

@@ -1,5 +1,8 @@
 """Claims about how a run uses threads, traces and what is complete."""
 
+import shutil
+from functools import partial
+
 import numpy as np
 import pytest
 import spikeinterface as si
@@ -8,10 +11,30 @@ from spikeinterface.core import NumpyRecording
 from spikeinterface.core.generate import generate_recording
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.core.tables import to_arrays
 from si_crsae.evaluation import generate_case
 from si_crsae.sorting import pipeline
 from si_crsae.sorting.pipeline import GroupSorting, Resources
-from si_crsae.sorting.recording import Tile, plan_tiles, read_tile
+from si_crsae.sorting.signal.recording import Tile, plan_tiles, read_tile
+
+# Every stage, in order, and its file.
+FILES = {
+    "initial": "initialize",
+    "learned": "learn",
+    "encoded": "encode",
+    "cleaned": "clean",
+    "posterior": "posterior",
+}
+FUNCTIONS = (
+    "preprocess",
+    "cache",
+    "find_templates",
+    "Learner",
+    "encode_recording",
+    "encode_and_weigh",
+    "clean_code",
+    "infer_posterior",
+)
 
 
 def resources(**job_kwargs):
@@ -69,11 +92,97 @@ def test_a_tile_with_a_value_that_is_no_number_is_refused(value):
         read_tile(recording, Tile(segment_index=0, start=500, end=1000), 100)
 
 
-def test_nothing_is_filtered_for_stages_that_are_complete(tmp_path, monkeypatch):
-    recording, truth = generate_case("mono", duration_s=10.0)
-    arguments = {"group": recording, "folder": tmp_path, "config": CrsaeConfig(), "resources": resources()}
-    first = GroupSorting(**arguments).complete()
-    monkeypatch.delattr(pipeline, "preprocess")
-    second = GroupSorting(**arguments).complete()
-    assert first.code.sample_index.size == pytest.approx(truth.count_total_num_spikes(), rel=0.05)
-    np.testing.assert_array_equal(first.code.sample_index, second.code.sample_index)
+class Recorder:
+    """Notes which of the functions behind the stages are called."""
+
+    def __init__(self, monkeypatch):
+        self.called = []
+        for name in FUNCTIONS:
+            monkeypatch.setattr(pipeline, name, partial(self.call, name, getattr(pipeline, name)))
+
+    def call(self, name, function, *args, **kwargs):
+        self.called.append(name)
+        return function(*args, **kwargs)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "weighed"])
+def complete(request, tmp_path_factory):
+    """A group that is sorted, without or with probabilities: (arguments of GroupSorting, result)."""
+    recording, _ = generate_case("mono", duration_s=10.0)
+    arguments = {
+        "group": recording,
+        "folder": tmp_path_factory.mktemp("stages"),
+        "config": CrsaeConfig(spike_probabilities=request.param),
+        "resources": resources(),
+    }
+    return arguments, GroupSorting(**arguments).complete()
+
+
+def copy_of(complete, folder, *, missing):
+    """Return a sorting whose folder holds the stages that are complete, but for the files of some."""
+    arguments, _ = complete
+    shutil.copytree(arguments["folder"], folder, dirs_exist_ok=True)
+    for stage in missing:
+        (folder / f"{FILES[stage]}.npz").unlink(missing_ok=True)
+    return GroupSorting(**arguments | {"folder": folder})
+
+
+def assert_same(first, second):
+    one, two = to_arrays(first), to_arrays(second)
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, two[name], strict=True)
+
+
+@pytest.mark.parametrize("stage", FILES)
+def test_a_stage_that_is_complete_asks_for_nothing_else(complete, tmp_path, monkeypatch, stage):
+    is_weighed = complete[0]["config"].spike_probabilities
+    sorting = copy_of(complete, tmp_path, missing=[other for other in FILES if other != stage])
+    recorder = Recorder(monkeypatch)
+    assert (getattr(sorting, stage) is not None) == (is_weighed or stage != "posterior")
+    assert recorder.called == []
+    assert {path.name for path in tmp_path.glob("*.npz")} <= {f"{FILES[stage]}.npz"}
+
+
+@pytest.mark.parametrize("first_missing", FILES)
+def test_a_sorting_goes_on_with_the_first_stage_that_is_missing(complete, tmp_path, monkeypatch, first_missing):
+    """It finds what it found without interruption, and leaves alone what is complete."""
+    is_weighed, place = complete[0]["config"].spike_probabilities, list(FILES).index(first_missing)
+    sorting = copy_of(complete, tmp_path, missing=list(FILES)[place:])
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
+    recorder = Recorder(monkeypatch)
+    result = sorting.complete()
+    functions = ["find_templates", "Learner", "encode_and_weigh" if is_weighed else "encode_recording", "clean_code"]
+    functions += ["infer_posterior"] * is_weighed
+    signals = ["preprocess", "cache"] if place <= list(FILES).index("encoded") else []
+    assert recorder.called == [*signals, *functions[place:]]
+    assert_same(result.learned, complete[1].learned)
+    assert_same(result.code, complete[1].code)
+    if is_weighed:
+        assert_same(result.posterior, complete[1].posterior)
+    assert written == {path: path.stat().st_mtime_ns for path in written}
+    assert len(list(tmp_path.glob("*.npz"))) == len(functions)
+
+
+def test_a_model_that_an_earlier_version_has_saved_is_read(complete, tmp_path):
+    sorting = copy_of(complete, tmp_path, missing=[])
+    arrays = to_arrays(sorting.learned)
+    for name in ("channel_ids", "waveforms"):
+        del arrays[name]
+    np.savez(tmp_path / "learn.npz", **arrays)
+    old = copy_of(complete, tmp_path / "again", missing=[])
+    shutil.copy(tmp_path / "learn.npz", old.folder)
+    assert_same(old.learned.model, complete[1].learned.model)
+    assert old.learned.curve.versions() == []
+    assert_same(old.complete().code, complete[1].code)
+
+
+def test_a_sorting_without_a_template_has_neither_atoms_nor_code(complete, tmp_path):
+    sorting = copy_of(complete, tmp_path, missing=FILES)
+    nothing = np.zeros((0, 1, 60), "float32")
+    np.savez(tmp_path / "initialize.npz", templates=nothing)
+    result = sorting.complete()
+    assert result.learned.model.dictionary.num_atoms == result.learned.curve.num_atoms.size == 0
+    assert result.code is result.posterior is None
+    assert {path.stem for path in tmp_path.glob("*.npz")} == {"initialize", "learn"}
+    assert_same(GroupSorting(**complete[0] | {"folder": tmp_path}).learned, result.learned)

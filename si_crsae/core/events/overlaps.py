@@ -270,14 +270,19 @@ def _exchange(scene, event, partner, free, candidates, limits):
 
 @compile_loops()
 @no_type_check
+def _twice_as_long(values):
+    """Return the values in an array twice as long, the second half zeros."""
+    longer = np.zeros(2 * values.size, values.dtype)
+    longer[: values.size] = values
+    return longer
+
+
+@compile_loops()
+@no_type_check
 def _with_room(events):
     """Return the events in arrays twice as long, the second half empty."""
-    num_events = events.shift.size
-    atom_index, shift = np.zeros(2 * num_events, np.int64), np.zeros(2 * num_events, np.int64)
-    offset, amplitude = np.zeros(2 * num_events, np.float32), np.zeros(2 * num_events, np.float32)
-    atom_index[:num_events], shift[:num_events] = events.atom_index, events.shift
-    offset[:num_events], amplitude[:num_events] = events.offset, events.amplitude
-    return Located(atom_index, shift, offset, amplitude)
+    atom_index, shift = _twice_as_long(events.atom_index), _twice_as_long(events.shift)
+    return Located(atom_index, shift, _twice_as_long(events.offset), _twice_as_long(events.amplitude))
 
 
 @compile_loops()

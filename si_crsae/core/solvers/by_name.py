@@ -14,7 +14,7 @@ from si_crsae.core.solvers.fista import Fista
 from si_crsae.core.solvers.greedy import Descent
 from si_crsae.core.solvers.iteration import Solver, iterate
 from si_crsae.core.solvers.lca import Lca
-from si_crsae.core.solvers.maps import CorrelationMap, DictionaryOnDevice
+from si_crsae.core.solvers.maps import DictionaryOnDevice, MapProblem
 from si_crsae.core.solvers.parallel import ParallelDescent
 from si_crsae.core.types import Dictionary
 
@@ -104,7 +104,7 @@ class MapSolver:
         if correlation.numel() == 0:
             return torch.zeros_like(correlation)
         here = replace(prior, regularization=prior.regularization.to(correlation.device))
-        problem = CorrelationMap(correlation=correlation, dictionary=self.dictionary)
+        problem = MapProblem(correlation=correlation, dictionary=self.dictionary)
         return iterate(self.kind(tolerance=tolerance), problem, here)[0]
 
 
@@ -130,5 +130,5 @@ def make_solver(name: str, dictionary: Dictionary, gram: Gram, *, device: torch.
     ValueError
         If there is no solver of that name.
     """
-    kind = find_solver(name, problem=CorrelationMap, prior=Sparse, device=device)
+    kind = find_solver(name, problem=MapProblem, prior=Sparse, device=device)
     return MapSolver(kind=kind, dictionary=DictionaryOnDevice(dictionary=dictionary, gram=gram, device=device))

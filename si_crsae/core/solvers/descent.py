@@ -11,6 +11,10 @@ from si_crsae.core.operators.interpolation import NUM_TAPS, WEIGHTS, split_offse
 # Neighboring shifts that are moved together, at most a width, and how long they may hand a spike back and forth.
 BLOCK = 5
 MAX_SWEEPS = 100
+# Share of the largest correlation that float32 cannot settle, however long the descent goes on.
+RESOLUTION = 1e-5
+# Where rounding hands the same spike to and fro forever; a descent that ends takes far fewer.
+MAX_UPDATES_PER_COEFFICIENT = 100
 
 
 @compile_loops(reorder_sums=True)
@@ -167,6 +171,59 @@ def subtract_events(residual, pairs, events):
 
 @compile_loops()
 @no_type_check
+def descend_further(residual, code, thresholds, gram, neighbors, neighbor_start, tolerance, max_updates):
+    """Take a code nearer to the minimum that `descend` finds, in place, and return the number of updates.
+
+    A compiled loop cannot be interrupted: in calls of some updates each, a long descent can.
+
+    Parameters
+    ----------
+    residual, code : ndarray of float32, shape (atom, shift)
+        The code, and the correlation of what it leaves of the traces; both are changed in place.
+    thresholds, gram, neighbors, neighbor_start, tolerance, max_updates
+        As for `descend`.
+
+    Returns
+    -------
+    int
+        Fewer than `max_updates` where the code is at the minimum, within the tolerance.
+    """
+    num_atoms, num_shifts = residual.shape
+    length = 32 * math.ceil((gram.shape[1] + 1) / 64)
+    num_stretches = math.ceil(num_shifts / length)
+    change = np.zeros(min(BLOCK, gram.shape[1] // 2 + 1), np.float32)
+    steps = np.zeros((num_stretches, num_atoms), np.float32)
+    for stretch in range(num_stretches):
+        window = slice(stretch * length, (stretch + 1) * length)
+        _measure_steps(steps[stretch], window, np.arange(num_atoms), residual, code, thresholds)
+    num_updates = 0
+    moved = num_atoms > 0
+    while moved and num_updates < max_updates:
+        moved = False
+        for stretch in range(num_stretches):
+            first, end = max(stretch - 1, 0), min(stretch + 2, num_stretches)
+            while num_updates < max_updates:
+                atom = np.argmax(steps[stretch])
+                step = steps[stretch, atom]
+                if step <= tolerance or steps[first:end].max() > step:
+                    break
+                window = slice(stretch * length, (stretch + 1) * length)
+                shift = window.start + _find_step(residual[atom, window], code[atom, window], thresholds[atom], step)
+                pairs = slice(neighbor_start[atom], neighbor_start[atom + 1])
+                rows, atoms = gram[pairs], neighbors[pairs]
+                own = rows[np.searchsorted(atoms, atom)]
+                start = _settle(residual[atom], code[atom], shift, own, thresholds[atom], tolerance / 4, change)
+                _apply(residual, code[atom], rows, atoms, start, change)
+                num_updates += 1
+                moved = True
+                for near in range(first, end):
+                    window = slice(near * length, (near + 1) * length)
+                    _measure_steps(steps[near], window, atoms, residual, code, thresholds)
+    return num_updates
+
+
+@compile_loops()
+@no_type_check
 def descend(residual, thresholds, gram, neighbors, neighbor_start, tolerance, max_updates):
     """Minimize 1/2 ||traces - synthesize(code)||^2 + sum_c regularization_c ||code_c||_1.
 
@@ -203,36 +260,6 @@ def descend(residual, thresholds, gram, neighbors, neighbor_start, tolerance, ma
     .. [1] Moreau, Oudre and Vayatis, "DICOD: distributed convolutional coordinate descent for convolutional sparse
        coding", ICML 2018: the greedy update and its locality.
     """
-    num_atoms, num_shifts = residual.shape
-    length = 32 * math.ceil((gram.shape[1] + 1) / 64)
-    num_stretches = math.ceil(num_shifts / length)
-    code = np.zeros((num_atoms, num_shifts), np.float32)
-    change = np.zeros(min(BLOCK, gram.shape[1] // 2 + 1), np.float32)
-    steps = np.zeros((num_stretches, num_atoms), np.float32)
-    for stretch in range(num_stretches):
-        window = slice(stretch * length, (stretch + 1) * length)
-        _measure_steps(steps[stretch], window, np.arange(num_atoms), residual, code, thresholds)
-    num_updates = 0
-    moved = num_atoms > 0
-    while moved and num_updates < max_updates:
-        moved = False
-        for stretch in range(num_stretches):
-            first, end = max(stretch - 1, 0), min(stretch + 2, num_stretches)
-            while num_updates < max_updates:
-                atom = np.argmax(steps[stretch])
-                step = steps[stretch, atom]
-                if step <= tolerance or steps[first:end].max() > step:
-                    break
-                window = slice(stretch * length, (stretch + 1) * length)
-                shift = window.start + _find_step(residual[atom, window], code[atom, window], thresholds[atom], step)
-                pairs = slice(neighbor_start[atom], neighbor_start[atom + 1])
-                rows, atoms = gram[pairs], neighbors[pairs]
-                own = rows[np.searchsorted(atoms, atom)]
-                start = _settle(residual[atom], code[atom], shift, own, thresholds[atom], tolerance / 4, change)
-                _apply(residual, code[atom], rows, atoms, start, change)
-                num_updates += 1
-                moved = True
-                for near in range(first, end):
-                    window = slice(near * length, (near + 1) * length)
-                    _measure_steps(steps[near], window, atoms, residual, code, thresholds)
+    code = np.zeros(residual.shape, np.float32)
+    num_updates = descend_further(residual, code, thresholds, gram, neighbors, neighbor_start, tolerance, max_updates)
     return code, num_updates

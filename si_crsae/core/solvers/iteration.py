@@ -1,5 +1,6 @@
 """Steps of a solver, taken until they move nothing any more."""
 
+import math
 import warnings
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -76,7 +77,7 @@ def iterate(
     Raises
     ------
     ValueError
-        If there is to be no step, or the solver cannot have the problem or the prior.
+        If there is to be no step, the solver cannot have the problem or the prior, or it comes to NaN.
 
     Warns
     -----
@@ -108,6 +109,11 @@ def iterate(
         if solver.tolerance is None or not (is_last or iteration % _STEPS_PER_CHECK == 0):
             continue
         reached = solver.distance(problem, prior, state)
+        if math.isnan(reached):
+            raise ValueError(
+                f"{type(solver).__name__} came to NaN after {iteration} steps: the observations hold NaN or infinite "
+                "values, or values too large for their type; replace them, with zeros for instance"
+            )
         if reached <= solver.tolerance:
             break
         if is_last:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.priors import Sparse
-from si_crsae.core.solvers.maps import CorrelationMap, PaddedGram
+from si_crsae.core.solvers.maps import MapProblem, PaddedGram
 
 SAMPLES_PER_WORD = 32
 
@@ -34,23 +34,25 @@ class ParallelDescent:
        coding", ICML 2018.
     """
 
-    problem_kind: ClassVar[type] = CorrelationMap
+    problem_kind: ClassVar[type] = MapProblem
     prior_kind: ClassVar[type] = Sparse
     tolerance: float | None = None
 
-    def init(self, problem: CorrelationMap, prior: Sparse) -> "ParallelState":
+    def init(self, problem: MapProblem, prior: Sparse) -> "ParallelState":
         """Return the state at the zero code."""
-        return ParallelState(problem.correlation, prior.thresholds, problem.dictionary.padded_gram)
+        tolerance = problem.reachable_tolerance(self.tolerance or 0.0)
+        thresholds = problem.solvable_thresholds(prior)
+        return ParallelState(problem.correlation, thresholds, problem.dictionary.padded_gram, tolerance=tolerance)
 
-    def step(self, problem: CorrelationMap, prior: Sparse, state: "ParallelState") -> "ParallelState":
+    def step(self, problem: MapProblem, prior: Sparse, state: "ParallelState") -> "ParallelState":
         """Return the state after one more round, which takes over the memory of the one that was given."""
-        return copy(state) if state.move_largest(self.tolerance or 0.0) else state
+        return copy(state) if state.move_largest() else state
 
-    def distance(self, problem: CorrelationMap, prior: Sparse, state: "ParallelState") -> float:
+    def distance(self, problem: MapProblem, prior: Sparse, state: "ParallelState") -> float:
         """Return how far the furthest coefficient is from its minimum."""
         return float(state.steps.max())
 
-    def code(self, problem: CorrelationMap, prior: Sparse, state: "ParallelState") -> Float[Tensor, "1 atom shift"]:
+    def code(self, problem: MapProblem, prior: Sparse, state: "ParallelState") -> Float[Tensor, "1 atom shift"]:
         """Return the code without what it was padded with."""
         num_atoms, num_shifts = problem.correlation.shape
         return state.code[None, :num_atoms, :num_shifts]
@@ -60,8 +62,14 @@ class ParallelState:
     """Residual correlation and code, padded: a row for atoms that are not there, an atom width on both sides."""
 
     def __init__(
-        self, correlation: Float[Tensor, "atom shift"], thresholds: Float[Tensor, "atom sign"], gram: PaddedGram
+        self,
+        correlation: Float[Tensor, "atom shift"],
+        thresholds: Float[Tensor, "atom sign"],
+        gram: PaddedGram,
+        *,
+        tolerance: float,
     ) -> None:
+        self.tolerance = tolerance
         num_atoms, num_shifts = correlation.shape
         num_lags = gram.values.shape[2]
         self.gram, self.reach = gram, num_lags // 2
@@ -92,12 +100,12 @@ class ParallelState:
         wanted = (value - thresholds[..., :1]).clamp_min(0) + (value + thresholds[..., 1:]).clamp_max(0)
         return torch.where(self.within[stretches], (wanted - code).abs(), 0), wanted
 
-    def move_largest(self, tolerance: float) -> bool:
+    def move_largest(self) -> bool:
         """Move one coefficient in every stretch that goes first; returns whether any moved."""
         step, atom = self.steps.max(dim=0)
         before = torch.nn.functional.pad(step[:-1], (1, 0))
         after = torch.nn.functional.pad(step[1:], (0, 1))
-        stretch = ((step > tolerance) & (step > before) & (step >= after)).nonzero().flatten()
+        stretch = ((step > self.tolerance) & (step > before) & (step >= after)).nonzero().flatten()
         if stretch.numel() == 0:
             return False
         atom = atom[stretch]

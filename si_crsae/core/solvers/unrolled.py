@@ -25,7 +25,7 @@ def unroll(
     step_size: float,
     nonnegative: bool = False,
 ) -> Float[Tensor, "batch atom shift"]:
-    """Return the code of `fista_solve` after some iterations, differentiable as that one is, on a CPU.
+    """Return the code of `fista_solve` after some iterations, differentiable as that one is, found on the CPU.
 
     Parameters
     ----------
@@ -65,9 +65,8 @@ class _Unrolled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         correlation, lags, regularization, num_iterations, step_size, nonnegative = inputs
-        maps, pairs, thresholds = (
-            np.ascontiguousarray(tensor.detach().numpy()) for tensor in (correlation, lags, step_size * regularization)
-        )
+        tensors = (correlation, lags, step_size * regularization)
+        maps, pairs, thresholds = (np.ascontiguousarray(tensor.detach().cpu().numpy()) for tensor in tensors)
         momenta = _momenta(num_iterations).astype(maps.dtype)
         step = maps.dtype.type(step_size)
         keep = any(ctx.needs_input_grad)
@@ -79,11 +78,11 @@ class _Unrolled(torch.autograd.Function):
 
         ctx.paths = list(in_threads(encode, len(maps)))
         ctx.pairs, ctx.settings = pairs, (momenta, step)
-        return torch.from_numpy(code)
+        return torch.from_numpy(code).to(correlation.device)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        code_gradient = np.ascontiguousarray(gradients[0].numpy())
+        code_gradient = np.ascontiguousarray(gradients[0].cpu().numpy())
         map_gradient = np.zeros_like(code_gradient)
 
         def differentiate(windows: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +97,7 @@ class _Unrolled(torch.autograd.Function):
         threshold_gradient = sum((threshold for _, threshold in sums), no_threshold)
         step = ctx.settings[1]
         reached = (map_gradient, lag_gradient, step * threshold_gradient)
-        return (*(torch.from_numpy(gradient) for gradient in reached), None, None, None)
+        return (*(torch.from_numpy(gradient).to(gradients[0].device) for gradient in reached), None, None, None)
 
 
 def _momenta(num_iterations: int) -> Float[np.ndarray, " iteration"]:

@@ -62,7 +62,7 @@ def descend_vectors(maps, thresholds, gram, tolerances, codes):
             if largest <= tolerances[vector]:
                 break
             atom = 0
-            while abs(steps[atom]) != largest:
+            while atom < residual.size - 1 and abs(steps[atom]) != largest:
                 atom += 1
             code[atom] += steps[atom]
             _take_out(residual, gram[atom], steps[atom])

@@ -10,14 +10,10 @@ from torch import Tensor
 from si_crsae.core.compiled import compile_loops
 from si_crsae.core.operators.convolution import atom_correlations, correlate
 from si_crsae.core.priors import Sparse
-from si_crsae.core.solvers.descent import descend
+from si_crsae.core.solvers.descent import MAX_UPDATES_PER_COEFFICIENT, RESOLUTION, descend
 from si_crsae.core.solvers.vectors import descend_vectors
 from si_crsae.core.threads import WINDOWS_PER_TASK, in_threads
 
-# Share of the largest correlation that float32 cannot settle, however long the descent goes on.
-_RESOLUTION = 1e-5
-# Where rounding hands the same spike to and fro forever; a descent that ends takes far fewer.
-_MAX_UPDATES_PER_COEFFICIENT = 100
 _VECTORS_PER_TASK = 512
 
 
@@ -101,7 +97,7 @@ def descend_windows(
     largest = np.abs(maps).max(axis=(1, 2), initial=0.0)
     if not np.isfinite(largest).all():
         raise ValueError("the correlation is NaN or infinite: replace such traces, with zeros for instance")
-    accuracy = np.maximum(np.float32(tolerance), np.float32(_RESOLUTION) * largest)
+    accuracy = np.maximum(np.float32(tolerance), np.float32(RESOLUTION) * largest)
     codes = np.zeros_like(maps)
     if maps.shape[2] == 1:
         rows = gram[:, :, gram.shape[2] // 2].contiguous().cpu().numpy()
@@ -128,6 +124,6 @@ def descend_windows(
 def _descend_each(maps, thresholds, pairs, neighbors, starts, tolerances, codes):
     """Fill the codes of windows that do not meet; the maps are left with what the codes leave."""
     for window in range(len(maps)):
-        most = _MAX_UPDATES_PER_COEFFICIENT * maps[window].size
+        most = MAX_UPDATES_PER_COEFFICIENT * maps[window].size
         code, _ = descend(maps[window], thresholds, pairs, neighbors, starts, tolerances[window], most)
         codes[window] = code

@@ -70,7 +70,7 @@ def make_event_encoder(model: Crsae, windows: Float[Tensor, "batch channel sampl
     Parameters
     ----------
     model : Crsae
-        For traces, on a CPU.
+        For traces; the encoder works on the CPU, wherever the model lies.
     windows : Tensor, shape (batch, channel, sample)
         Some of which the typical amplitude of each atom is measured on.
 
@@ -89,7 +89,7 @@ def make_event_encoder(model: Crsae, windows: Float[Tensor, "batch channel sampl
         raise ValueError(
             f"model.atoms has shape {tuple(model.atoms.shape)}: events are those of traces, one axis of samples"
         )
-    atoms, level = model.atoms.detach(), model.regularization.detach()
+    atoms, level = model.atoms.detach().cpu(), model.regularization.detach().cpu()
     sample = windows[:: -(-len(windows) // _MAX_WINDOWS_TO_CALIBRATE)]
     scales, spread = _typical_amplitudes(model, sample)
     width = atoms.shape[2]
@@ -121,7 +121,7 @@ def find_events(encoder: Encoder, windows: Float[Tensor, "batch channel sample"]
     encoder : Encoder
         From `make_event_encoder`.
     windows : Tensor, shape (batch, channel, sample)
-        On a CPU; side by side on as many threads as torch takes.
+        Side by side on as many threads of the CPU as torch takes.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def find_events(encoder: Encoder, windows: Float[Tensor, "batch channel sample"]
         If the windows are none or not finite.
     """
     check_windows(windows=windows)
-    num_samples, width = windows.shape[2], encoder.dictionary.width
+    windows, num_samples, width = windows.cpu(), windows.shape[2], encoder.dictionary.width
     stride = num_samples + width
 
     def encode(group: slice) -> WindowEvents:
@@ -175,7 +175,7 @@ def group_windows(
     """
     stride = code.shape[2] + _MAX_GAP
     signal = torch.nn.functional.pad(code, (0, _MAX_GAP)).transpose(0, 1).flatten(1)
-    events = group_code(signal.numpy(), _MAX_GAP)
+    events = group_code(signal.cpu().numpy(), _MAX_GAP)
     return events.atom_index, events.shift // stride, events.shift % stride, events.amplitude
 
 
@@ -218,7 +218,7 @@ class EventMaximization:
     def _encode(self, windows: Tensor) -> Tensor:
         events = find_events(make_event_encoder(self.model, windows), windows)
         num_atoms, _, width = self.model.atoms.shape
-        return events.to_code((len(windows), num_atoms, windows.shape[2] - width + 1))
+        return events.to_code((len(windows), num_atoms, windows.shape[2] - width + 1)).to(windows.device)
 
 
 def _typical_amplitudes(model: Crsae, windows: Tensor) -> tuple[Float[np.ndarray, " atom"], float]:
@@ -227,7 +227,7 @@ def _typical_amplitudes(model: Crsae, windows: Tensor) -> tuple[Float[np.ndarray
     tolerance = 0.05 * float(level.min())
     code = solve_windows(windows, model.atoms.detach(), level, tolerance=tolerance, nonnegative=model.nonnegative)
     atom_index, _, _, amplitude = group_windows(code)
-    size = np.abs(amplitude) + level.numpy()[atom_index]
+    size = np.abs(amplitude) + level.cpu().numpy()[atom_index]
     scales = np.zeros(len(level), "float32")
     spreads = []
     for atom in np.unique(atom_index):

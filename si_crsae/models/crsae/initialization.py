@@ -56,7 +56,7 @@ def initialize_atoms(
     """
     check_windows(windows=windows)
     num_before = width // 3
-    traces = windows.numpy()
+    traces = windows.cpu().numpy()
     snippets = []
     for window in traces:
         peaks, _ = find_peaks(np.abs(window).max(axis=0), height=threshold, distance=max(width // 2, 1))
@@ -75,4 +75,4 @@ def initialize_atoms(
     clustering = KMeans(num_atoms, n_init=10, random_state=seed)  # pyright: ignore[reportArgumentType]
     labels = clustering.fit_predict(scores)
     centers = np.stack([found[labels == label].mean(axis=0) for label in range(num_atoms)])
-    return with_unit_norm(torch.from_numpy(centers.astype("float32")))
+    return with_unit_norm(torch.from_numpy(centers.astype("float32")).to(windows.device))

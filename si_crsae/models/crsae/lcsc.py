@@ -35,7 +35,7 @@ class Lcsc(torch.nn.Module):
         self.atoms = torch.nn.Parameter(atoms.detach().clone())
         self.analysis = torch.nn.Parameter(step_size * atoms.detach())
         self.synthesis = torch.nn.Parameter(atoms.detach().clone())
-        self.threshold = torch.nn.Parameter(torch.full((len(atoms),), step_size * threshold))
+        self.threshold = torch.nn.Parameter(torch.full((len(atoms),), step_size * threshold, device=atoms.device))
         self.num_iterations = num_iterations
 
     def encode(self, traces: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch atom shift"]:

@@ -111,7 +111,7 @@ class ExpectationMaximization:
     Parameters
     ----------
     model : Crsae
-        Trained in place; its atoms must have one axis of samples and lie on the CPU.
+        Trained in place; its atoms must have one axis of samples. Codes and sums are made on the CPU.
     prior : RatePrior
         Prior of the rate.
     first_regularization : float, default: None

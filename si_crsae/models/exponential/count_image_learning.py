@@ -98,6 +98,7 @@ def learn_count_images(
     clean = [_checked(image, index, learning.patch_size) for index, image in enumerate(images)]
     if len(clean) == 0:
         raise ValueError("images is empty: there must be at least one image to learn from")
+    denoiser.to(clean[0].device)
     if learning.patch_size % 2**denoiser.network.num_levels or learning.patch_size < denoiser.network.min_size:
         raise ValueError(
             f"patch_size = {learning.patch_size}: it must be a multiple of {2**denoiser.network.num_levels} "
@@ -129,7 +130,7 @@ def _loss(
     learning: CountImageLearning,
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
-    counts = torch.poisson(patches * peaks, generator)
+    counts = torch.poisson((patches * peaks).cpu(), generator).to(patches.device)
     grids = [_draw_grids(number, denoiser.network.stride, generator) for number in learning.num_grids]
     with torch.autocast(counts.device.type, dtype=torch.bfloat16, enabled=learning.half_precision):
         found = denoiser(counts, grids=grids)
@@ -159,7 +160,7 @@ def _draw_patches(
         patch = image[row : row + size, column : column + size].rot90(turns)
         patches.append(patch.flip(0) if mirror % 2 else patch)
     chosen = torch.randint(len(learning.peaks), (learning.batch_size,), generator=generator)
-    return torch.stack(patches), torch.tensor(learning.peaks)[chosen][:, None, None]
+    return torch.stack(patches), torch.tensor(learning.peaks)[chosen][:, None, None].to(patches[0].device)
 
 
 def _checked(image: Tensor, index: int, min_size: int) -> Float[Tensor, "row column"]:

@@ -23,7 +23,7 @@ from si_crsae.models.exponential.autoencoder import (
     prior_tensors,
     with_tensors,
 )
-from si_crsae.models.saving import describe_dataclass, load_saved, revive
+from si_crsae.models.saving import describe_dataclass, load_saved, revive, save_whole
 from si_crsae.models.training import OnEpoch, Trainer, TrainingHistory, hold_out, train_as_set
 
 _DEFAULT_LEVEL = 2.0
@@ -206,7 +206,7 @@ class Denoiser:
         """Write what was learned to a file that torch can read without running code."""
         model = learned(self.model, Denoiser)
         unrolling = asdict(model.unrolling)
-        torch.save(
+        save_whole(
             {
                 "likelihood": describe_dataclass(model.likelihood, _KINDS),
                 "prior": describe_dataclass(model.prior, _KINDS),

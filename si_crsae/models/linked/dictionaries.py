@@ -25,7 +25,7 @@ from si_crsae.models.linked.model import (
     threshold_prior,
 )
 from si_crsae.models.linked.views import View, ViewSizes, check_views, describe_view
-from si_crsae.models.saving import load_saved
+from si_crsae.models.saving import load_saved, save_whole
 from si_crsae.models.training import OnEpoch, TrainingHistory, count_steps, hold_out, train_as_set
 
 ViewArrays = Mapping[str, ArrayLike | Tensor]
@@ -234,7 +234,7 @@ class LinkedDictionaries:
         """Write what was learned to a file that torch can read without running code."""
         model = self._fitted()
         names = ("num_atoms", "regularization", "nonnegative", "threshold", "solver", "rescaled")
-        torch.save(
+        save_whole(
             {
                 "linked": {name: getattr(self, name) for name in names},
                 "views": {name: describe_view(view) for name, view in self.views.items()},

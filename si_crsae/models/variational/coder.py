@@ -19,7 +19,7 @@ from si_crsae.core.operators.convolution import count_shifts
 from si_crsae.models.arrays import DEVICES, Array, as_tensor, choose_device, like
 from si_crsae.models.atoms import draw_pieces
 from si_crsae.models.checks import learned
-from si_crsae.models.saving import dataclasses_of, describe_dataclass, load_saved, plain, revive
+from si_crsae.models.saving import dataclasses_of, describe_dataclass, load_saved, plain, revive, save_whole
 from si_crsae.models.training import OnEpoch, TrainingHistory, count_steps, hold_out, train_as_set
 from si_crsae.models.variational import model as variational
 from si_crsae.models.variational.model import Objective, VariationalFitting, VariationalModel, VariationalTraining
@@ -266,7 +266,7 @@ class VariationalSparseCoder:
     def save(self, path: str | Path) -> None:
         """Write what was learned to a file that torch can read without running code."""
         model = learned(self.model, VariationalSparseCoder)
-        torch.save(
+        save_whole(
             {
                 "variational": {name: plain(getattr(self, name)) for name in _SETTINGS},
                 "distribution": describe_dataclass(self.distribution, _KINDS),

@@ -31,6 +31,22 @@ class RecordingAssumptions:
 
     Chosen.
     """
+    max_sample_to_noise: float = 1e7
+    """Largest sample that is taken for one of a recording (noise standard deviations of its channel): artifacts fill
+    the range of an amplifier, thousands; beyond this float32 cannot tell the noise beside it, and filters spread it.
+
+    Chosen.
+    """
+    max_sample: float = 1e18
+    """Largest sample whatever the noise (unit of the traces): squares of larger ones do not fit into float32.
+
+    Chosen.
+    """
+    min_sampling_hz: float = 1000.0
+    """Lowest sampling frequency that is accepted (Hz): below it a spike falls between two samples.
+
+    Chosen.
+    """
     min_template_samples: int = 8
     """Shortest template that is accepted (samples); fewer do not hold the shape of a spike.
 
@@ -72,7 +88,7 @@ class RecordingAssumptions:
 
     Chosen.
     """
-    min_level_share: float = 1e-3
+    min_level_share: float = 0.01
     """Both levels of a digital line are taken for at least this part of the time (fraction of the samples): a rare
     artifact is no level.
 

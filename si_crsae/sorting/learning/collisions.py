@@ -10,7 +10,7 @@ from spikeinterface.core import BaseRecording
 from si_crsae.core.events.encoder import Encoder
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.learning.units import Unit
-from si_crsae.sorting.recording import Tile, read_tile
+from si_crsae.sorting.signal.recording import Tile, read_tile
 
 # Each is encoded twice; the median of so many is told from zero.
 MAX_EXAMINED_EVENTS = 50

@@ -13,7 +13,7 @@ from si_crsae.core.operators.filtering import component_lags
 from si_crsae.core.tables import concatenate_rows
 from si_crsae.sorting.encoding import DetailedTile, encode_in_detail
 from si_crsae.sorting.model import margin_of
-from si_crsae.sorting.recording import Tile, map_tiles, plan_tiles
+from si_crsae.sorting.signal.recording import Tile, map_tiles, plan_tiles
 
 NOISE_ROWS_PER_TILE = 40
 

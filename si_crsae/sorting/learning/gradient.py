@@ -11,7 +11,7 @@ from si_crsae.core.types import Dictionary
 from si_crsae.models import Backpropagation, Crsae, RatePrior, train
 from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.model import Model
-from si_crsae.sorting.recording import Tile, read_tile
+from si_crsae.sorting.signal.recording import Tile, read_tile
 
 # Windows as long as the paper's; how many, and in what batches, trades accuracy for time and was not measured.
 WINDOW_MS = 100.0

@@ -23,6 +23,8 @@ from torch import Tensor
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, nearest_samples
+from si_crsae.sorting.signal.caching import with_fixed_chunks
+from si_crsae.sorting.signal.recording import select_segments
 
 CLUSTERING = "iterative-hdbscan"
 # How much is clustered, averaged and decomposed: more takes longer.
@@ -55,7 +57,7 @@ def find_templates(
     ndarray of float32, shape (unit, channel, width)
         In noise standard deviations; zero on channels that are far from the cluster or show nothing. Possibly no unit.
     """
-    window = TemplateWindow.of(recording, config)
+    window, job_kwargs = TemplateWindow.of(recording, config), with_fixed_chunks(job_kwargs)
     peaks = find_peaks(recording, config, job_kwargs=job_kwargs, assumed=assumed)
     logger.info("%d peaks above %g noise standard deviations", peaks.size, config.detect_threshold)
     if peaks.size < min_cluster_size(recording, assumed=assumed):
@@ -106,6 +108,7 @@ def _prototype(
     recording: BaseRecording, peaks: np.ndarray, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
 ) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, "peak width"]]:
     """Return the mean waveform of the peaks on their own channels, and some of those waveforms."""
+    recording, peaks = _leave_out_ends(recording, peaks, config.ms_before, config.ms_after, seed=config.seed)
     prototype, waveforms, _ = get_prototype_and_waveforms_from_peaks(
         recording,
         peaks,
@@ -116,6 +119,29 @@ def _prototype(
         job_kwargs=job_kwargs,
     )
     return cast(np.ndarray, prototype), cast(np.ndarray, waveforms)
+
+
+def _leave_out_ends(
+    recording: BaseRecording, peaks: np.ndarray, ms_before: float, ms_after: float, *, seed: int
+) -> tuple[BaseRecording, np.ndarray]:
+    """Return some of the peaks, whose waveforms lie within their segments, and the segments that have any.
+
+    SpikeInterface leaves out the others itself, but fails at a segment that has none within. A single segment
+    stays as it is.
+    """
+    if recording.get_num_segments() == 1:
+        return recording, peaks
+    few = np.asarray(select_peaks(peaks, method="uniform", n_peaks=NUM_PROTOTYPE_PEAKS, seed=seed))
+    before, after = (
+        nearest_samples(duration_ms, recording.sampling_frequency) for duration_ms in (ms_before, ms_after)
+    )
+    lengths = np.array([recording.get_num_samples(segment) for segment in range(recording.get_num_segments())])
+    inside = (few["sample_index"] > before) & (few["sample_index"] < lengths[few["segment_index"]] - after)
+    inner = few[inside]
+    if inner.size == 0:
+        return recording, peaks
+    segments, inner["segment_index"] = np.unique(inner["segment_index"], return_inverse=True)
+    return select_segments(recording, segments.tolist()), inner
 
 
 def min_cluster_size(recording: BaseRecording, *, assumed: Assumptions = ASSUMED) -> int:
@@ -173,6 +199,7 @@ def _fit_svd(
     SpikeInterface fits them in the same way, but fails where there is none.
     """
     window = {name: parameters[name] for name in ("ms_before", "ms_after")}
+    recording, peaks = _leave_out_ends(recording, peaks, **window, seed=config.seed)
     margin = tuple(nearest_samples(duration_ms, recording.sampling_frequency) for duration_ms in window.values())
     few_peaks = select_peaks(
         peaks, recording=recording, method="uniform", n_peaks=NUM_PROTOTYPE_PEAKS, margin=margin, seed=config.seed
@@ -239,6 +266,7 @@ def temporal_basis(
 
     Templates alone would span too little where they are few: no other shape could be learned from them.
     """
+    job_kwargs = with_fixed_chunks(job_kwargs)
     peaks = find_peaks(recording, config, job_kwargs=job_kwargs, assumed=assumed)
     _, waveforms = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
     means = templates.reshape(-1, templates.shape[2])

@@ -10,8 +10,8 @@ from si_crsae.core.operators.filtering import filter_with_basis
 from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.recording import Tile, read_tile
-from si_crsae.sorting.sampling import NEGLIGIBLE_SILENCE, draw_slices, is_active
+from si_crsae.sorting.signal.recording import Tile, read_tile
+from si_crsae.sorting.signal.sampling import NEGLIGIBLE_SILENCE, draw_slices, is_active
 
 # Enough for a standard deviation to 2 %, from all over the recording.
 NUM_ROWS = 4000

@@ -18,7 +18,7 @@ from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.learning.expectation import NOISE_ROWS_PER_TILE
 from si_crsae.sorting.model import margin_of
-from si_crsae.sorting.recording import Tile, map_tiles, plan_tiles, read_tile
+from si_crsae.sorting.signal.recording import Tile, map_tiles, plan_tiles, read_tile
 from si_crsae.sorting.stages import WeighedCode
 
 # Signal of which the residuals are kept until it is known along which direction those of a unit vary most.

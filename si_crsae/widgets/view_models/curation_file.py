@@ -12,6 +12,7 @@ from spikeinterface.curation import apply_curation
 from spikeinterface.curation.curation_model import Curation
 from spikeinterface.curation.curation_model import Split as SplitModel
 
+from si_crsae.core.files import written_whole
 from si_crsae.sorting.convert import with_all_segments
 from si_crsae.widgets.view_models.curation_state import (
     DEFAULT_LABELS,
@@ -110,7 +111,8 @@ def save_curation(state: CurationState, path: str | Path) -> Path:
         raise ValueError(f"path = {path}: its folder does not exist; make it, or choose another")
     # one line for each entry: readable, without a line for each spike of a split
     lines = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in to_curation(state).items()]
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf8")
+    with written_whole(path) as unfinished:
+        unfinished.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf8")
     return path
 
 

@@ -45,7 +45,7 @@ def make_dictionary():
     return replace(dictionary, scales=SCALES[: dictionary.num_atoms])
 
 
-def make_encoder(dictionary=None, **changes):
+def make_encoder(device, dictionary=None, **changes):
     dictionary = make_dictionary() if dictionary is None else dictionary
     scales = dictionary.scales.numpy()
     settings = {
@@ -56,7 +56,7 @@ def make_encoder(dictionary=None, **changes):
         "max_gap": 5,
         "refractory": REFRACTORY,
     }
-    return Encoder.of(dictionary, EncoderSettings(**settings | changes))
+    return Encoder.of(dictionary, EncoderSettings(**settings | changes), device=device)
 
 
 def draw_noise(seed, num_samples, level=1.0):
@@ -106,20 +106,20 @@ sizes = st.floats(0.8, 1.3)
 
 @few_examples
 @given(shift=st.integers(0, 199), atom=st.integers(0, 2), size=sizes, seed=seeds)
-def test_an_isolated_event_is_found(shift, atom, size, seed):
-    assert_finds([(shift, atom, size)], make_encoder(), seed=seed)
+def test_an_isolated_event_is_found(device, shift, atom, size, seed):
+    assert_finds([(shift, atom, size)], make_encoder(device), seed=seed)
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (0, 2), (1, 2)])
-def test_two_atoms_are_found_at_every_lag(first, second):
-    encoder = make_encoder()
+def test_two_atoms_are_found_at_every_lag(device, first, second):
+    encoder = make_encoder(device)
     for lag in range(1 - WIDTH, WIDTH):
         assert_finds([(80, first, 1.0), (80 + lag, second, 1.0)], encoder, seed=WIDTH + lag)
 
 
 @pytest.mark.parametrize("atom", [0, 1, 2])
-def test_two_events_of_one_atom_are_found_beyond_the_refractory_period(atom):
-    encoder = make_encoder()
+def test_two_events_of_one_atom_are_found_beyond_the_refractory_period(device, atom):
+    encoder = make_encoder(device)
     for lag in range(REFRACTORY, 2 * WIDTH):
         assert_finds([(80, atom, 1.0), (80 + lag, atom, 0.9)], encoder, seed=lag)
 
@@ -137,51 +137,53 @@ def mixtures(draw, num_shifts=200):
 
 @few_examples
 @given(rows=mixtures(), seed=seeds)
-def test_overlapping_events_are_found(rows, seed):
-    assert_finds(rows, make_encoder(), seed=seed)
+def test_overlapping_events_are_found(device, rows, seed):
+    assert_finds(rows, make_encoder(device), seed=seed)
 
 
-def test_a_second_look_finds_what_the_first_took_for_one_event():
+def test_a_second_look_finds_what_the_first_took_for_one_event(device):
     planted = [(80, 0, 1.0), (80 + REFRACTORY, 0, 0.9)]
     traces = plant(make_dictionary(), planted)
-    assert places(encode(traces, make_encoder(max_gap=REFRACTORY, num_looks=1))) == [(80, 0)]
-    assert_finds(planted, make_encoder(max_gap=REFRACTORY))
+    assert places(encode(traces, make_encoder(device, max_gap=REFRACTORY, num_looks=1))) == [(80, 0)]
+    assert_finds(planted, make_encoder(device, max_gap=REFRACTORY))
 
 
 @pytest.mark.parametrize("size", [0.9, 1.1])
-def test_spikes_of_atoms_of_one_shape_go_to_the_one_of_their_size(size):
+def test_spikes_of_atoms_of_one_shape_go_to_the_one_of_their_size(device, size):
     dictionary = make_dictionary()
     alike = replace(dictionary, weights=dictionary.weights[[0, 0, 1]], scales=torch.tensor([14.0, 28.0, 24.0]))
-    assert_finds([(60, 0, size), (100, 1, size), (110, 2, size), (150, 1, size)], make_encoder(alike))
+    assert_finds([(60, 0, size), (100, 1, size), (110, 2, size), (150, 1, size)], make_encoder(device, alike))
 
 
-def test_a_spike_between_two_atoms_of_nearly_one_shape_is_one_event():
+def test_a_spike_between_two_atoms_of_nearly_one_shape_is_one_event(device):
     dictionary = make_dictionary()
     coefficients = dictionary.weights[[0, 0]] + 0.3 * dictionary.weights[[1, 2]]
     alike = Dictionary.from_coefficients(20 * coefficients, dictionary.basis, num_before=dictionary.num_before)
-    encoder = make_encoder(alike, min_amplitude=np.full(2, 4.0, "float32"))
+    encoder = make_encoder(device, alike, min_amplitude=np.full(2, 4.0, "float32"))
     events = encode(plant(alike, [(60, 0, 0.5), (60, 1, 0.5)]), encoder)
     assert events.sample_index.tolist() == [60]
 
 
-def test_an_atom_of_infinite_regularization_takes_no_events():
+def test_an_atom_of_infinite_regularization_takes_no_events(device):
     dictionary = make_dictionary()
     alike = replace(dictionary, weights=dictionary.weights[[0, 0, 1]], scales=torch.tensor([14.0, 28.0, 24.0]))
     regularization = np.array([5.0, np.inf, 5.0], "float32")
-    encoder = make_encoder(alike, regularization=regularization, max_amplitude=np.full(3, 50.0, "float32"))
+    encoder = make_encoder(device, alike, regularization=regularization, max_amplitude=np.full(3, 50.0, "float32"))
     assert places(encode(plant(alike, [(60, 1, 1.0), (100, 2, 1.0)]), encoder)) == [(60, 0), (100, 2)]
 
 
 @pytest.mark.parametrize("size", [0.5, 1.8])
-def test_events_outside_the_window_of_amplitudes_are_no_events(size):
+def test_events_outside_the_window_of_amplitudes_are_no_events(device, size):
     rows = [(50, 0, size), (90, 1, 1.0), (140, 2, size)]
-    assert places(encode(plant(make_dictionary(), rows), make_encoder())) == [(90, 1)]
+    assert places(encode(plant(make_dictionary(), rows), make_encoder(device))) == [(90, 1)]
 
 
 @few_examples
 @given(rows=mixtures(), seed=seeds)
-def test_what_is_found_in_noise_is_sorted_and_keeps_to_the_settings(rows, seed):
-    encoder = make_encoder(regularization=np.full(3, 1.5, "float32"), min_amplitude=np.array([3, 4, 5], "float32"))
+def test_what_is_found_in_noise_is_sorted_and_keeps_to_the_settings(device, rows, seed):
+    encoder = make_encoder(
+        device, regularization=np.full(3, 1.5, "float32"), min_amplitude=np.array([3, 4, 5], "float32")
+    )
     traces = plant(encoder.dictionary, rows)
     correlation = correlation_of(traces + draw_noise(seed, traces.shape[1], 2.0), encoder.dictionary)
     events = encoder.encode(correlation)
@@ -194,23 +196,23 @@ def test_what_is_found_in_noise_is_sorted_and_keeps_to_the_settings(rows, seed):
     assert_least_squares(events, correlation, encoder)
 
 
-def test_noise_holds_no_events():
-    encoder = make_encoder(regularization=np.full(3, 4.5, "float32"), min_amplitude=np.ones(3, "float32"))
+def test_noise_holds_no_events(device):
+    encoder = make_encoder(device, regularization=np.full(3, 4.5, "float32"), min_amplitude=np.ones(3, "float32"))
     noise = draw_noise(0, 5000)
     assert len(encode(noise, encoder)) == 0
     assert len(encode(2 * noise, encoder)) > 0
 
 
-def test_no_atoms_find_no_events():
+def test_no_atoms_find_no_events(device):
     dictionary = make_dictionary()
     nothing = replace(dictionary, weights=dictionary.weights[:0], scales=dictionary.scales[:0])
-    assert len(encode(draw_noise(0, 300), make_encoder(nothing))) == 0
+    assert len(encode(draw_noise(0, 300), make_encoder(device, nothing))) == 0
 
 
 @few_examples
 @given(rows=mixtures(num_shifts=60), far=mixtures(num_shifts=100), seed=seeds)
-def test_what_is_far_away_has_no_say(rows, far, seed):
-    encoder = make_encoder()
+def test_what_is_far_away_has_no_say(device, rows, far, seed):
+    encoder = make_encoder(device)
     traces = plant(encoder.dictionary, rows, num_shifts=400) + draw_noise(seed, 400 + WIDTH - 1, LOW_NOISE)
     crowded = traces + plant(encoder.dictionary, [(300 + row[0], *row[1:]) for row in far], num_shifts=400)
     alone, among_others = encode(traces, encoder), encode(crowded, encoder).between(0, 200)
@@ -220,8 +222,8 @@ def test_what_is_far_away_has_no_say(rows, far, seed):
 
 @few_examples
 @given(rows=mixtures(num_shifts=600), seed=seeds, cut=st.integers(200, 400))
-def test_chunks_with_margins_give_the_events_of_the_whole(rows, seed, cut):
-    encoder = make_encoder()
+def test_chunks_with_margins_give_the_events_of_the_whole(device, rows, seed, cut):
+    encoder = make_encoder(device)
     traces = plant(encoder.dictionary, rows, num_shifts=600)
     traces = traces + draw_noise(seed, traces.shape[1], LOW_NOISE)
     left = encode(traces[:, : cut + MARGIN], encoder).between(0, cut)
@@ -233,19 +235,19 @@ def test_chunks_with_margins_give_the_events_of_the_whole(rows, seed, cut):
 
 @few_examples
 @given(rows=mixtures(), seed=seeds, order=st.permutations(range(3)))
-def test_reordering_the_atoms_reorders_the_atoms_of_the_events(rows, seed, order):
+def test_reordering_the_atoms_reorders_the_atoms_of_the_events(device, rows, seed, order):
     dictionary = make_dictionary()
     traces = plant(dictionary, rows)
     traces = traces + draw_noise(seed, traces.shape[1], LOW_NOISE)
     reordered = replace(dictionary, weights=dictionary.weights[order], scales=dictionary.scales[order])
-    events, others = encode(traces, make_encoder(dictionary)), encode(traces, make_encoder(reordered))
+    events, others = encode(traces, make_encoder(device, dictionary)), encode(traces, make_encoder(device, reordered))
     assert sorted(places(events)) == sorted((shift, order[atom]) for shift, atom in places(others))
 
 
 @few_examples
 @given(rows=mixtures(), seed=seeds)
-def test_the_same_traces_give_the_same_events(rows, seed):
-    encoder = make_encoder()
+def test_the_same_traces_give_the_same_events(device, rows, seed):
+    encoder = make_encoder(device)
     traces = plant(encoder.dictionary, rows)
     correlation = correlation_of(traces + draw_noise(seed, traces.shape[1]), encoder.dictionary)
     before = correlation.copy()
@@ -257,8 +259,8 @@ def test_the_same_traces_give_the_same_events(rows, seed):
 
 @few_examples
 @given(rows=mixtures(), seed=seeds)
-def test_subtracting_events_leaves_the_correlation_of_the_rest(rows, seed):
-    encoder = make_encoder()
+def test_subtracting_events_leaves_the_correlation_of_the_rest(device, rows, seed):
+    encoder = make_encoder(device)
     traces = plant(encoder.dictionary, rows)
     noise = draw_noise(seed, traces.shape[1])
     shift, atom_index, size = (np.array([row[axis] for row in sorted(rows)]) for axis in range(3))
@@ -288,8 +290,8 @@ def plant_between(dictionary, rows, num_shifts=200):
 
 @few_examples
 @given(seed=seeds, phases=st.lists(st.floats(0, 1), min_size=3, max_size=3), atoms=st.permutations(range(3)))
-def test_overlapping_events_between_samples_are_found_where_they_stand(seed, phases, atoms):
-    encoder = make_encoder(noise=0.3)
+def test_overlapping_events_between_samples_are_found_where_they_stand(device, seed, phases, atoms):
+    encoder = make_encoder(device, noise=0.3)
     rows = [(60 + 14 * place + phase, atom, 1.0) for place, (phase, atom) in enumerate(zip(phases, atoms, strict=True))]
     traces = plant_between(encoder.dictionary, rows)
     events = encode(traces + draw_noise(seed, traces.shape[1], 0.1), encoder)
@@ -308,23 +310,23 @@ def test_overlapping_events_between_samples_are_found_where_they_stand(seed, pha
 
 @few_examples
 @given(rows=mixtures(), seed=seeds)
-def test_two_sided_codes_find_spikes_of_either_sign(rows, seed):
-    encoder = make_encoder(two_sided=True)
+def test_two_sided_codes_find_spikes_of_either_sign(device, rows, seed):
+    encoder = make_encoder(device, two_sided=True)
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], len(rows))
     signed = [(shift, atom, sign * size) for (shift, atom, size), sign in zip(sorted(rows), signs, strict=True)]
     assert_finds(signed, encoder, seed=seed)
 
 
-def test_one_sided_codes_find_no_negative_spikes():
-    assert len(encode(plant(make_dictionary(), [(80, 0, -1.0)]), make_encoder())) == 0
+def test_one_sided_codes_find_no_negative_spikes(device):
+    assert len(encode(plant(make_dictionary(), [(80, 0, -1.0)]), make_encoder(device))) == 0
 
 
 @pytest.mark.parametrize("solver", [name for name in SOLVERS if name != "descent"])
 @settings(max_examples=5)
 @given(rows=mixtures(), seed=seeds)
-def test_every_solver_leads_to_the_same_events(solver, rows, seed):
-    encoder = make_encoder()
-    other = Encoder.of(encoder.dictionary, encoder.settings, solver=solver)
+def test_every_solver_leads_to_the_same_events(device, solver, rows, seed):
+    encoder = make_encoder(device)
+    other = Encoder.of(encoder.dictionary, encoder.settings, solver=solver, device=device)
     traces = plant(encoder.dictionary, rows)
     traces = traces + draw_noise(seed, traces.shape[1], LOW_NOISE)
     events, others = encode(traces, encoder), encode(traces, other)
@@ -334,8 +336,8 @@ def test_every_solver_leads_to_the_same_events(solver, rows, seed):
 
 @few_examples
 @given(rows=mixtures(), seed=seeds)
-def test_the_events_explain_the_energy_that_they_take_from_the_traces(rows, seed):
-    encoder = make_encoder()
+def test_the_events_explain_the_energy_that_they_take_from_the_traces(device, rows, seed):
+    encoder = make_encoder(device)
     traces = plant(encoder.dictionary, rows)
     traces = traces + draw_noise(seed, traces.shape[1], LOW_NOISE)
     correlation = correlation_of(traces, encoder.dictionary)
@@ -350,12 +352,12 @@ def test_the_events_explain_the_energy_that_they_take_from_the_traces(rows, seed
     assert encoder.explained_energy(correlation, events).sum() == pytest.approx(float(gone), rel=1e-3)
 
 
-def test_a_code_too_large_for_the_device_is_found_on_the_cpu():
+def test_a_code_too_large_for_the_device_is_found_on_the_cpu(device):
     class Full(Descent):
         def step(self, problem, prior, state):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    encoder = make_encoder()
+    encoder = make_encoder(device)
     full = replace(encoder.solver, kind=Full)
     traces = plant(encoder.dictionary, [(50, 0, 1.0), (60, 1, 1.0), (120, 2, 1.0)])
     events, others = encode(traces, encoder), encode(traces, replace(encoder, solver=full))
@@ -363,8 +365,8 @@ def test_a_code_too_large_for_the_device_is_found_on_the_cpu():
     assert len(events) == 3
 
 
-def test_a_correlation_too_large_for_the_device_is_computed_in_halves(monkeypatch):
-    encoder, traces = make_encoder(), draw_noise(0, 1000)
+def test_a_correlation_too_large_for_the_device_is_computed_in_halves(device, monkeypatch):
+    encoder, traces = make_encoder(device), draw_noise(0, 1000)
     expected = encoder.correlate(traces)
     lengths = []
 

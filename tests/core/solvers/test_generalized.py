@@ -5,9 +5,10 @@ from functools import partial
 
 import pytest
 import torch
+from drawing import draw_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registry_examples import likelihood_examples, prior_examples
+from registry_examples import likelihood_examples, on_device, prior_examples
 
 from si_crsae.core import Gaussian, GeneralizedModel, Placement, Poisson, Prior, Sparse, fista_solve
 
@@ -21,22 +22,19 @@ CONVEX_PRIORS = prior_examples(level=LEVEL, variance=LEVEL, without=["Counted", 
 families = pytest.mark.parametrize("family", FAMILIES)
 
 
-def draw_with(seed):
-    return partial(torch.randn, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def draw_problem(family, prior_name, seed, *, two_dimensional=False, num_samples=24, placement=None):
+def draw_problem(device, family, prior_name, seed, *, two_dimensional=False, num_samples=24, placement=None):
     """Return observations that the model itself has drawn, the model and the baseline."""
-    draw = draw_with(seed)
+    draw = draw_on(device, seed)
     width, sample = ((3, 2), (9, 8)) if two_dimensional else ((5,), (num_samples,))
     placement = placement or Placement()
-    likelihood, prior = FAMILIES[family], CONVEX_PRIORS[prior_name]
+    likelihood, prior = FAMILIES[family], on_device(CONVEX_PRIORS[prior_name], device)
     atoms = 0.25 * draw(NUM_ATOMS, 2, *width)
     model = GeneralizedModel(atoms=atoms, likelihood=likelihood, prior=prior, placement=placement)
     like = draw(3, 2, *sample)
     code = draw(3, *placement.code_shape(sample, atoms))
-    baseline = torch.zeros(2, *[1] * len(sample), dtype=torch.float64)
-    observed = likelihood.sample(model.natural(code, like=like, baseline=baseline), torch.Generator().manual_seed(seed))
+    baseline = torch.zeros(2, *[1] * len(sample), dtype=torch.float64, device=device)
+    natural = model.natural(code, like=like, baseline=baseline)
+    observed = likelihood.sample(natural, torch.Generator(device).manual_seed(seed))
     bounded = likelihood.bounded(observed, baseline)
     model = GeneralizedModel(atoms=atoms, likelihood=bounded, prior=prior, placement=placement)
     return observed, model, baseline
@@ -71,9 +69,9 @@ def objectives_along_the_way(observed, model, baseline, *, num_iterations):
 @pytest.mark.parametrize("prior_name", CONVEX_PRIORS)
 @few_examples
 @given(seed=seeds, two_dimensional=st.booleans(), stride=st.integers(1, 3), overhang=st.booleans())
-def test_the_objective_falls_in_every_iteration(family, prior_name, seed, two_dimensional, stride, overhang):
+def test_the_objective_falls_in_every_iteration(device, family, prior_name, seed, two_dimensional, stride, overhang):
     placement = Placement(stride=stride, overhang=overhang)
-    problem = draw_problem(family, prior_name, seed, two_dimensional=two_dimensional, placement=placement)
+    problem = draw_problem(device, family, prior_name, seed, two_dimensional=two_dimensional, placement=placement)
     values = objectives_along_the_way(*problem, num_iterations=12)
     assert values.isfinite().all()
     assert (values[1:] <= values[:-1] + 1e-9 * values[:-1].abs()).all()
@@ -82,8 +80,8 @@ def test_the_objective_falls_in_every_iteration(family, prior_name, seed, two_di
 
 @families
 @pytest.mark.parametrize("extreme", ["all zero", "one huge count", "all at the top", "huge baseline", "tiny baseline"])
-def test_the_objective_falls_at_extreme_counts(family, extreme):
-    observed, model, baseline = draw_problem(family, "two-sided sparse", 0)
+def test_the_objective_falls_at_extreme_counts(device, family, extreme):
+    observed, model, baseline = draw_problem(device, family, "two-sided sparse", 0)
     highest = 30.0 if family == "Binomial" else 1e4
     if extreme == "all zero":
         observed = torch.zeros_like(observed)
@@ -97,7 +95,7 @@ def test_the_objective_falls_at_extreme_counts(family, extreme):
     likelihood = FAMILIES[family].bounded(observed, baseline)
     model = GeneralizedModel(atoms=model.atoms, likelihood=likelihood, prior=model.prior)
     values = objectives_along_the_way(observed, model, baseline, num_iterations=15)
-    empty = torch.zeros(3, *model.placement.code_shape((24,), model.atoms), dtype=torch.float64)
+    empty = torch.zeros(3, *model.placement.code_shape((24,), model.atoms), dtype=torch.float64, device=device)
     first = model.objective(empty, observed, baseline=baseline)
     assert values.isfinite().all()
     assert (values[0] <= first + 1e-9 * first.abs()).all()
@@ -106,21 +104,21 @@ def test_the_objective_falls_at_extreme_counts(family, extreme):
 
 @families
 @pytest.mark.parametrize("prior_name", CONVEX_PRIORS)
-def test_with_and_without_momentum_the_same_minimum_is_reached(family, prior_name):
-    observed, model, baseline = draw_problem(family, prior_name, 3, num_samples=16)
+def test_with_and_without_momentum_the_same_minimum_is_reached(device, family, prior_name):
+    observed, model, baseline = draw_problem(device, family, prior_name, 3, num_samples=16)
     solve = partial(model.solve, observed, baseline=baseline, tolerance=4e-4)
     plain, fast = solve(num_iterations=20_000, accelerated=False), solve(num_iterations=5_000)
     lowest = model.objective(fast, observed, baseline=baseline)
     torch.testing.assert_close(model.objective(plain, observed, baseline=baseline), lowest, atol=1e-5, rtol=1e-6)
-    draw = draw_with(4)
+    draw = draw_on(device, 4)
     for radius in (1e-3, 1e-1):
         nearby = model.prior.activation(fast + radius * draw(*fast.shape), 1e-9)
         assert (lowest <= model.objective(nearby, observed, baseline=baseline) + 1e-5).all()
 
 
 @pytest.mark.parametrize("prior_name", ["ridge", "two-sided sparse"])
-def test_at_the_poisson_minimum_the_bounded_likelihood_is_the_exact_one(prior_name):
-    observed, model, baseline = draw_problem("Poisson", prior_name, 5, num_samples=16)
+def test_at_the_poisson_minimum_the_bounded_likelihood_is_the_exact_one(device, prior_name):
+    observed, model, baseline = draw_problem(device, "Poisson", prior_name, 5, num_samples=16)
     code = model.solve(observed, baseline=baseline, num_iterations=5_000, tolerance=4e-4)
     natural = model.natural(code, like=observed, baseline=baseline)
     assert (natural <= model.likelihood.max_natural).all()
@@ -132,24 +130,24 @@ def test_at_the_poisson_minimum_the_bounded_likelihood_is_the_exact_one(prior_na
 
 @few_examples
 @given(seed=seeds, nonnegative=st.booleans())
-def test_the_gaussian_sparse_code_is_the_lasso(seed, nonnegative):
-    draw = draw_with(seed)
+def test_the_gaussian_sparse_code_is_the_lasso(device, seed, nonnegative):
+    draw = draw_on(device, seed)
     observed, atoms = draw(2, 2, 16), draw(3, 2, 4)
-    level = torch.tensor([0.5, 0.8, 1.1], dtype=torch.float64)
+    level = torch.tensor([0.5, 0.8, 1.1], dtype=torch.float64, device=device)
     model = GeneralizedModel(
         atoms=atoms, likelihood=Gaussian(), prior=Sparse(regularization=level, nonnegative=nonnegative)
     )
-    code = model.solve(observed, baseline=torch.zeros(1, dtype=torch.float64), num_iterations=50)
+    code = model.solve(observed, baseline=torch.zeros(1, dtype=torch.float64, device=device), num_iterations=50)
     torch.testing.assert_close(code, fista_solve(observed, atoms, level, num_iterations=50, nonnegative=nonnegative))
 
 
 @families
 @few_examples
 @given(seed=seeds, two_dimensional=st.booleans(), stride=st.integers(1, 3), overhang=st.booleans())
-def test_the_unrolled_encoder_can_be_differentiated(family, seed, two_dimensional, stride, overhang):
+def test_the_unrolled_encoder_can_be_differentiated(device, family, seed, two_dimensional, stride, overhang):
     placement = Placement(stride=stride, overhang=overhang)
     observed, model, baseline = draw_problem(
-        family, "two-sided sparse", seed, two_dimensional=two_dimensional, placement=placement
+        device, family, "two-sided sparse", seed, two_dimensional=two_dimensional, placement=placement
     )
 
     def encode(atoms, regularization):
@@ -170,8 +168,8 @@ def test_the_unrolled_encoder_can_be_differentiated(family, seed, two_dimensiona
 
 @few_examples
 @given(seed=seeds, stride=st.integers(1, 4), overhang=st.booleans(), rest=st.integers(0, 3))
-def test_a_placement_correlates_by_the_adjoint_of_its_synthesis(seed, stride, overhang, rest):
-    draw, placement = draw_with(seed), Placement(stride=stride, overhang=overhang)
+def test_a_placement_correlates_by_the_adjoint_of_its_synthesis(device, seed, stride, overhang, rest):
+    draw, placement = draw_on(device, seed), Placement(stride=stride, overhang=overhang)
     atoms, images = draw(3, 2, 5, 4), draw(2, 2, 13 + rest, 11)
     code = draw(2, *placement.code_shape((13 + rest, 11), atoms))
     forward = (placement.synthesize(code, atoms, (13 + rest, 11)) * images).sum()

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from drawing import draw_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,9 +25,9 @@ any_problem = given(
 sides = pytest.mark.parametrize("nonnegative", [False, True])
 
 
-def draw_problem(seed, *, shape=(3, 2, 6), num_windows=3, num_shifts=40):
+def draw_problem(device, seed, *, shape=(3, 2, 6), num_windows=3, num_shifts=40):
     """Return noise traces, unit-norm atoms (atom, channel, width), and regularization that leaves few events."""
-    draw = partial(torch.randn, generator=torch.Generator().manual_seed(seed))
+    draw = draw_on(device, seed, dtype=torch.float32)
     atoms = torch.nn.functional.normalize(draw(*shape).flatten(1)).view(shape)
     return draw(num_windows, shape[1], num_shifts + shape[2] - 1), atoms, 0.6 + 0.5 * draw(shape[0]).abs()
 
@@ -34,8 +35,8 @@ def draw_problem(seed, *, shape=(3, 2, 6), num_windows=3, num_shifts=40):
 @sides
 @few_examples
 @any_problem
-def test_every_window_meets_the_optimality_conditions(nonnegative, seed, shape, num_shifts):
-    problem = draw_problem(seed, shape=shape, num_shifts=num_shifts)
+def test_every_window_meets_the_optimality_conditions(device, nonnegative, seed, shape, num_shifts):
+    problem = draw_problem(device, seed, shape=shape, num_shifts=num_shifts)
     code = solve_windows(*problem, tolerance=TOLERANCE, nonnegative=nonnegative)
     residual = optimality_residual(code, *problem, nonnegative=nonnegative)
     assert residual.shape == (3,)
@@ -45,8 +46,8 @@ def test_every_window_meets_the_optimality_conditions(nonnegative, seed, shape, 
 @sides
 @settings(max_examples=8)
 @any_problem
-def test_the_code_is_that_of_fista(nonnegative, seed, shape, num_shifts):
-    problem = draw_problem(seed, shape=shape, num_shifts=num_shifts)
+def test_the_code_is_that_of_fista(device, nonnegative, seed, shape, num_shifts):
+    problem = draw_problem(device, seed, shape=shape, num_shifts=num_shifts)
     code = solve_windows(*problem, tolerance=1e-5, nonnegative=nonnegative).double()
     doubles = [tensor.double() for tensor in problem]
     reference = fista_solve(*doubles, num_iterations=400, nonnegative=nonnegative)
@@ -57,8 +58,8 @@ def test_the_code_is_that_of_fista(nonnegative, seed, shape, num_shifts):
 @sides
 @few_examples
 @given(seed=seeds, tolerance=st.sampled_from([1e-4, 1e-2, 0.2]))
-def test_the_code_is_within_any_tolerance_of_its_minimum(nonnegative, seed, tolerance):
-    traces, atoms, regularization = draw_problem(seed)
+def test_the_code_is_within_any_tolerance_of_its_minimum(device, nonnegative, seed, tolerance):
+    traces, atoms, regularization = draw_problem(device, seed)
     code = solve_windows(traces, atoms, regularization, tolerance=tolerance, nonnegative=nonnegative)
     remaining = torch.nn.functional.conv1d(traces - torch.nn.functional.conv_transpose1d(code, atoms), atoms)
     value, level = remaining + code, regularization[:, None]
@@ -70,8 +71,8 @@ def test_the_code_is_within_any_tolerance_of_its_minimum(nonnegative, seed, tole
 @sides
 @few_examples
 @given(seed=seeds, window=st.integers(0, 39))
-def test_a_window_has_no_say_in_another(nonnegative, seed, window):
-    traces, atoms, regularization = draw_problem(seed, num_windows=40)
+def test_a_window_has_no_say_in_another(device, nonnegative, seed, window):
+    traces, atoms, regularization = draw_problem(device, seed, num_windows=40)
     solve = partial(
         solve_windows, atoms=atoms, regularization=regularization, tolerance=TOLERANCE, nonnegative=nonnegative
     )
@@ -82,8 +83,8 @@ def test_a_window_has_no_say_in_another(nonnegative, seed, window):
     torch.testing.assert_close(solve(traces[window : window + 1])[0], code[window], atol=1e-3, rtol=0)
 
 
-def test_the_number_of_threads_does_not_change_a_bit():
-    problem, num_threads = draw_problem(0, num_windows=50), torch.get_num_threads()
+def test_the_number_of_threads_does_not_change_a_bit(device):
+    problem, num_threads = draw_problem(device, 0, num_windows=50), torch.get_num_threads()
     codes = []
     try:
         for number in (1, 2):
@@ -95,54 +96,56 @@ def test_the_number_of_threads_does_not_change_a_bit():
     assert torch.equal(*codes)
 
 
-def test_the_traces_are_left_as_they_were_and_the_code_carries_no_gradient():
-    traces, atoms, regularization = draw_problem(0)
+def test_the_traces_are_left_as_they_were_and_the_code_carries_no_gradient(device):
+    traces, atoms, regularization = draw_problem(device, 0)
     before = traces.clone()
     code = solve_windows(traces, atoms.requires_grad_(), regularization.requires_grad_(), tolerance=TOLERANCE)
     assert torch.equal(traces, before)
     assert not code.requires_grad
 
 
-def test_an_atom_as_long_as_the_window_has_one_shift():
-    problem = draw_problem(0, num_shifts=1)
+def test_an_atom_as_long_as_the_window_has_one_shift(device):
+    problem = draw_problem(device, 0, num_shifts=1)
     code = solve_windows(*problem, tolerance=TOLERANCE)
     assert code.shape == (3, 3, 1)
     assert optimality_residual(code, *problem).max() <= TOLERANCE + 1e-5
 
 
 @sides
-def test_a_tolerance_beyond_float32_ends_too(nonnegative):
-    traces, atoms, regularization = draw_problem(0)
+def test_a_tolerance_beyond_float32_ends_too(device, nonnegative):
+    traces, atoms, regularization = draw_problem(device, 0)
     problem = (1000 * traces, atoms, 100 * regularization)
     code = solve_windows(*problem, tolerance=0.0, nonnegative=nonnegative)
     assert optimality_residual(code, *problem, nonnegative=nonnegative).max() < 1e-3 * code.abs().max()
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_traces_on_which_the_descent_would_never_end_are_refused(value):
-    traces, *rest = draw_problem(0)
+def test_traces_on_which_the_descent_would_never_end_are_refused(device, value):
+    traces, *rest = draw_problem(device, 0)
     traces[1, 0, 5] = value
     with pytest.raises(ValueError, match=r"correlation is NaN or infinite: replace such traces"):
         solve_windows(traces, *rest, tolerance=TOLERANCE)
 
 
-def test_atoms_that_are_not_of_unit_norm_are_refused():
-    traces, atoms, regularization = draw_problem(0)
+def test_atoms_that_are_not_of_unit_norm_are_refused(device):
+    traces, atoms, regularization = draw_problem(device, 0)
     with pytest.raises(ValueError, match=r"atoms: each must have norm 1"):
         solve_windows(traces, 2 * atoms, regularization, tolerance=TOLERANCE)
 
 
-def test_no_windows_have_an_empty_code():
-    assert solve_windows(*draw_problem(0, num_windows=0), tolerance=TOLERANCE).shape == (0, 3, 40)
+def test_no_windows_have_an_empty_code(device):
+    assert solve_windows(*draw_problem(device, 0, num_windows=0), tolerance=TOLERANCE).shape == (0, 3, 40)
 
 
 @pytest.mark.parametrize("width", [1, 3, 6])
-def test_without_a_compiler_the_code_is_the_same(width, monkeypatch):
+def test_without_a_compiler_the_code_is_the_same(device, width, monkeypatch):
     """In plain Python, an index beyond an array is an error."""
-    problem = draw_problem(0, shape=(2, 1, width), num_shifts=12)
+    problem = draw_problem(device, 0, shape=(2, 1, width), num_shifts=12)
     compiled = solve_windows(*problem, tolerance=TOLERANCE)
     for module in (windows_module, descent_module):
         for name, function in list(vars(module).items()):
             if hasattr(function, "py_func"):
                 monkeypatch.setattr(module, name, function.py_func)
-    np.testing.assert_allclose(solve_windows(*problem, tolerance=TOLERANCE).numpy(), compiled.numpy(), atol=1e-3)
+    np.testing.assert_allclose(
+        solve_windows(*problem, tolerance=TOLERANCE).cpu().numpy(), compiled.cpu().numpy(), atol=1e-3
+    )

@@ -16,15 +16,15 @@ def simulated():
 
 
 @pytest.fixture(scope="module")
-def model(simulated):
+def model(device, simulated):
     rate = math.sqrt(2 * math.log(4 * 983)) / simulated.noise_sd
-    atoms = torch.from_numpy(simulated.atoms)
-    return Crsae(atoms, torch.tensor(rate), noise_sd=simulated.noise_sd, nonnegative=True)
+    atoms = torch.from_numpy(simulated.atoms).to(device)
+    return Crsae(atoms, torch.tensor(rate, device=device), noise_sd=simulated.noise_sd, nonnegative=True)
 
 
 @pytest.fixture(scope="module")
-def events(simulated, model):
-    traces = torch.from_numpy(simulated.traces)
+def events(device, simulated, model):
+    traces = torch.from_numpy(simulated.traces).to(device)
     return find_events(make_event_encoder(model, traces), traces)
 
 
@@ -46,16 +46,18 @@ def test_amplitudes_are_those_of_the_spikes_without_shrinkage(simulated, events)
     assert np.median(events.amplitude) == pytest.approx(np.median(simulated.amplitude), rel=0.02)
 
 
-def test_misfit_is_that_of_noise_where_the_explanation_is_right_and_large_where_it_is_not(simulated, model, events):
+def test_misfit_is_that_of_noise_where_the_explanation_is_right_and_large_where_it_is_not(
+    device, simulated, model, events
+):
     assert np.median(events.misfit) < 4.5
     without_one = Crsae(model.atoms.detach()[:3], model.rate.detach(), noise_sd=model.noise_sd, nonnegative=True)
-    traces = torch.from_numpy(simulated.traces[:100])
+    traces = torch.from_numpy(simulated.traces[:100]).to(device)
     worse = find_events(make_event_encoder(without_one, traces), traces)
     assert np.mean(worse.misfit > 5) > 5 * np.mean(events.misfit > 5)
 
 
-def test_a_window_does_not_depend_on_its_neighbors_nor_on_threads(simulated, model):
-    traces = torch.from_numpy(simulated.traces[:200])
+def test_a_window_does_not_depend_on_its_neighbors_nor_on_threads(device, simulated, model):
+    traces = torch.from_numpy(simulated.traces[:200]).to(device)
     encoder = make_event_encoder(model, traces)
     together = find_events(encoder, traces)
     alone = find_events(encoder, traces[130:131])
@@ -71,26 +73,26 @@ def test_a_window_does_not_depend_on_its_neighbors_nor_on_threads(simulated, mod
         torch.set_num_threads(threads)
 
 
-def test_silence_has_no_events(model):
-    silence = torch.zeros(3, 1, 200)
+def test_silence_has_no_events(device, model):
+    silence = torch.zeros(3, 1, 200, device=device)
     events = find_events(make_event_encoder(model, silence), silence)
     assert events.shift.size == 0
     assert torch.equal(events.to_code((3, 4, 183)), torch.zeros(3, 4, 183))
 
 
-def test_atoms_from_events_are_nearer_than_those_of_the_l1_code(simulated, model):
-    traces = torch.from_numpy(simulated.traces)
+def test_atoms_from_events_are_nearer_than_those_of_the_l1_code(device, simulated, model):
+    traces = torch.from_numpy(simulated.traces).to(device)
     rough = simulated.atoms + 0.03 * np.random.default_rng(0).standard_normal(simulated.atoms.shape).astype("float32")
-    learned = Crsae(torch.from_numpy(rough), model.rate.detach(), noise_sd=model.noise_sd, nonnegative=True)
-    before = filter_error(simulated.atoms, learned.atoms.detach().numpy()).error_db
+    learned = Crsae(torch.from_numpy(rough).to(device), model.rate.detach(), noise_sd=model.noise_sd, nonnegative=True)
+    before = filter_error(simulated.atoms, learned.atoms.detach().cpu().numpy()).error_db
     EventMaximization(learned).step(traces)
-    after = filter_error(simulated.atoms, learned.atoms.detach().numpy()).error_db
+    after = filter_error(simulated.atoms, learned.atoms.detach().cpu().numpy()).error_db
     assert np.all(before > -12)
     assert np.all(after < -20)
 
 
-def test_bad_windows_and_models_of_images_are_refused(model):
-    broken = torch.zeros(2, 1, 200)
+def test_bad_windows_and_models_of_images_are_refused(device, model):
+    broken = torch.zeros(2, 1, 200, device=device)
     broken[1, 0, 7] = torch.inf
     with pytest.raises(ValueError, match="windows has NaN or infinite samples"):
         make_event_encoder(model, broken)

@@ -169,10 +169,13 @@ def gradient_of_the_rate(problem, **changes):
     return gradient
 
 
-def model_of(problem, *, num_iterations=NUM_ITERATIONS):
-    rate = torch.tensor(problem.rate, dtype=torch.float64)
-    step_size = 1 / INVERSE_STEP
-    return Crsae(torch.from_numpy(problem.atoms)[:, None], rate, num_iterations=num_iterations, step_size=step_size)
+def model_of(device, problem, *, num_iterations=NUM_ITERATIONS):
+    atoms, rate = torch.from_numpy(problem.atoms)[:, None], torch.tensor(problem.rate, dtype=torch.float64)
+    return Crsae(atoms, rate, num_iterations=num_iterations, step_size=1 / INVERSE_STEP).to(device)
+
+
+def window_of(device, problem):
+    return torch.from_numpy(problem.traces).to(device)[None, None]
 
 
 def distance_to_a_kink(problem):
@@ -181,17 +184,18 @@ def distance_to_a_kink(problem):
 
 @few_examples
 @given(seed=seeds)
-def test_the_derivative_of_a_descent_step_is_equation_35_put_right(seed):
+def test_the_derivative_of_a_descent_step_is_equation_35_put_right(device, seed):
     problem = draw_problem(seed)
-    start = torch.from_numpy(np.random.default_rng(seed + 1).standard_normal((1, NUM_ATOMS, NUM_SHIFTS)))
-    traces = torch.from_numpy(problem.traces)[None, None]
+    start = torch.from_numpy(np.random.default_rng(seed + 1).standard_normal((1, NUM_ATOMS, NUM_SHIFTS))).to(device)
+    traces = window_of(device, problem)
 
     def descend(atoms):
         remaining = traces - torch.nn.functional.conv_transpose1d(start, atoms)
         return (start + correlate(remaining, atoms) / INVERSE_STEP).flatten()
 
-    expected = torch.autograd.functional.jacobian(descend, torch.from_numpy(problem.atoms)[:, None]).flatten(1).T
-    np.testing.assert_allclose(descended_by_atoms(problem, start.numpy().ravel()), expected.numpy(), atol=1e-12)
+    atoms = torch.from_numpy(problem.atoms).to(device)[:, None]
+    expected = torch.autograd.functional.jacobian(descend, atoms).flatten(1).T.cpu().numpy()
+    np.testing.assert_allclose(descended_by_atoms(problem, start.cpu().numpy().ravel()), expected, atol=1e-12)
     gram = toeplitz(problem.atoms).T @ toeplitz(problem.atoms)
     for b, g, lag in np.ndindex(NUM_ATOMS, NUM_ATOMS, WIDTH):
         for signed in (-lag, lag):
@@ -202,28 +206,28 @@ def test_the_derivative_of_a_descent_step_is_equation_35_put_right(seed):
 
 @few_examples
 @given(seed=seeds)
-def test_the_encoder_of_the_model_is_algorithm_1(seed):
+def test_the_encoder_of_the_model_is_algorithm_1(device, seed):
     problem = draw_problem(seed)
-    code = model_of(problem).encode(torch.from_numpy(problem.traces)[None, None])
-    np.testing.assert_allclose(code.detach().numpy().ravel(), code_of(problem), atol=1e-12)
+    code = model_of(device, problem).encode(window_of(device, problem))
+    np.testing.assert_allclose(code.detach().cpu().numpy().ravel(), code_of(problem), atol=1e-12)
 
 
 @few_examples
 @given(seed=seeds)
-def test_the_gradient_of_the_atoms_is_algorithm_2(seed):
+def test_the_gradient_of_the_atoms_is_algorithm_2(device, seed):
     problem = draw_problem(seed)
-    model, traces = model_of(problem), torch.from_numpy(problem.traces)[None, None]
+    model, traces = model_of(device, problem), window_of(device, problem)
     loss = reconstruction_loss(traces, model(traces))
     loss.backward()
     assert loss.item() == pytest.approx(loss_of_the_atoms(problem))
-    np.testing.assert_allclose(model.atoms.grad[:, 0].numpy(), gradient_of_the_atoms(problem), atol=1e-10)
+    np.testing.assert_allclose(model.atoms.grad[:, 0].cpu().numpy(), gradient_of_the_atoms(problem), atol=1e-10)
 
 
 @few_examples
 @given(seed=seeds)
-def test_the_gradient_of_the_rate_is_algorithm_3(seed):
+def test_the_gradient_of_the_rate_is_algorithm_3(device, seed):
     problem = draw_problem(seed)
-    model, traces = model_of(problem), torch.from_numpy(problem.traces)[None, None]
+    model, traces = model_of(device, problem), window_of(device, problem)
     loss = rate_loss(model, model.encode(traces), PRIOR)
     loss.backward()
     assert loss.item() == pytest.approx(loss_of_the_rate(problem))
@@ -256,10 +260,10 @@ def test_without_the_delay_line_the_printed_recursion_is_wrong():
 
 @few_examples
 @given(seed=seeds)
-def test_at_a_converged_code_the_objective_does_not_feel_the_code_move(seed):
+def test_at_a_converged_code_the_objective_does_not_feel_the_code_move(device, seed):
     """The envelope theorem: its unrolled gradient is that at a fixed code. The reconstruction's alone is not."""
     problem = replace(draw_problem(seed), rate=0.6)  # the larger the rate, the sooner the code converges
-    model, traces = model_of(problem, num_iterations=3000), torch.from_numpy(problem.traces)[None, None]
+    model, traces = model_of(device, problem, num_iterations=3000), window_of(device, problem)
     unrolled = model.encode(traces)
     fixed = unrolled.detach()
 

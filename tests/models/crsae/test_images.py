@@ -17,13 +17,14 @@ SETTINGS = ImageLearning(
 )
 
 
-def draw_texture(seed, *, size=96, scale=1.0):
+def draw_texture(device, seed, *, size=96, scale=1.0):
     """Draw a mid-gray image in which two gratings of known orientation come and go, each in a third of it."""
     generator = torch.Generator().manual_seed(seed)
-    rows, columns = torch.meshgrid(torch.arange(float(size)), torch.arange(float(size)), indexing="ij")
-    image = torch.full((size, size), 128.0)
+    places = torch.arange(float(size), device=device)
+    rows, columns = torch.meshgrid(places, places, indexing="ij")
+    image = torch.full((size, size), 128.0, device=device)
     for angle in ANGLES:
-        coarse = torch.randn(1, 1, size // 12, size // 12, generator=generator)
+        coarse = torch.randn(1, 1, size // 12, size // 12, generator=generator).to(device)
         envelope = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bicubic")[0, 0]
         phase = FREQUENCY * (rows * math.sin(angle) + columns * math.cos(angle))
         image += 60.0 * (envelope - 0.4).clamp_min(0.0) * phase.cos()
@@ -32,7 +33,7 @@ def draw_texture(seed, *, size=96, scale=1.0):
 
 def add_noise(image, seed, *, scale=1.0):
     generator = torch.Generator().manual_seed(seed)
-    return image + scale * NOISE_SD * torch.randn(image.shape, generator=generator)
+    return image + scale * NOISE_SD * torch.randn(image.shape, generator=generator).to(image)
 
 
 def mean_squared_error(image, true):
@@ -46,27 +47,27 @@ def orientation(atom):
     return math.atan2((row + 32) % 64 - 32, column) % math.pi
 
 
-def random_model():
+def random_model(device="cpu"):
     atoms = torch.randn(4, 1, 5, 5, generator=torch.Generator().manual_seed(0))
-    return Crsae(atoms, torch.tensor(2.0), num_iterations=5)
+    return Crsae(atoms, torch.tensor(2.0), num_iterations=5).to(device)
 
 
 @pytest.fixture(scope="module")
-def learned():
-    images = [add_noise(draw_texture(seed), 100 + seed) for seed in range(3)]
+def learned(device):
+    images = [add_noise(draw_texture(device, seed), 100 + seed) for seed in range(3)]
     return learn_image_atoms(images, NOISE_SD, settings=SETTINGS)
 
 
-def test_denoising_with_learned_atoms_removes_most_of_the_noise(learned):
-    true = draw_texture(10)
+def test_denoising_with_learned_atoms_removes_most_of_the_noise(device, learned):
+    true = draw_texture(device, 10)
     noisy = add_noise(true, 110)
     restored = denoise_image(noisy, NOISE_SD, model=learned)
     gain_db = 10 * math.log10(mean_squared_error(noisy, true) / mean_squared_error(restored, true))
     assert gain_db > 8.0
 
 
-def test_atoms_have_the_orientations_of_the_texture(learned):
-    noisy = add_noise(draw_texture(10), 110)
+def test_atoms_have_the_orientations_of_the_texture(device, learned):
+    noisy = add_noise(draw_texture(device, 10), 110)
     patches = draw_detail_patches([noisy], NOISE_SD, num_patches=8, settings=SETTINGS, generator=torch.Generator())
     with torch.no_grad():
         used = learned.encode(patches).abs().sum(dim=(0, 2, 3))
@@ -81,15 +82,15 @@ def test_the_rate_stays_between_its_bounds(learned):
     assert 0.1 < float(learned.rate.detach()) < SETTINGS.prior_mean * (1 + 1 / SETTINGS.prior_strength)
 
 
-def test_the_gray_scale_does_not_matter(learned):
-    noisy = add_noise(draw_texture(10), 110)
+def test_the_gray_scale_does_not_matter(device, learned):
+    noisy = add_noise(draw_texture(device, 10), 110)
     restored = denoise_image(noisy, NOISE_SD, model=learned)
     scaled = denoise_image(noisy / 255, NOISE_SD / 255, model=learned)
     torch.testing.assert_close(255 * scaled, restored, rtol=0, atol=0.05)
 
 
-def test_same_seed_same_model_another_seed_another():
-    image = add_noise(draw_texture(0, size=48), 1)
+def test_same_seed_same_model_another_seed_another(device):
+    image = add_noise(draw_texture(device, 0, size=48), 1)
     settings = replace(SETTINGS, num_epochs=1, num_patches=16)
     first, again, other = (learn_image_atoms([image], NOISE_SD, settings=settings, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(first.atoms, again.atoms)
@@ -97,8 +98,8 @@ def test_same_seed_same_model_another_seed_another():
     assert not torch.equal(first.atoms, other.atoms)
 
 
-def test_the_global_seed_does_not_matter_and_stays():
-    image = add_noise(draw_texture(0, size=48), 1)
+def test_the_global_seed_does_not_matter_and_stays(device):
+    image = add_noise(draw_texture(device, 0, size=48), 1)
     state = torch.get_rng_state()
     learn_image_atoms([image], NOISE_SD, settings=replace(SETTINGS, num_epochs=1, num_patches=8))
     assert torch.equal(torch.get_rng_state(), state)
@@ -106,22 +107,22 @@ def test_the_global_seed_does_not_matter_and_stays():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(5, 5), (12, 31)])
-def test_a_constant_image_comes_back_constant(shape, dtype):
-    image = torch.full(shape, 77.0, dtype=dtype)
-    restored = denoise_image(image, NOISE_SD, model=random_model().to(dtype))
+def test_a_constant_image_comes_back_constant(device, shape, dtype):
+    image = torch.full(shape, 77.0, dtype=dtype, device=device)
+    restored = denoise_image(image, NOISE_SD, model=random_model(device).to(dtype))
     torch.testing.assert_close(restored, image, rtol=0, atol=1e-3)
 
 
-def test_the_smooth_part_minimizes_its_objective():
-    image = torch.randn(7, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+def test_the_smooth_part_minimizes_its_objective(device):
+    image = torch.randn(7, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
     smooth = smooth_part(image, smoothness=3.0).requires_grad_()
     slopes = smooth.diff(dim=0).square().sum() + smooth.diff(dim=1).square().sum()
     (gradient,) = torch.autograd.grad((smooth - image).square().sum() / 2 + 3.0 * slopes / 2, smooth)
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-12)
 
 
-def test_white_noise_in_the_smooth_part_is_as_documented():
-    noise = torch.randn(400, 400, generator=torch.Generator().manual_seed(0))
+def test_white_noise_in_the_smooth_part_is_as_documented(device):
+    noise = torch.randn(400, 400, generator=torch.Generator().manual_seed(0)).to(device)
     assert float(smooth_part(noise).var()) == pytest.approx(1 / (4 * math.pi * 20.0), rel=0.25)
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from drawing import draw_on
 
 from si_crsae.core import objective
 from si_crsae.core.solvers.windows import solve_windows
@@ -34,16 +35,16 @@ def simulated():
 
 
 @pytest.fixture(scope="module")
-def traces(simulated):
-    return torch.from_numpy(simulated.traces)
+def traces(device, simulated):
+    return torch.from_numpy(simulated.traces).to(device)
 
 
 @pytest.fixture
-def make_model(simulated):
-    first_atoms = torch.from_numpy(perturb_atoms(simulated.atoms, seed=1))
+def make_model(device, simulated):
+    first_atoms = torch.from_numpy(perturb_atoms(simulated.atoms, seed=1)).to(device)
 
     def make(*, num_iterations=60, per_atom=False, nonnegative=False):
-        rate = torch.full((4,) if per_atom else (), first_rate(simulated))
+        rate = torch.full((4,) if per_atom else (), first_rate(simulated), device=device)
         return Crsae(
             first_atoms, rate, noise_sd=simulated.noise_sd, num_iterations=num_iterations, nonnegative=nonnegative
         )
@@ -60,7 +61,7 @@ def prior_of(simulated):
 
 
 def errors_of(simulated, model):
-    return filter_error(simulated.atoms, model.atoms.detach().numpy()).error_db
+    return filter_error(simulated.atoms, model.atoms.detach().cpu().numpy()).error_db
 
 
 def test_the_closed_form_finds_all_atoms_and_its_lambda_settles_a_little_above_its_start(simulated, traces, make_model):
@@ -110,20 +111,20 @@ def test_back_propagation_with_the_code_held_fixed_nears_the_atoms_faster_than_u
     assert worst["fixed-code"] < min(worst["unrolled"], -7.0)
 
 
-def test_back_propagation_keeps_atoms_on_the_sphere_and_lambda_positive(simulated, traces, make_model):
+def test_back_propagation_keeps_atoms_on_the_sphere_and_lambda_positive(device, simulated, traces, make_model):
     model = make_model(num_iterations=20)
     trainer = Backpropagation(model, prior_of(simulated), atom_learning_rate=0.1, rate_learning_rate=1e4)
     for _ in range(3):
         trainer.step(traces[:20])
-    torch.testing.assert_close(model.atoms.detach().flatten(1).norm(dim=1), torch.ones(4))
+    torch.testing.assert_close(model.atoms.detach().flatten(1).norm(dim=1), torch.ones(4, device=device))
     assert float(model.rate.detach()) > 0
 
 
-def test_the_tangent_part_of_a_gradient_is_orthogonal_to_the_atoms():
-    generator = torch.Generator().manual_seed(0)
-    atoms = torch.nn.functional.normalize(torch.randn(3, 2, 5, generator=generator).flatten(1)).view(3, 2, 5)
-    tangent = on_tangent(torch.randn(3, 2, 5, generator=generator), atoms)
-    torch.testing.assert_close((tangent * atoms).sum(dim=(1, 2)), torch.zeros(3), atol=1e-6, rtol=0)
+def test_the_tangent_part_of_a_gradient_is_orthogonal_to_the_atoms(device):
+    draw = draw_on(device, 0, dtype=torch.float32)
+    atoms = torch.nn.functional.normalize(draw(3, 2, 5).flatten(1)).view(3, 2, 5)
+    tangent = on_tangent(draw(3, 2, 5), atoms)
+    torch.testing.assert_close((tangent * atoms).sum(dim=(1, 2)), torch.zeros(3, device=device), atol=1e-6, rtol=0)
     torch.testing.assert_close(on_tangent(tangent, atoms), tangent)
 
 
@@ -147,8 +148,8 @@ def test_the_same_seed_trains_the_same_model_and_another_seed_another(simulated,
     assert not torch.equal(trained[0], trained[2])
 
 
-def test_the_untied_baseline_explains_the_traces_and_loses_the_atoms(simulated, traces):
-    first_atoms = torch.from_numpy(perturb_atoms(simulated.atoms, seed=1))
+def test_the_untied_baseline_explains_the_traces_and_loses_the_atoms(device, simulated, traces):
+    first_atoms = torch.from_numpy(perturb_atoms(simulated.atoms, seed=1)).to(device)
     model = Lcsc(first_atoms, first_rate(simulated) * simulated.noise_sd**2)
     history = train(
         ReconstructionTraining(model, learning_rate=0.01), traces[:300], traces[600:650], num_epochs=3, batch_size=50
@@ -157,8 +158,8 @@ def test_the_untied_baseline_explains_the_traces_and_loses_the_atoms(simulated, 
     assert errors_of(simulated, model).max() > -6
 
 
-def test_flipped_and_rotated_windows_have_the_same_samples_up_to_sign():
-    windows = torch.randn(40, 2, 30, generator=torch.Generator().manual_seed(0))
+def test_flipped_and_rotated_windows_have_the_same_samples_up_to_sign(device):
+    windows = draw_on(device, 0, dtype=torch.float32)(40, 2, 30)
     changed = flip_and_rotate(windows, torch.Generator().manual_seed(1))
     signs = set()
     for window, other in zip(windows, changed, strict=True):
@@ -203,7 +204,7 @@ def test_the_range_test_picks_the_rate_of_the_steepest_drop(traces):
 def test_first_atoms_from_the_traces_resemble_the_true_ones(simulated, traces):
     atoms = initialize_atoms(traces[:300], 4, 18, threshold=5 * simulated.noise_sd, num_components=4)
     assert atoms.shape == (4, 1, 18)
-    assert np.median(filter_error(simulated.atoms, atoms.numpy()).error_db) < -3
+    assert np.median(filter_error(simulated.atoms, atoms.cpu().numpy()).error_db) < -3
     with pytest.raises(ValueError, match=r"threshold = 1000.0: 0 peaks cross it, too few for 4 atoms; lower it"):
         initialize_atoms(traces[:5], 4, 18, threshold=1000.0)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from drawing import draw_on
 
 from si_crsae.core import (
     Binomial,
@@ -38,23 +39,24 @@ FAMILIES = {
 families = pytest.mark.parametrize("family", FAMILIES)
 
 
-def true_atoms():
-    time = torch.arange(15) - 7.0
+def true_atoms(device):
+    time = torch.arange(15, device=device) - 7.0
     shapes = torch.stack([torch.exp(-0.5 * (time / 1.2) ** 2), (time > -6) * torch.exp(-(time + 5) / 4)])
     return torch.nn.functional.normalize(shapes)[:, None]
 
 
-def simulate(family, *, num_windows=120, num_samples=100, seed=0):
+def simulate(device, family, *, num_windows=120, num_samples=100, seed=0):
     """Return observations of sparse events of two atoms, their means and the baseline."""
     likelihood, resting = FAMILIES[family]
     generator = torch.Generator().manual_seed(seed)
-    code = torch.rand(num_windows, 2, num_samples - 14, generator=generator)
+    code = torch.rand(num_windows, 2, num_samples - 14, generator=generator).to(device)
     code = torch.where(code > 0.992, 2.5 + 100 * (code - 0.992), 0.0)
-    natural = torch.nn.functional.conv_transpose1d(code, true_atoms()) + resting
-    return likelihood.sample(natural, generator), likelihood.mean(natural), torch.full((1, 1, 1), resting)
+    natural = torch.nn.functional.conv_transpose1d(code, true_atoms(device)) + resting
+    observed = likelihood.sample(natural.cpu(), generator).to(device)
+    return observed, likelihood.mean(natural), torch.full((1, 1, 1), resting, device=device)
 
 
-def denoiser_for(family, **changes):
+def denoiser_for(device, family, **changes):
     unrolling = Unrolling(num_iterations=60, placement=Placement(), **changes)
     return Denoiser(
         likelihood=FAMILIES[family][0],
@@ -62,22 +64,22 @@ def denoiser_for(family, **changes):
         num_atoms=2,
         prior=Sparse(regularization=torch.full((2,), 3.0), nonnegative=True),
         unrolling=unrolling,
-        device="cpu",
+        device=device.type,
     )
 
 
 def errors_of(atoms):
     """Return the error of Eq. 26 of each atom, in dB."""
     unit = torch.nn.functional.normalize(atoms.detach().flatten(1)).view_as(atoms)
-    return filter_error(true_atoms().numpy(), unit.numpy()).error_db
+    return filter_error(true_atoms("cpu").numpy(), unit.cpu().numpy()).error_db
 
 
 @families
-def test_atoms_are_learned_from_observations_alone(family):
-    observed, means, baseline = simulate(family)
-    start = true_atoms() + 0.12 * torch.randn(2, 1, 15, generator=torch.Generator().manual_seed(1))
+def test_atoms_are_learned_from_observations_alone(device, family):
+    observed, means, baseline = simulate(device, family)
+    start = true_atoms(device) + 0.12 * draw_on(device, 1, dtype=torch.float32)(2, 1, 15)
     fitting = Fitting(num_epochs=15, batch_size=15, learning_rate=0.02)
-    denoiser = denoiser_for(family).fit(observed, baseline=baseline, initial_atoms=start, fitting=fitting)
+    denoiser = denoiser_for(device, family).fit(observed, baseline=baseline, initial_atoms=start, fitting=fitting)
     before, after = errors_of(start), errors_of(denoiser.model.atoms)
     assert (after < before - 3).all(), (before, after)
     assert denoiser.history.validation_loss[denoiser.history.best_epoch] < denoiser.history.validation_loss[0]
@@ -87,15 +89,15 @@ def test_atoms_are_learned_from_observations_alone(family):
 
 @families
 @pytest.mark.parametrize("tied", [True, False])
-def test_learning_from_clean_targets_lowers_the_error_and_learns_the_thresholds(family, tied):
-    observed, means, baseline = simulate(family, num_windows=60)
-    denoiser = denoiser_for(family, tied=tied)
+def test_learning_from_clean_targets_lowers_the_error_and_learns_the_thresholds(device, family, tied):
+    observed, means, baseline = simulate(device, family, num_windows=60)
+    denoiser = denoiser_for(device, family, tied=tied)
     denoiser.unrolling = replace(denoiser.unrolling, num_iterations=6)
     fitting = Fitting(num_epochs=12, batch_size=15, learning_rate=0.02)
     denoiser.fit(observed, means, baseline=baseline, fitting=fitting)
     losses = denoiser.history.validation_loss
     assert min(losses) < 0.8 * losses[0]
-    assert not torch.equal(denoiser.model.prior.regularization, torch.full((2,), 3.0))
+    assert not torch.equal(denoiser.model.prior.regularization, torch.full((2,), 3.0, device=device))
     assert (denoiser.model.prior.regularization >= 0).all()
     assert sum(parameter.numel() for parameter in denoiser.model.parameters()) == (32 if tied else 92)
 
@@ -115,13 +117,15 @@ def test_learning_from_clean_targets_lowers_the_error_and_learns_the_thresholds(
 )
 @families
 @pytest.mark.parametrize("width", [5, (3, 4)], ids=["1d", "2d"])
-def test_every_prior_works_with_every_family_in_time_and_in_images(prior, family, width, tmp_path):
+def test_every_prior_works_with_every_family_in_time_and_in_images(device, prior, family, width, tmp_path):
     likelihood, _ = FAMILIES[family]
     shape = (4, 2, 20) if width == 5 else (4, 2, 12, 10)
     generator = torch.Generator().manual_seed(0)
     observed = likelihood.sample(torch.zeros(shape), generator).numpy()
     unrolling = Unrolling(num_iterations=4, placement=Placement(stride=2, overhang=True))
-    denoiser = Denoiser(likelihood=likelihood, width=width, num_atoms=4, prior=prior, unrolling=unrolling, device="cpu")
+    denoiser = Denoiser(
+        likelihood=likelihood, width=width, num_atoms=4, prior=prior, unrolling=unrolling, device=device.type
+    )
     fitting = Fitting(num_epochs=1, batch_size=2)
     denoiser.fit(observed, fitting=fitting)
     denoised = denoiser.denoise(observed)
@@ -135,17 +139,15 @@ def test_every_prior_works_with_every_family_in_time_and_in_images(prior, family
     assert np.isfinite(denoised).all()
     assert np.isfinite(denoiser.score(observed))
     denoiser.save(tmp_path / "denoiser.pt")
-    again = Denoiser.load(tmp_path / "denoiser.pt", device="cpu")
+    again = Denoiser.load(tmp_path / "denoiser.pt", device=device.type)
     np.testing.assert_array_equal(again.denoise(observed), denoised)
     np.testing.assert_array_equal(again.encode(observed), denoiser.encode(observed))
 
 
-def test_the_gradient_at_a_fixed_code_is_that_of_the_whole_objective():
-    observed, _, baseline = simulate("poisson", num_windows=6)
-    prior = Sparse(regularization=torch.full((2,), 1.5, dtype=torch.float64), nonnegative=True)
-    start = true_atoms().double() + 0.2 * torch.randn(
-        2, 1, 15, generator=torch.Generator().manual_seed(1), dtype=torch.float64
-    )
+def test_the_gradient_at_a_fixed_code_is_that_of_the_whole_objective(device):
+    observed, _, baseline = simulate(device, "poisson", num_windows=6)
+    prior = Sparse(regularization=torch.full((2,), 1.5, dtype=torch.float64, device=device), nonnegative=True)
+    start = true_atoms(device).double() + 0.2 * draw_on(device, 1)(2, 1, 15)
     unrolling = Unrolling(num_iterations=4000, placement=Placement())
     model = ExponentialAutoencoder(start, Poisson(), prior, unrolling=unrolling)
     observed, baseline = observed.double(), baseline.double()
@@ -153,7 +155,7 @@ def test_the_gradient_at_a_fixed_code_is_that_of_the_whole_objective():
         code = model.encode(observed, baseline=baseline)
     loss = model.objective(code, observed, baseline=baseline).sum()
     (gradient,) = torch.autograd.grad(loss, model.atoms)
-    direction = torch.randn(2, 1, 15, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    direction = draw_on(device, 2)(2, 1, 15)
 
     def lowest(step):
         with torch.no_grad():
@@ -165,51 +167,50 @@ def test_the_gradient_at_a_fixed_code_is_that_of_the_whole_objective():
     torch.testing.assert_close((gradient * direction).sum(), numerical, rtol=1e-3, atol=1e-3)
 
 
-def test_a_code_with_known_event_times_is_zero_elsewhere():
-    observed, _, _ = simulate("poisson", num_windows=3)
-    prior = Ridge(variance=torch.ones(2))
-    model = ExponentialAutoencoder(true_atoms(), Poisson(), prior, unrolling=Unrolling(placement=Placement()))
-    support = torch.zeros(86, dtype=torch.bool)
+def test_a_code_with_known_event_times_is_zero_elsewhere(device):
+    observed, _, _ = simulate(device, "poisson", num_windows=3)
+    prior = Ridge(variance=torch.ones(2, device=device))
+    model = ExponentialAutoencoder(true_atoms(device), Poisson(), prior, unrolling=Unrolling(placement=Placement()))
+    support = torch.zeros(86, dtype=torch.bool, device=device)
     support[40] = True
     code = model.encode(observed, support=support)
     assert code[..., 40].all()
     assert code.count_nonzero() == 6
 
 
-def test_a_unit_that_never_fired_gets_half_a_spike_and_an_empty_code():
-    prior = Sparse(regularization=torch.full((2,), 1.5))
+def test_a_unit_that_never_fired_gets_half_a_spike_and_an_empty_code(device):
+    prior = Sparse(regularization=torch.full((2,), 1.5, device=device))
     for likelihood in (Poisson(), NegativeBinomial(shape=2.0), Binomial(num_trials=5)):
-        model = ExponentialAutoencoder(true_atoms(), likelihood, prior)
-        silent = torch.zeros(1, 1, 50)
-        torch.testing.assert_close(model.denoise(silent), torch.full((1, 1, 50), 0.01))
+        model = ExponentialAutoencoder(true_atoms(device), likelihood, prior)
+        silent = torch.zeros(1, 1, 50, device=device)
+        torch.testing.assert_close(model.denoise(silent), torch.full((1, 1, 50), 0.01, device=device))
         assert not model.encode(silent).any()
 
 
-def test_in_units_of_the_noise_the_code_of_pure_noise_is_as_dense_at_any_rate():
-    model = ExponentialAutoencoder(true_atoms(), Poisson(), Sparse(regularization=torch.full((2,), 2.0)))
+def test_in_units_of_the_noise_the_code_of_pure_noise_is_as_dense_at_any_rate(device):
+    atoms, prior = true_atoms(device), Sparse(regularization=torch.full((2,), 2.0, device=device))
+    model = ExponentialAutoencoder(atoms, Poisson(), prior)
     generator = torch.Generator().manual_seed(0)
-    dim, bright = (torch.poisson(torch.full((200, 1, 100), rate), generator) for rate in (3.0, 300.0))
+    dim, bright = (torch.poisson(torch.full((200, 1, 100), rate), generator).to(device) for rate in (3.0, 300.0))
     density = [float((model.encode(counts) != 0).float().mean()) for counts in (dim, bright)]
     assert density[0] == pytest.approx(density[1], rel=0.35)
-    natural_units = ExponentialAutoencoder(
-        true_atoms(), Poisson(), Sparse(regularization=torch.full((2,), 2.0)), unrolling=Unrolling(noise_units=False)
-    )
+    natural_units = ExponentialAutoencoder(atoms, Poisson(), prior, unrolling=Unrolling(noise_units=False))
     raw = [float((natural_units.encode(counts) != 0).float().mean()) for counts in (dim, bright)]
     assert raw[1] > 2 * raw[0]
 
 
-def test_windows_are_unstacked_as_they_were_stacked():
-    parts = torch.arange(2 * 6 * 3.0).view(2, 6, 3).split(2, dim=1)
+def test_windows_are_unstacked_as_they_were_stacked(device):
+    parts = torch.arange(2 * 6 * 3.0, device=device).view(2, 6, 3).split(2, dim=1)
     windows = Windows(observed=parts[0], baseline=parts[1], targets=parts[2])
     again = Windows.of(windows.stacked(), num_channels=2)
     assert all(torch.equal(a, b) for a, b in zip(parts, (again.observed, again.baseline, again.targets), strict=True))
 
 
-def test_without_targets_the_network_learns_atoms_by_the_likelihood_and_leaves_the_prior():
-    observed, _, baseline = simulate("poisson", num_windows=20)
-    prior = Sparse(regularization=torch.full((2,), 1.5))
+def test_without_targets_the_network_learns_atoms_by_the_likelihood_and_leaves_the_prior(device):
+    observed, _, baseline = simulate(device, "poisson", num_windows=20)
+    prior = Sparse(regularization=torch.full((2,), 1.5, device=device))
     windows = Windows(observed=observed, baseline=baseline.expand_as(observed)).stacked()
-    start = true_atoms() + 0.2 * torch.randn(2, 1, 15, generator=torch.Generator().manual_seed(1))
+    start = true_atoms(device) + 0.2 * draw_on(device, 1, dtype=torch.float32)(2, 1, 15)
     for kind, tied in ((NetworkTraining, False), (NetworkTraining, True), (LikelihoodTraining, True)):
         unrolling = Unrolling(tied=tied, num_iterations=40, placement=Placement())
         model = ExponentialAutoencoder(start, Poisson(), prior, unrolling=unrolling)

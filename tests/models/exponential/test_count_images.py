@@ -20,7 +20,7 @@ QUICK = CountImageLearning(num_steps=30, batch_size=4, patch_size=32, num_grids=
 denoise = partial(denoise_count_image, num_grids=(3, 3))
 
 
-def draw_scene(seed, *, size=(64, 64)):
+def draw_scene(device, seed, *, size=(64, 64)):
     """Return an image from 0.05 to 1 of a few bright disks and edges."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[: size[0], : size[1]]
@@ -28,7 +28,11 @@ def draw_scene(seed, *, size=(64, 64)):
     for _ in range(6):
         row, column, radius = rng.uniform(0, size[0]), rng.uniform(0, size[1]), rng.uniform(5, 18)
         image = np.where((rows - row) ** 2 + (columns - column) ** 2 < radius**2, rng.uniform(0.05, 1.0), image)
-    return torch.from_numpy(image).float()
+    return torch.from_numpy(image).to(device).float()
+
+
+def draw_counts(image, seed):
+    return torch.poisson(image.cpu(), torch.Generator().manual_seed(seed)).to(image)
 
 
 def squared_error(restored, image):
@@ -36,29 +40,29 @@ def squared_error(restored, image):
 
 
 @pytest.mark.parametrize("peak", [1.0, 4.0, 30.0])
-def test_the_first_atoms_already_denoise_at_any_peak(peak):
-    image = peak * draw_scene(0)
-    counts = torch.poisson(image, torch.Generator().manual_seed(0))
-    restored = denoise(counts, CountImageDenoiser(SMALL))
+def test_the_first_atoms_already_denoise_at_any_peak(device, peak):
+    image = peak * draw_scene(device, 0)
+    counts = draw_counts(image, 0)
+    restored = denoise(counts, CountImageDenoiser(SMALL).to(device))
     assert restored.shape == counts.shape
     assert (restored > 0).all()
     assert squared_error(restored, image) < 0.35 * squared_error(counts, image)
     assert float(restored.mean()) == pytest.approx(float(counts.mean()), rel=0.1)
 
 
-def test_learning_lowers_the_error_on_images_that_were_not_learned_from():
-    learned = learn_count_images([draw_scene(seed) for seed in range(8)], learning=QUICK, network=SMALL)
+def test_learning_lowers_the_error_on_images_that_were_not_learned_from(device):
+    learned = learn_count_images([draw_scene(device, seed) for seed in range(8)], learning=QUICK, network=SMALL)
     before = after = 0.0
     for seed in range(100, 106):
-        image = 4 * draw_scene(seed)
-        counts = torch.poisson(image, torch.Generator().manual_seed(seed))
-        before += squared_error(denoise(counts, CountImageDenoiser(SMALL)), image)
+        image = 4 * draw_scene(device, seed)
+        counts = draw_counts(image, seed)
+        before += squared_error(denoise(counts, CountImageDenoiser(SMALL).to(device)), image)
         after += squared_error(denoise(counts, learned), image)
     assert after < 0.97 * before
 
 
-def test_learning_is_the_same_with_the_same_seed_and_can_be_watched():
-    images, seen = [draw_scene(0)], []
+def test_learning_is_the_same_with_the_same_seed_and_can_be_watched(device):
+    images, seen = [draw_scene(device, 0)], []
     learning = CountImageLearning(num_steps=100, batch_size=1, patch_size=32, num_grids=(1, 1))
     first = learn_count_images(images, learning=learning, network=SMALL, watch=lambda step, _: seen.append(step))
     second = learn_count_images(images, learning=learning, network=SMALL)
@@ -67,19 +71,19 @@ def test_learning_is_the_same_with_the_same_seed_and_can_be_watched():
 
 
 @pytest.mark.parametrize("size", [(61, 70), (40, 33), (64, 64)])
-def test_images_of_any_size_are_denoised_up_to_their_borders(size):
-    image = 5 * torch.ones(size)
-    counts = torch.poisson(image, torch.Generator().manual_seed(0))
-    restored = denoise(counts, CountImageDenoiser(SMALL))
+def test_images_of_any_size_are_denoised_up_to_their_borders(device, size):
+    image = 5 * torch.ones(size, device=device)
+    counts = draw_counts(image, 0)
+    restored = denoise(counts, CountImageDenoiser(SMALL).to(device))
     assert restored.shape == size
-    border = torch.ones(size, dtype=torch.bool)
+    border = torch.ones(size, dtype=torch.bool, device=device)
     border[4:-4, 4:-4] = False
     assert squared_error(restored[border], image[border]) < 0.5 * squared_error(counts[border], image[border])
 
 
-def test_turning_the_image_upside_down_hardly_changes_the_rates():
-    counts = torch.poisson(4 * draw_scene(1), torch.Generator().manual_seed(1))
-    denoiser = CountImageDenoiser(SMALL)
+def test_turning_the_image_upside_down_hardly_changes_the_rates(device):
+    counts = draw_counts(4 * draw_scene(device, 1), 1)
+    denoiser = CountImageDenoiser(SMALL).to(device)
     every_grid = partial(denoise_count_image, denoiser=denoiser, num_grids=(9, 9))
     turned = every_grid(counts.flip(0).contiguous()).flip(0)
     torch.testing.assert_close(turned[8:-8, 8:-8], every_grid(counts)[8:-8, 8:-8], rtol=0.02, atol=0.02)

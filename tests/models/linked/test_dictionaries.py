@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from drawing import draw_on
 
 from si_crsae.core import LinkedView
 from si_crsae.models import LinkedDictionaries, LinkedFitting, View, block_purity, class_blocks, strongest_block
 from si_crsae.models.atoms import draw_pieces
 from si_crsae.models.linked.model import HebbianTraining, LinkedModel, ViewLayout, hebbian_change
 
+CPU = torch.device("cpu")
 SIZES = {"seen": 30, "heard": 20}
 
 
@@ -26,8 +28,8 @@ def simulate(num_windows=600, *, num_sources=8, density=0.2, noise_sd=0.02, seed
     return views, atoms
 
 
-def linked_pair(**parameters):
-    parameters = {"num_atoms": 8, "regularization": 0.05} | parameters
+def linked_pair(device=CPU, **parameters):
+    parameters = {"num_atoms": 8, "regularization": 0.05, "device": device.type} | parameters
     return LinkedDictionaries(views={"seen": View(), "heard": View()}, **parameters)
 
 
@@ -38,11 +40,11 @@ def closest(found, true):
 
 
 @pytest.fixture(scope="module")
-def fitted():
+def fitted(device):
     views, atoms = simulate()
     training = {name: windows[:500] for name, windows in views.items()}
     held_out = {name: windows[500:] for name, windows in views.items()}
-    return linked_pair().fit(training, fitting=LinkedFitting(num_epochs=60, batch_size=50)), held_out, atoms
+    return linked_pair(device).fit(training, fitting=LinkedFitting(num_epochs=60, batch_size=50)), held_out, atoms
 
 
 def test_the_atoms_of_both_views_are_learned_and_stay_linked(fitted):
@@ -72,22 +74,22 @@ def test_more_views_predict_better_than_one(fitted):
     assert both > alone + 0.02
 
 
-def test_the_code_is_sparse_nonnegative_and_of_the_kind_that_was_given(fitted):
+def test_the_code_is_sparse_nonnegative_and_of_the_kind_that_was_given(device, fitted):
     linked, held_out, _ = fitted
     code = linked.encode(held_out)
     assert isinstance(code, np.ndarray)
     assert code.shape == (100, 8)
     assert (code >= 0).all()
     assert 0.05 < (code > 0).mean() < 0.5
-    tensors = {name: torch.as_tensor(windows) for name, windows in held_out.items()}
+    tensors = {name: torch.as_tensor(windows, device=device) for name, windows in held_out.items()}
     assert isinstance(linked.encode(tensors), torch.Tensor)
-    np.testing.assert_array_equal(linked.encode(tensors).numpy(), code)
+    np.testing.assert_array_equal(linked.encode(tensors).cpu().numpy(), code)
 
 
-def test_the_validation_loss_falls_and_the_same_seed_gives_the_same_atoms():
+def test_the_validation_loss_falls_and_the_same_seed_gives_the_same_atoms(device):
     views, _ = simulate(200)
     first, second, other = (
-        linked_pair().fit(views, fitting=LinkedFitting(num_epochs=5, seed=seed)) for seed in (0, 0, 1)
+        linked_pair(device).fit(views, fitting=LinkedFitting(num_epochs=5, seed=seed)) for seed in (0, 0, 1)
     )
     losses = first.history.validation_loss
     assert losses[-1] < 0.7 * losses[0]
@@ -95,10 +97,10 @@ def test_the_validation_loss_falls_and_the_same_seed_gives_the_same_atoms():
     assert not np.allclose(first.atoms("seen"), other.atoms("seen"))
 
 
-def test_what_was_learned_can_be_saved_and_loaded(fitted, tmp_path):
+def test_what_was_learned_can_be_saved_and_loaded(device, fitted, tmp_path):
     linked, held_out, _ = fitted
     linked.save(tmp_path / "linked.pt")
-    loaded = LinkedDictionaries.load(tmp_path / "linked.pt")
+    loaded = LinkedDictionaries.load(tmp_path / "linked.pt", device=device.type)
     np.testing.assert_array_equal(loaded.encode(held_out), linked.encode(held_out))
     np.testing.assert_array_equal(
         loaded.predict({"seen": held_out["seen"]}, target="heard"),
@@ -106,10 +108,10 @@ def test_what_was_learned_can_be_saved_and_loaded(fitted, tmp_path):
     )
     torch.save({"something": 1}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"holds no linked dictionaries"):
-        LinkedDictionaries.load(tmp_path / "other.pt")
+        LinkedDictionaries.load(tmp_path / "other.pt", device=device.type)
 
 
-def test_a_free_phase_makes_the_view_that_is_seen_alone_predict_the_other_better():
+def test_a_free_phase_makes_the_view_that_is_seen_alone_predict_the_other_better(device):
     rng = np.random.default_rng(0)
     # What is seen has more to say of other things than of the class, and there are few neurons to say it with.
     labels = rng.integers(0, 4, 800)
@@ -118,16 +120,17 @@ def test_a_free_phase_makes_the_view_that_is_seen_alone_predict_the_other_better
     training, held_out = ({name: each[part] for name, each in views.items()} for part in (slice(600), slice(600, None)))
     scores = {}
     for names in ((), ("seen",)):
-        linked = LinkedDictionaries(views={"seen": View(), "heard": View()}, num_atoms=12, regularization=0.1)
+        linked = LinkedDictionaries(
+            views={"seen": View(), "heard": View()}, num_atoms=12, regularization=0.1, device=device.type
+        )
         linked.fit(training, fitting=LinkedFitting(num_epochs=20, batch_size=50, seen=names))
         scores[names] = linked.score({"seen": held_out["seen"]}, held_out["heard"], target="heard")
     assert scores["seen",] > scores[()] + 0.05
 
 
 @pytest.mark.parametrize("contrast", [0.0, 0.6])
-def test_the_rule_is_the_gradient_of_its_loss(contrast):
-    generator = torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)  # noqa: E731
+def test_the_rule_is_the_gradient_of_its_loss(device, contrast):
+    draw = draw_on(device, 0)
     views = {"left": draw(4, 2, 20), "right": draw(4, 1, 39)}
     atoms = {"left": draw(3, 2, 6), "right": draw(3, 1, 11)}
     made = {
@@ -156,22 +159,24 @@ def test_the_rule_is_the_gradient_of_its_loss(contrast):
         assert -float((change * direction).sum()) == pytest.approx(slope, rel=1e-3)
 
 
-def test_the_hebbian_change_is_what_fires_times_what_is_left():
-    residual, code = torch.randn(5, 7, 1), torch.rand(5, 3, 1)
+def test_the_hebbian_change_is_what_fires_times_what_is_left(device):
+    residual, code = draw_on(device, 0)(5, 7, 1), draw_on(device, 1, kind=torch.rand)(5, 3, 1)
     torch.testing.assert_close(hebbian_change(residual, code)[:, :, 0], code[:, :, 0].T @ residual[:, :, 0])
 
 
-def test_fixed_atoms_stay_and_only_the_others_have_norm_one():
+def test_fixed_atoms_stay_and_only_the_others_have_norm_one(device):
     views, _ = simulate(200)
     blocks = {"class": class_blocks(np.arange(200) % 4, num_atoms=8, atoms_per_class=2)}
     made = {"seen": View(), "heard": View(), "class": View(weight=0.1, atoms=torch.eye(8))}
-    linked = LinkedDictionaries(views=made, num_atoms=8).fit(views | blocks, fitting=LinkedFitting(num_epochs=2))
+    linked = LinkedDictionaries(views=made, num_atoms=8, device=device.type).fit(
+        views | blocks, fitting=LinkedFitting(num_epochs=2)
+    )
     np.testing.assert_array_equal(linked.atoms("class"), np.eye(8))
     squares = sum(np.square(linked.atoms(name)).sum(axis=1) for name in SIZES)
     np.testing.assert_allclose(squares, 1.0, atol=1e-5)
 
 
-def test_classes_get_neurons_of_their_own_as_a_view_and_by_a_current():
+def test_classes_get_neurons_of_their_own_as_a_view_and_by_a_current(device):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 500)
     shapes = rng.random((3, 4, 25)) ** 3
@@ -184,7 +189,9 @@ def test_classes_get_neurons_of_their_own_as_a_view_and_by_a_current():
         ("view", class_view, {"class": blocks}, None),
         ("current", {}, {}, 0.1 * blocks),
     ):
-        linked = LinkedDictionaries(views={"seen": View()} | views, num_atoms=13, regularization=0.05)
+        linked = LinkedDictionaries(
+            views={"seen": View()} | views, num_atoms=13, regularization=0.05, device=device.type
+        )
         linked.fit({"seen": seen[:400]} | observed, drive=drive, fitting=LinkedFitting(num_epochs=30, seen=[]))
         code = linked.encode({"seen": seen[400:]})
         purity[reading] = block_purity(code, labels[400:], atoms_per_class=4).mean()
@@ -203,9 +210,9 @@ def test_a_code_outside_all_blocks_has_no_purity_and_one_of_zeros_none_at_all():
     assert math.isnan(purity[2])
 
 
-def test_hard_thresholds_do_not_shrink():
+def test_hard_thresholds_do_not_shrink(device):
     views, _ = simulate(300)
-    soft, hard = (linked_pair(threshold=kind, regularization=0.3) for kind in ("soft", "hard"))
+    soft, hard = (linked_pair(device, threshold=kind, regularization=0.3) for kind in ("soft", "hard"))
     for linked in (soft, hard):
         linked.fit(views, fitting=LinkedFitting(num_epochs=8))
     assert hard.score(views, views["seen"], target="seen") > soft.score(views, views["seen"], target="seen") + 0.01
@@ -242,9 +249,9 @@ def found_spikes(code, spikes, *, level):
     return (near_found & (spikes > 0)).sum() / spikes.sum(), (near_true & strong).sum() / max(strong.sum(), 1)
 
 
-def test_two_shanks_of_different_rates_and_channels_share_one_spike_code():
+def test_two_shanks_of_different_rates_and_channels_share_one_spike_code(device):
     made, views, atoms, spikes = simulate_shanks(num_windows=80)
-    linked = LinkedDictionaries(views=made, num_atoms=4, regularization=3.0)
+    linked = LinkedDictionaries(views=made, num_atoms=4, regularization=3.0, device=device.type)
     rng = np.random.default_rng(1)
     rough = {name: each + 0.5 * rng.normal(size=each.shape) for name, each in atoms.items()}
     linked.fit(views, initial_atoms=rough, fitting=LinkedFitting(num_epochs=20, batch_size=8, learning_rate=0.3))
@@ -259,78 +266,84 @@ def test_two_shanks_of_different_rates_and_channels_share_one_spike_code():
     assert predicted.shape == views["right"].shape
 
 
-def test_both_shanks_find_more_of_the_right_spikes_than_one():
+def test_both_shanks_find_more_of_the_right_spikes_than_one(device):
     made, views, atoms, spikes = simulate_shanks(noise_sd=2.2)
     model = LinkedModel(
         {
-            name: LinkedView(atoms=torch.as_tensor(each, dtype=torch.float32), stride=made[name].stride)
+            name: LinkedView(atoms=torch.as_tensor(each, dtype=torch.float32, device=device), stride=made[name].stride)
             for name, each in atoms.items()
         },
         regularization=20.0,
     )
-    tensors = {name: torch.as_tensor(each) for name, each in views.items()}
+    tensors = {name: torch.as_tensor(each, device=device) for name, each in views.items()}
     best = {}
     for names in (("left",), ("right",), ("left", "right")):
-        code = model.encode({name: tensors[name] for name in names}).numpy()
+        code = model.encode({name: tensors[name] for name in names}).cpu().numpy()
         scores = [found_spikes(code, spikes, level=level) for level in np.linspace(0.1, 0.9, 9)]
         best[names] = max(2 / (1 / max(recall, 1e-9) + 1 / max(precision, 1e-9)) for recall, precision in scores)
     assert best["left", "right"] > max(best["left",], best["right",]) + 0.05
 
 
-def test_under_a_rescaled_lambda_noise_alone_is_coded_as_rarely_from_one_view_as_from_both():
+def test_under_a_rescaled_lambda_noise_alone_is_coded_as_rarely_from_one_view_as_from_both(device):
     made, _, atoms, _ = simulate_shanks(num_windows=1)
     noise = {"left": np.random.default_rng(0).normal(size=(50, 3, 400)).astype("float32")}
     views = {
-        name: LinkedView(atoms=torch.as_tensor(each / math.sqrt(72), dtype=torch.float32), stride=made[name].stride)
+        name: LinkedView(
+            atoms=torch.as_tensor(each / math.sqrt(72), dtype=torch.float32, device=device), stride=made[name].stride
+        )
         for name, each in atoms.items()
     }
     counts = {}
     for rescaled in (False, True):
         model = LinkedModel(views, regularization=3.0, rescaled=rescaled)
-        counts[rescaled] = int((model.encode({"left": torch.as_tensor(noise["left"])}) > 0).sum())
+        counts[rescaled] = int((model.encode({"left": torch.as_tensor(noise["left"], device=device)}) > 0).sum())
     # One side of a normal distribution beyond 3, of 50 windows, 4 atoms and 371 positions; and beyond 3 sqrt(2).
     assert 0.4 < counts[True] / (0.00135 * 50 * 4 * 371) < 1.2
     assert counts[False] <= 5
 
 
-def test_samples_beyond_the_last_stride_are_no_trouble():
+def test_samples_beyond_the_last_stride_are_no_trouble(device):
     rng = np.random.default_rng(0)
     views = {"left": rng.normal(size=(20, 1, 60)), "right": rng.normal(size=(20, 1, 120))}
-    linked = LinkedDictionaries(views={"left": View(width=9), "right": View(width=17, stride=2)}, num_atoms=3)
+    linked = LinkedDictionaries(
+        views={"left": View(width=9), "right": View(width=17, stride=2)}, num_atoms=3, device=device.type
+    )
     linked.fit(views, fitting=LinkedFitting(num_epochs=1))
     assert linked.predict(views, target="right").shape == (20, 1, 120)
     assert linked.predict({"left": views["left"]}, target="right").shape == (20, 1, 119)
     assert linked.score({"left": views["left"]}, views["right"], target="right") <= 1
 
 
-def test_how_a_code_is_inferred_can_be_changed_after_learning_and_is_saved(tmp_path):
+def test_how_a_code_is_inferred_can_be_changed_after_learning_and_is_saved(device, tmp_path):
     views, _ = simulate(100)
-    linked = linked_pair(regularization=np.float64(0.05)).fit(views, fitting=LinkedFitting(num_epochs=2))
+    linked = linked_pair(device, regularization=np.float64(0.05)).fit(views, fitting=LinkedFitting(num_epochs=2))
     before = (linked.encode(views) > 0).sum()
     linked.regularization = 0.5
     code = linked.encode(views)
     assert 0 < (code > 0).sum() < before
     linked.save(tmp_path / "linked.pt")
-    np.testing.assert_array_equal(LinkedDictionaries.load(tmp_path / "linked.pt").encode(views), code)
+    np.testing.assert_array_equal(
+        LinkedDictionaries.load(tmp_path / "linked.pt", device=device.type).encode(views), code
+    )
     linked.atoms("seen")[:] = 0
     assert linked.atoms("seen").any()
     (tmp_path / "text.pt").write_text("no model")
     with pytest.raises(ValueError, match=r"torch cannot read it"):
-        LinkedDictionaries.load(tmp_path / "text.pt")
+        LinkedDictionaries.load(tmp_path / "text.pt", device=device.type)
 
 
-def test_one_loud_window_does_not_silence_the_others():
+def test_one_loud_window_does_not_silence_the_others(device):
     views, _ = simulate(100)
-    linked = linked_pair().fit(views, fitting=LinkedFitting(num_epochs=2))
+    linked = linked_pair(device).fit(views, fitting=LinkedFitting(num_epochs=2))
     loud = {name: windows.copy() for name, windows in views.items()}
     for windows in loud.values():
         windows[0] *= 1e6
     np.testing.assert_allclose(linked.encode(loud)[1:], linked.encode(views)[1:], atol=1e-5)
 
 
-def test_pieces_of_all_views_come_from_the_same_moments():
-    ramp = torch.arange(1, 41, dtype=torch.float32).view(1, 1, 40)
-    fine = torch.arange(2, 82, dtype=torch.float32).view(1, 1, 80) / 2
+def test_pieces_of_all_views_come_from_the_same_moments(device):
+    ramp = torch.arange(1, 41, dtype=torch.float32, device=device).view(1, 1, 40)
+    fine = torch.arange(2, 82, dtype=torch.float32, device=device).view(1, 1, 80) / 2
     pieces = draw_pieces(
         {"coarse": ramp, "fine": fine}, {"coarse": 3, "fine": 6}, {"coarse": 1, "fine": 2}, 7,
         generator=torch.Generator().manual_seed(0),

@@ -16,6 +16,7 @@ from si_crsae.models.variational.model import Objective, VariationalFitting, Var
 from si_crsae.models.variational.networks import PerceptronEncoder, UnrolledEncoder
 
 pytestmark = pytest.mark.usefixtures("seeded")
+CPU = torch.device("cpu")
 THRESHOLDED = CodeDistribution(threshold=ShiftedThreshold(level=0.25))
 LEARNED = CodeDistribution(base=GaussianBase(), threshold=ShiftedThreshold(level=0.5, learned=True))
 DISTRIBUTIONS = {
@@ -29,11 +30,13 @@ distributions = pytest.mark.parametrize("distribution", DISTRIBUTIONS.values(), 
 networks = pytest.mark.parametrize("network", ["unrolled", "perceptron"])
 
 
-def some_model(distribution=THRESHOLDED, *, num_atoms=6, num_channels=5, network="perceptron"):
+def some_model(device, distribution=THRESHOLDED, *, num_atoms=6, num_channels=5, network="perceptron"):
     atoms = torch.randn(num_atoms, num_channels, 1)
     if network == "perceptron":
-        return VariationalModel(atoms, PerceptronEncoder(tuple(atoms.shape), distribution), distribution)
-    return VariationalModel(atoms, UnrolledEncoder(atoms, distribution), distribution)
+        encoder = PerceptronEncoder(tuple(atoms.shape), distribution)
+    else:
+        encoder = UnrolledEncoder(atoms, distribution)
+    return VariationalModel(atoms, encoder, distribution).to(device)
 
 
 def by_hand(model, windows, *, num_samples, annealing, seed):
@@ -56,15 +59,15 @@ COSTS = torch.tensor([[1.0, 5.0], [2.0, 1.0], [3.0, 4.0]])
         ("importance", (np.exp(-COSTS.numpy()) / np.exp(-COSTS.numpy()).sum(axis=0)).tolist()),
     ],
 )
-def test_draws_count_as_their_combination_says(combine, expected):
-    weights = Objective(combine=combine, num_samples=3).weights(COSTS.clone().requires_grad_())
-    torch.testing.assert_close(weights, torch.tensor(expected))
+def test_draws_count_as_their_combination_says(device, combine, expected):
+    weights = Objective(combine=combine, num_samples=3).weights(COSTS.to(device, copy=True).requires_grad_())
+    torch.testing.assert_close(weights, torch.tensor(expected, device=device))
     assert not weights.requires_grad
 
 
 @distributions
-def test_the_loss_of_one_draw_is_the_mean_squared_error_and_the_weighted_divergence(distribution):
-    model, windows = some_model(distribution), torch.randn(40, 5, 1)
+def test_the_loss_of_one_draw_is_the_mean_squared_error_and_the_weighted_divergence(device, distribution):
+    model, windows = some_model(device, distribution), torch.randn(40, 5, 1).to(device)
     objective = Objective(noise_variance=0.3, atom_penalty=0.01)
     trainer = VariationalTraining(model, objective, VariationalFitting(), num_steps=10)
     with torch.no_grad():
@@ -76,8 +79,8 @@ def test_the_loss_of_one_draw_is_the_mean_squared_error_and_the_weighted_diverge
 
 @distributions
 @pytest.mark.parametrize("combine", ["mean", "max", "importance"])
-def test_the_loss_of_some_draws_is_their_mean_the_least_or_weighted_by_likelihood(distribution, combine):
-    model, windows = some_model(distribution), torch.randn(40, 5, 1)
+def test_the_loss_of_some_draws_is_their_mean_the_least_or_weighted_by_likelihood(device, distribution, combine):
+    model, windows = some_model(device, distribution), torch.randn(40, 5, 1).to(device)
     objective = Objective(noise_variance=0.3, num_samples=4, combine=combine, atom_penalty=0.0)
     trainer = VariationalTraining(model, objective, VariationalFitting(), num_steps=10)
     with torch.no_grad():
@@ -92,10 +95,10 @@ def test_the_loss_of_some_draws_is_their_mean_the_least_or_weighted_by_likelihoo
     assert trainer.loss(windows) == pytest.approx(float(combined[combine].mean()), rel=1e-5)
 
 
-def test_the_loss_does_not_depend_on_how_windows_are_split():
+def test_the_loss_does_not_depend_on_how_windows_are_split(device):
     # Without noise in the draws, more windows than one part holds.
     distribution = CodeDistribution(base=GaussianBase())
-    model, windows = some_model(distribution, network="unrolled"), torch.randn(2300, 5, 1)
+    model, windows = some_model(device, distribution, network="unrolled"), torch.randn(2300, 5, 1).to(device)
     for values in model.network.levels.values():
         values.data.fill_(-14.0)
     trainer = VariationalTraining(model, Objective(), VariationalFitting(), num_steps=10)
@@ -105,8 +108,8 @@ def test_the_loss_does_not_depend_on_how_windows_are_split():
 
 @distributions
 @pytest.mark.parametrize(("combine", "num_samples"), [("mean", 1), ("mean", 3), ("max", 3), ("importance", 3)])
-def test_atoms_move_along_the_correlation_of_residual_and_code(distribution, combine, num_samples):
-    model, windows = some_model(distribution), torch.randn(30, 5, 1)
+def test_atoms_move_along_the_correlation_of_residual_and_code(device, distribution, combine, num_samples):
+    model, windows = some_model(device, distribution), torch.randn(30, 5, 1).to(device)
     rate, penalty, variance = 0.2, 0.05, 0.3
     objective = Objective(noise_variance=variance, num_samples=num_samples, combine=combine, atom_penalty=penalty)
     fitting = VariationalFitting(dictionary="fixed_code", dictionary_rate=rate, first_noise=0.4)
@@ -124,9 +127,9 @@ def test_atoms_move_along_the_correlation_of_residual_and_code(distribution, com
     assert any(moved)
 
 
-def test_atoms_of_signals_move_by_the_gradient_per_position():
-    atoms, windows = torch.randn(3, 2, 4), torch.randn(20, 2, 11)
-    model = VariationalModel(atoms, PerceptronEncoder((3, 2, 4), THRESHOLDED), THRESHOLDED)
+def test_atoms_of_signals_move_by_the_gradient_per_position(device):
+    atoms, windows = torch.randn(3, 2, 4).to(device), torch.randn(20, 2, 11).to(device)
+    model = VariationalModel(atoms, PerceptronEncoder((3, 2, 4), THRESHOLDED).to(device), THRESHOLDED)
     fitting = VariationalFitting(dictionary="fixed_code", dictionary_rate=0.2, first_noise=1.0)
     trainer = VariationalTraining(model, Objective(atom_penalty=0.05), fitting, num_steps=10)
     torch.manual_seed(5)
@@ -143,8 +146,8 @@ def test_atoms_of_signals_move_by_the_gradient_per_position():
 
 
 @distributions
-def test_a_step_of_the_atoms_ends_at_the_least_squared_error_if_its_size_would_go_further(distribution):
-    model, windows = some_model(distribution), torch.randn(30, 5, 1)
+def test_a_step_of_the_atoms_ends_at_the_least_squared_error_if_its_size_would_go_further(device, distribution):
+    model, windows = some_model(device, distribution), torch.randn(30, 5, 1).to(device)
     fitting = VariationalFitting(dictionary="fixed_code", dictionary_rate=1e6, first_noise=1.0)
     trainer = VariationalTraining(model, Objective(atom_penalty=0.05, num_samples=3), fitting, num_steps=10)
     first = model.atoms.detach().clone()
@@ -164,10 +167,10 @@ def test_a_step_of_the_atoms_ends_at_the_least_squared_error_if_its_size_would_g
     assert cost(1.0) < min(cost(0.99), cost(1.01))
 
 
-def test_annealing_ends_where_it_is_told_to():
+def test_annealing_ends_where_it_is_told_to(device):
     for warmup, noises in (((0.0, 0.0), [1.0, 1.0]), ((0.0, 0.5), [0.2, 1.0]), ((0.5, 2.5), [0.2, 0.2])):
         fitting = VariationalFitting(dictionary="fixed_code", warmup=warmup, first_noise=0.2, first_kl=1.0)
-        model, windows = some_model(CodeDistribution(base=GaussianBase())), torch.randn(30, 5, 1)
+        model, windows = some_model(device, CodeDistribution(base=GaussianBase())), torch.randn(30, 5, 1).to(device)
         trainer = VariationalTraining(model, Objective(), fitting, num_steps=2)
         for noise in noises:
             with torch.no_grad():
@@ -179,11 +182,11 @@ def test_annealing_ends_where_it_is_told_to():
             assert trainer.step(windows) == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_the_step_of_the_atoms_falls_to_a_twentieth():
+def test_the_step_of_the_atoms_falls_to_a_twentieth(device):
     fitting = VariationalFitting(
         dictionary="fixed_code", learning_rate=1e-12, warmup=(0.0, 0.0), first_noise=1.0, dictionary_rate=1e-3
     )
-    model, windows = some_model(), torch.randn(30, 5, 1)
+    model, windows = some_model(device), torch.randn(30, 5, 1).to(device)
     trainer = VariationalTraining(model, Objective(), fitting, num_steps=10)
     sizes = []
     for _ in range(10):
@@ -196,8 +199,8 @@ def test_the_step_of_the_atoms_falls_to_a_twentieth():
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize(("dictionary", "moves"), [("fixed_code", True), ("backpropagation", True), ("given", False)])
-def test_atoms_learn_as_they_are_told(dictionary, moves, optimizer):
-    model, windows = some_model(network="unrolled"), torch.randn(30, 5, 1)
+def test_atoms_learn_as_they_are_told(device, dictionary, moves, optimizer):
+    model, windows = some_model(device, network="unrolled"), torch.randn(30, 5, 1).to(device)
     before = model.atoms.detach().clone()
     fitting = VariationalFitting(dictionary=dictionary, optimizer=optimizer)
     VariationalTraining(model, Objective(), fitting, num_steps=10).step(windows)
@@ -207,8 +210,8 @@ def test_atoms_learn_as_they_are_told(dictionary, moves, optimizer):
 @pytest.mark.parametrize("first_steps", [0, 1])
 @pytest.mark.parametrize("factor", [1e30, math.inf], ids=["overflow", "infinite"])
 @pytest.mark.parametrize("dictionary", ["fixed_code", "backpropagation"])
-def test_a_step_whose_gradient_is_not_finite_is_counted_and_left_out(dictionary, factor, first_steps):
-    model, windows = some_model(), torch.randn(30, 5, 1)
+def test_a_step_whose_gradient_is_not_finite_is_counted_and_left_out(device, dictionary, factor, first_steps):
+    model, windows = some_model(device), torch.randn(30, 5, 1).to(device)
     trainer = VariationalTraining(model, Objective(), VariationalFitting(dictionary=dictionary), num_steps=10)
     for _ in range(first_steps):
         trainer.step(windows)
@@ -223,20 +226,20 @@ def test_a_step_whose_gradient_is_not_finite_is_counted_and_left_out(dictionary,
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 18, 19, 20, 40])
-def test_any_number_of_steps_can_be_made(num_steps):
-    model, windows = some_model(), torch.randn(10, 5, 1)
+def test_any_number_of_steps_can_be_made(device, num_steps):
+    model, windows = some_model(device), torch.randn(10, 5, 1).to(device)
     trainer = VariationalTraining(model, Objective(), VariationalFitting(), num_steps=num_steps)
     assert all(math.isfinite(trainer.step(windows)) for _ in range(num_steps))
 
 
 @distributions
-def test_a_perceptron_of_vectors_is_one_of_windows_with_one_position(distribution):
-    windows = torch.randn(7, 3, 4)
-    of_windows = PerceptronEncoder((5, 3, 4), distribution)
-    of_vectors = PerceptronEncoder((5, 12, 1), distribution)
+def test_a_perceptron_of_vectors_is_one_of_windows_with_one_position(device, distribution):
+    windows = torch.randn(7, 3, 4).to(device)
+    of_windows = PerceptronEncoder((5, 3, 4), distribution).to(device)
+    of_vectors = PerceptronEncoder((5, 12, 1), distribution).to(device)
     of_vectors.load_state_dict(of_windows.state_dict())
-    found = of_windows(windows, torch.zeros(5, 3, 4))
-    expected = of_vectors(windows.flatten(1)[:, :, None], torch.zeros(5, 12, 1))
+    found = of_windows(windows, torch.zeros(5, 3, 4, device=device))
+    expected = of_vectors(windows.flatten(1)[:, :, None], torch.zeros(5, 12, 1, device=device))
     assert tuple(found) == distribution.heads
     for name in distribution.heads:
         assert found[name].shape == (7, 5, 1)
@@ -245,15 +248,15 @@ def test_a_perceptron_of_vectors_is_one_of_windows_with_one_position(distributio
 
 @distributions
 @networks
-def test_heads_shift_with_the_window(distribution, network):
-    atoms = torch.randn(3, 2, 5)
+def test_heads_shift_with_the_window(device, distribution, network):
+    atoms = torch.randn(3, 2, 5).to(device)
     if network == "unrolled":
         encoder = UnrolledEncoder(atoms, distribution, num_iterations=4)
-        encoder.filters.data += 0.1 * torch.randn(3, 2, 5)
+        encoder.filters.data += 0.1 * torch.randn(3, 2, 5).to(device)
     else:
-        encoder = PerceptronEncoder((3, 2, 5), distribution)
-    windows = torch.zeros(2, 2, 200)
-    windows[:, :, 80:110] = 3 * torch.randn(2, 2, 30)
+        encoder = PerceptronEncoder((3, 2, 5), distribution).to(device)
+    windows = torch.zeros(2, 2, 200, device=device)
+    windows[:, :, 80:110] = 3 * torch.randn(2, 2, 30).to(device)
     heads, later = encoder(windows, atoms), encoder(windows.roll(7, dims=2), atoms)
     assert heads.keys() == set(distribution.heads)
     assert heads["shift"][:, :, 20:176].std() > 1e-4
@@ -277,11 +280,12 @@ def test_the_unrolled_network_has_one_dictionary_of_parameters_and_the_perceptro
 
 @pytest.mark.parametrize("num_iterations", [1, 7, 400])
 @pytest.mark.parametrize("shape", [(6, 9, 1), (3, 2, 5)])
-def test_with_the_atoms_as_filters_the_unrolled_shift_is_the_code_of_the_lasso(shape, num_iterations):
-    atoms = torch.randn(shape, dtype=torch.float64) * torch.linspace(0.5, 3.0, shape[0]).double()[:, None, None]
-    windows = 3 * torch.randn(8, shape[1], 1 if shape[2] == 1 else 30, dtype=torch.float64)
+def test_with_the_atoms_as_filters_the_unrolled_shift_is_the_code_of_the_lasso(device, shape, num_iterations):
+    norms = torch.linspace(0.5, 3.0, shape[0]).double()[:, None, None]
+    atoms = (torch.randn(shape, dtype=torch.float64) * norms).to(device)
+    windows = 3 * torch.randn(8, shape[1], 1 if shape[2] == 1 else 30, dtype=torch.float64).to(device)
     encoder = UnrolledEncoder(atoms, sparse_prior(), num_iterations=num_iterations)
-    regularization = torch.linspace(0.3, 1.0, shape[0]).double()
+    regularization = torch.linspace(0.3, 1.0, shape[0], device=device).double()
     encoder.log_thresholds.data[:] = regularization.log()
     norms = atoms.flatten(1).norm(dim=1)[:, None, None]
     torch.testing.assert_close(encoder.filters.detach(), atoms / norms)
@@ -311,19 +315,21 @@ WINDOWS, ATOMS = simulate()
 QUICK = VariationalFitting(num_epochs=2)
 
 
-def some_coder(**parameters):
-    return VariationalSparseCoder(**({"num_atoms": 8, "device": "cpu"} | parameters))
+def some_coder(device=CPU, **parameters):
+    return VariationalSparseCoder(**({"num_atoms": 8, "device": device.type} | parameters))
 
 
-def untrained(**parameters):
-    return some_coder(**parameters).fit(
+def untrained(device, **parameters):
+    return some_coder(device, **parameters).fit(
         WINDOWS[:500], fitting=VariationalFitting(num_epochs=1, learning_rate=1e-12, dictionary="given")
     )
 
 
 @pytest.fixture(scope="module")
-def fitted():
-    return some_coder().fit(WINDOWS[:500], fitting=VariationalFitting(num_epochs=30, batch_size=50, learning_rate=0.01))
+def fitted(device):
+    return some_coder(device).fit(
+        WINDOWS[:500], fitting=VariationalFitting(num_epochs=30, batch_size=50, learning_rate=0.01)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -333,20 +339,20 @@ def signals():
 
 
 @pytest.fixture(scope="module")
-def fitted_to_signals(signals):
-    return some_coder(num_atoms=3, width=5).fit(signals, fitting=QUICK)
+def fitted_to_signals(device, signals):
+    return some_coder(device, num_atoms=3, width=5).fit(signals, fitting=QUICK)
 
 
 @pytest.mark.filterwarnings("ignore:every atom's posterior")
 @distributions
 @networks
-def test_learning_makes_the_loss_smaller_and_the_bound_on_the_evidence_larger(distribution, network):
+def test_learning_makes_the_loss_smaller_and_the_bound_on_the_evidence_larger(device, distribution, network):
     fitting = VariationalFitting(num_epochs=8, batch_size=50)
-    coder = some_coder(distribution=distribution, network=network).fit(WINDOWS[:500], fitting=fitting)
+    coder = some_coder(device, distribution=distribution, network=network).fit(WINDOWS[:500], fitting=fitting)
     losses = coder.history.validation_loss
     assert len(losses) == 9
     assert losses[coder.history.best_epoch] == min(losses) < losses[0]
-    first = untrained(distribution=distribution, network=network)
+    first = untrained(device, distribution=distribution, network=network)
     assert coder.score(WINDOWS[500:]) > first.score(WINDOWS[500:]) + 1
 
 
@@ -356,22 +362,22 @@ def similarity(coder):
     return np.median(np.abs(ATOMS @ found.T).max(axis=1))
 
 
-def test_the_atoms_of_sparse_data_are_found(fitted):
-    assert similarity(fitted) > max(similarity(untrained()) + 0.15, 0.8)
+def test_the_atoms_of_sparse_data_are_found(device, fitted):
+    assert similarity(fitted) > max(similarity(untrained(device)) + 0.15, 0.8)
     held_out = WINDOWS[500:]
     error = np.square(held_out - fitted.reconstruct(held_out)).sum() / np.square(held_out).sum()
     assert error < 0.3
     assert fitted.encode(held_out).probability_active.mean() < 0.5
 
 
-def test_the_same_seed_gives_the_same_result_and_leaves_the_generator_as_it_was():
+def test_the_same_seed_gives_the_same_result_and_leaves_the_generator_as_it_was(device):
     torch.manual_seed(11)
     state = torch.random.get_rng_state()
-    first = some_coder().fit(WINDOWS, fitting=QUICK)
+    first = some_coder(device).fit(WINDOWS, fitting=QUICK)
     torch.testing.assert_close(torch.random.get_rng_state(), state, rtol=0, atol=0)
     torch.manual_seed(12)
-    second = some_coder().fit(WINDOWS, fitting=QUICK)
-    other = some_coder().fit(WINDOWS, fitting=VariationalFitting(num_epochs=2, seed=1))
+    second = some_coder(device).fit(WINDOWS, fitting=QUICK)
+    other = some_coder(device).fit(WINDOWS, fitting=VariationalFitting(num_epochs=2, seed=1))
     np.testing.assert_array_equal(first.atoms(), second.atoms())
     assert not np.array_equal(first.atoms(), other.atoms())
     state = torch.random.get_rng_state()
@@ -387,12 +393,12 @@ def test_the_same_seed_gives_the_same_result_and_leaves_the_generator_as_it_was(
 @pytest.mark.filterwarnings("ignore:every atom's posterior")
 @distributions
 @networks
-def test_what_was_saved_encodes_the_same(distribution, network, tmp_path):
+def test_what_was_saved_encodes_the_same(device, distribution, network, tmp_path):
     objective = Objective(noise_variance=0.2, num_samples=2, combine="max")
-    coder = some_coder(distribution=distribution, network=network, objective=objective, depth=3)
+    coder = some_coder(device, distribution=distribution, network=network, objective=objective, depth=3)
     coder.fit(WINDOWS.reshape(-1, 3, 4), fitting=QUICK)
     coder.save(tmp_path / "coder.pt")
-    loaded = VariationalSparseCoder.load(tmp_path / "coder.pt", device="cpu")
+    loaded = VariationalSparseCoder.load(tmp_path / "coder.pt", device=device.type)
     assert loaded.distribution == coder.distribution
     assert loaded.objective == coder.objective
     assert (loaded.shape, loaded.scale, loaded.network, loaded.depth) == (coder.shape, coder.scale, network, 3)
@@ -402,10 +408,10 @@ def test_what_was_saved_encodes_the_same(distribution, network, tmp_path):
     np.testing.assert_array_equal(loaded.elbo(windows), coder.elbo(windows))
 
 
-def test_signals_and_settings_of_numpy_are_saved(tmp_path, signals):
-    coder = some_coder(num_atoms=3, width=5, objective=Objective(noise_variance=np.float64(0.2)))
+def test_signals_and_settings_of_numpy_are_saved(device, tmp_path, signals):
+    coder = some_coder(device, num_atoms=3, width=5, objective=Objective(noise_variance=np.float64(0.2)))
     coder.fit(signals, fitting=QUICK).save(tmp_path / "coder.pt")
-    loaded = VariationalSparseCoder.load(tmp_path / "coder.pt", device="cpu")
+    loaded = VariationalSparseCoder.load(tmp_path / "coder.pt", device=device.type)
     np.testing.assert_array_equal(loaded.encode(signals).mean, coder.encode(signals).mean)
 
 
@@ -419,10 +425,10 @@ def test_files_of_something_else_are_refused(tmp_path):
 
 
 @distributions
-def test_codes_of_windows_have_an_axis_of_atoms(distribution):
+def test_codes_of_windows_have_an_axis_of_atoms(device, distribution):
     windows = WINDOWS.reshape(-1, 3, 4)
-    coder = some_coder(distribution=distribution).fit(windows, fitting=QUICK)
-    of_vectors = some_coder(distribution=distribution).fit(WINDOWS, fitting=QUICK)
+    coder = some_coder(device, distribution=distribution).fit(windows, fitting=QUICK)
+    of_vectors = some_coder(device, distribution=distribution).fit(WINDOWS, fitting=QUICK)
     code, expected = coder.encode(windows[:20], num_samples=5), of_vectors.encode(WINDOWS[:20], num_samples=5)
     assert isinstance(code, EncodedWindows)
     assert (code.mean.shape, code.samples.shape) == ((20, 8), (5, 20, 8))
@@ -466,37 +472,39 @@ def test_the_bound_is_likelihood_minus_divergence_in_the_unit_of_the_data(fitted
 
 
 @pytest.mark.parametrize("factor", [2.0**-70, 0.125, 2.0**70])
-def test_the_unit_of_the_data_moves_the_bound_by_its_logarithm_alone(factor):
-    plain, scaled = (some_coder().fit(WINDOWS * unit, fitting=QUICK) for unit in (1.0, factor))
+def test_the_unit_of_the_data_moves_the_bound_by_its_logarithm_alone(device, factor):
+    plain, scaled = (some_coder(device).fit(WINDOWS * unit, fitting=QUICK) for unit in (1.0, factor))
     np.testing.assert_allclose(scaled.encode(WINDOWS * factor).mean, plain.encode(WINDOWS).mean, atol=1e-5)
     np.testing.assert_allclose(scaled.atoms(), plain.atoms() * factor, rtol=1e-4)
     change = scaled.elbo(WINDOWS * factor) - plain.elbo(WINDOWS)
     np.testing.assert_allclose(change, -12 * math.log(factor), rtol=1e-3, atol=1e-2)
 
 
-def test_the_same_kind_of_array_comes_back(fitted):
-    as_numpy, as_torch = WINDOWS[:9], torch.as_tensor(WINDOWS[:9])
+def test_the_same_kind_of_array_comes_back(device, fitted):
+    as_numpy, as_torch = WINDOWS[:9], torch.as_tensor(WINDOWS[:9], device=device)
     for given, kind in ((as_numpy, np.ndarray), (as_torch, torch.Tensor), (as_numpy.tolist(), np.ndarray)):
         code = fitted.encode(given)
         results = [code.mean, code.probability_active, code.samples, *code.parameters.values()]
         results += [fitted.reconstruct(given), fitted.elbo(given)]
         assert all(isinstance(result, kind) for result in results)
         assert isinstance(fitted.score(given), float)
-    np.testing.assert_array_equal(fitted.encode(as_torch).mean.numpy(), fitted.encode(as_numpy).mean)
+    np.testing.assert_array_equal(fitted.encode(as_torch).mean.cpu().numpy(), fitted.encode(as_numpy).mean)
 
 
-def test_windows_that_carry_gradients_can_be_learned_from(fitted):
-    windows = torch.as_tensor(WINDOWS, dtype=torch.float32)
-    found = some_coder().fit(windows.clone().requires_grad_(), fitting=QUICK)
-    np.testing.assert_array_equal(found.atoms(), some_coder().fit(windows, fitting=QUICK).atoms())
+def test_windows_that_carry_gradients_can_be_learned_from(device, fitted):
+    windows = torch.as_tensor(WINDOWS, dtype=torch.float32, device=device)
+    found = some_coder(device).fit(windows.clone().requires_grad_(), fitting=QUICK)
+    np.testing.assert_array_equal(found.atoms(), some_coder(device).fit(windows, fitting=QUICK).atoms())
     assert not fitted.encode(windows.requires_grad_()).mean.requires_grad
 
 
-def test_initial_atoms_are_where_learning_starts():
+def test_initial_atoms_are_where_learning_starts(device):
     given = VariationalFitting(num_epochs=1, dictionary="given")
-    coder = some_coder().fit(WINDOWS, initial_atoms=3 * ATOMS, fitting=given)
+    coder = some_coder(device).fit(WINDOWS, initial_atoms=3 * ATOMS, fitting=given)
     np.testing.assert_allclose(coder.atoms(), 3 * ATOMS, rtol=1e-5)
-    first = some_coder().fit(WINDOWS, fitting=VariationalFitting(num_epochs=1, dictionary="given", initial_norm=4.0))
+    first = some_coder(device).fit(
+        WINDOWS, fitting=VariationalFitting(num_epochs=1, dictionary="given", initial_norm=4.0)
+    )
     np.testing.assert_allclose(np.linalg.norm(first.atoms(), axis=1), 4.0 * first.scale, rtol=1e-5)
 
 
@@ -506,30 +514,30 @@ def test_what_was_learned_is_not_changed_through_its_copies(fitted):
     np.testing.assert_array_equal(fitted.atoms(), before)
 
 
-def test_a_collapsed_fit_warns():
-    coder = some_coder(objective=Objective(noise_variance=1e4))
+def test_a_collapsed_fit_warns(device):
+    coder = some_coder(device, objective=Objective(noise_variance=1e4))
     fitting = VariationalFitting(num_epochs=4, batch_size=50, learning_rate=0.5)
     with pytest.warns(RuntimeWarning, match=r"every atom's posterior collapsed to its prior"):
         coder.fit(WINDOWS, fitting=fitting)
     assert coder.statistics(WINDOWS).posterior_collapse == 1
 
 
-def test_fitting_goes_on_when_gradients_are_not_finite_and_says_so():
+def test_fitting_goes_on_when_gradients_are_not_finite_and_says_so(device):
     fitting = VariationalFitting(num_epochs=3, dictionary="fixed_code", learning_rate=1e30)
     with pytest.warns(RuntimeWarning, match=r"of 18 steps had a gradient that is not finite and were left out"):
-        coder = some_coder().fit(WINDOWS, fitting=fitting)
+        coder = some_coder(device).fit(WINDOWS, fitting=fitting)
     assert np.isfinite(coder.atoms()).all()
     assert np.isfinite(coder.elbo(WINDOWS)).all()
 
 
-def test_one_step_is_skipped_and_the_others_are_made(monkeypatch):
+def test_one_step_is_skipped_and_the_others_are_made(device, monkeypatch):
     class Stumbling(VariationalTraining):
         def step(self, windows):
             return super().step(windows * (math.inf if self._step == 3 else 1.0))
 
     monkeypatch.setattr(variational_coder, "VariationalTraining", Stumbling)
     with pytest.warns(RuntimeWarning, match=r"1 of 12 steps had a gradient that is not finite"):
-        coder = some_coder().fit(WINDOWS, fitting=QUICK)
+        coder = some_coder(device).fit(WINDOWS, fitting=QUICK)
     assert coder.history.best_epoch == 2
 
 

@@ -40,7 +40,7 @@ def expected_noise(dictionary: Dictionary):
 
 
 def sampled(traces):
-    return sample_noise(NumpyRecording(traces.astype("float32"), RATE_HZ), BASIS)
+    return sample_noise(NumpyRecording(traces.astype("float32"), RATE_HZ), BASIS, seed=0)
 
 
 def measured_noise(traces, dictionary):
@@ -83,3 +83,24 @@ def test_noise_is_sampled_all_over_the_recording(noise, dictionary):
 def test_a_recording_shorter_than_a_tile_has_a_noise(noise, dictionary):
     found = measured_noise(noise[: int(RATE_HZ / 2)], dictionary)
     np.testing.assert_allclose(found, expected_noise(dictionary), rtol=0.2)
+
+
+@pytest.mark.parametrize("silent", [slice(0, 240_000), "150 ms of each second"])
+def test_silence_leaves_the_noise_as_it_is(noise, dictionary, silent):
+    traces = noise.copy()
+    if isinstance(silent, slice):
+        traces[silent] = 0
+    else:
+        second, gap = int(RATE_HZ), int(0.15 * RATE_HZ)
+        traces[: len(traces) // second * second].reshape(-1, second, 4)[:, :gap] = 0
+    np.testing.assert_allclose(measured_noise(traces, dictionary), measured_noise(noise, dictionary), rtol=0.06)
+
+
+def test_a_channel_that_is_off_for_a_while_leaves_the_noise_as_it_is(noise, dictionary):
+    traces = noise.copy()
+    traces[:200_000, 0] = 0
+    np.testing.assert_allclose(measured_noise(traces, dictionary), measured_noise(noise, dictionary), rtol=0.1)
+
+
+def test_noise_has_a_floor(dictionary, noise):
+    assert measured_noise(np.zeros_like(noise), dictionary).tolist() == pytest.approx([0.1, 0.1])

@@ -5,11 +5,11 @@ import pytest
 from simulated_units import RATE_HZ, draw_times, encoder_of, make_recording, make_template, make_unit
 
 from si_crsae.core.events.worth import log_evidence_of_one
-from si_crsae.sorting import recording
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.probabilities import evidence
 from si_crsae.sorting.probabilities.evidence import encode_and_weigh, window_of
 from si_crsae.sorting.probabilities.features import two_groups
+from si_crsae.sorting.signal import recording
 
 ONE = make_template([1.0, 0.6, 0.2, 0.0], norm=14.0)
 OTHER = make_template([0.0, 0.3, 0.7, 1.0], norm=16.0, shape=(-1.0, 0.2, 0.3))

@@ -8,7 +8,7 @@ from spikeinterface.core import NumpyRecording, generate_recording
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.preprocessing import bandpass, cache, drop_cache, preprocess
+from si_crsae.sorting.signal.preprocessing import bandpass, cache, drop_cache, preprocess
 
 RATE_HZ = 30_000.0
 

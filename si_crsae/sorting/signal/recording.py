@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar, cast
@@ -11,14 +10,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from spikeinterface.core import BaseRecording, append_recordings
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
-from si_crsae.sorting.sampling import draw_slices
+from si_crsae.sorting.signal.sampling import draw_slices
 
 TILE_S = 1.0
 # Larger arrays would be mapped anew for every tile, which costs as much as filling them.
@@ -89,11 +87,56 @@ def read_tile(recording: BaseRecording, tile: Tile, margin: int) -> Float[Tensor
     padding = (start - (tile.start - margin), tile.end + margin - end)
     tensor = torch.from_numpy(np.array(traces.T, dtype="float32", order="C"))
     if not tensor.sum().isfinite():
-        raise ValueError(
-            f"traces of segment {tile.segment_index} are NaN or infinite between samples {start} and {end}: replace "
-            "them, with zeros for instance, and call run_sorter again"
-        )
+        problem = describe_bad_sample(recording, traces, segment_index=tile.segment_index, start=start)
+        if problem:
+            raise ValueError(problem)
     return torch.nn.functional.pad(tensor, padding)
+
+
+def describe_bad_sample(
+    recording: BaseRecording, traces: Float[np.ndarray, "sample channel"], *, segment_index: int, start: int
+) -> str:
+    """Return where the first NaN or infinite value of traces stands and what to do about it; empty if there is none.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+    traces : ndarray, shape (sample, channel)
+    segment_index : int
+    start : int
+        Which sample of the segment the traces begin with.
+    """
+    with np.errstate(over="ignore"):  # float64 may hold what float32 cannot
+        finite = np.isfinite(traces.astype("float32"))
+    if finite.all():
+        return ""
+    sample, channel = np.argwhere(~finite)[0].tolist()
+    sample += start
+    return (
+        f"traces hold NaN or inf, first in segment {segment_index} at {sample / recording.sampling_frequency:.4f} "
+        f"s (sample {sample}) on channel {recording.channel_ids[channel].item()!r}: every sample must be finite in "
+        "float32; remove the channel (recording.remove_channels) or blank the stretch "
+        "(spikeinterface.preprocessing.silence_periods)"
+    )
+
+
+def select_segments(recording: BaseRecording, segments: list[int]) -> BaseRecording:
+    """Return some segments of a recording; the recording itself where they are all of it.
+
+    SpikeInterface's selection takes the segments over: those that ask their recording for its channels, as generated
+    and hybrid ones do, would not work where they came from afterwards. They are given back.
+    """
+    if segments == list(range(recording.get_num_segments())):
+        return recording
+    selected = cast(BaseRecording, recording.select_segments(segments))
+    for segment in recording.segments:
+        segment.set_parent_extractor(recording)
+    return selected
+
+
+def select_channels(recording: BaseRecording, chosen: np.ndarray) -> BaseRecording:
+    """Return the channels of a mask; the recording itself where they are all of it."""
+    return recording if chosen.all() else cast(BaseRecording, recording.select_channels(recording.channel_ids[chosen]))
 
 
 def map_tiles(function: Callable[[Tile], Result], tiles: Iterable[Tile], num_threads: int) -> Iterator[Result]:
@@ -108,27 +151,12 @@ def map_tiles(function: Callable[[Tile], Result], tiles: Iterable[Tile], num_thr
     remaining = iter(tiles)
     with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting = [pool.submit(function, tile) for tile in islice(remaining, 2 * num_threads)]
-        while waiting:
-            yield waiting.pop(0).result()
-            waiting.extend(pool.submit(function, tile) for tile in islice(remaining, 1))
-
-
-@contextmanager
-def one_thread_per_tile() -> Iterator[None]:
-    """Let tiles run side by side, each on one thread, rather than one tile on all: its products are small."""
-    with one_torch_thread(), threadpool_limits(1):
-        yield
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Compute on the calling thread alone: what `one_thread_per_tile` does for torch, in no time."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
+        try:
+            while waiting:
+                yield waiting.pop(0).result()
+                waiting.extend(pool.submit(function, tile) for tile in islice(remaining, 1))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after an error or an interrupt no more tiles are begun
 
 
 def select_training_windows(recording: BaseRecording, duration_s: float, *, seed: int) -> BaseRecording:
@@ -151,7 +179,7 @@ def select_training_windows(recording: BaseRecording, duration_s: float, *, seed
     drawn = draw_slices(recording, num_slices=CANDIDATES_PER_WINDOW * count, slice_s=TRAINING_WINDOW_S, seed=seed)
     active = (window for window in _apart(drawn) if _has_signal(recording, window))
     chosen = sorted(islice(active, count)) or sorted(_apart(drawn))[:count]
-    windows = [recording.select_segments([segment]).frame_slice(start, end) for segment, start, end in chosen]
+    windows = [select_segments(recording, [segment]).frame_slice(start, end) for segment, start, end in chosen]
     return append_recordings(windows)
 
 

@@ -8,7 +8,7 @@ import spikeinterface as si
 from probeinterface import generate_linear_probe
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.channels import find_bad_channels, own_variances
+from si_crsae.sorting.signal.channels import find_bad_channels, own_variances
 
 RATE_HZ = 30000.0
 
@@ -66,6 +66,13 @@ def test_a_sync_line_is_no_channel(jitter):
 def test_an_artifact_makes_no_sync_line():
     traces = make_noise()
     traces[30000:30030] = 10000.0
+    assert defects_of(make_recording(traces)) == {}
+
+
+@pytest.mark.parametrize("size", [1e3, 1e5])
+def test_artifacts_on_all_channels_make_no_copies(size):
+    traces = make_noise()
+    traces[30000:30300] += size
     assert defects_of(make_recording(traces)) == {}
 
 

@@ -10,13 +10,15 @@ from spikeinterface.core import BaseRecording
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.preprocessing import bandpass
-from si_crsae.sorting.sampling import draw_traces, sample_traces
+from si_crsae.sorting.signal.preprocessing import bandpass
+from si_crsae.sorting.signal.sampling import draw_traces, sample_traces
 
 # Part of a digital line's range that belongs to its levels, at either end.
 DIGITAL_MARGIN = 0.1
 # Variance of a uniform distribution of width 1: what rounding adds to an integer.
 ROUNDING_VARIANCE = 1 / 12
+# Noise standard deviations beyond which a sample says nothing of how channels go together.
+MAX_ORDINARY = 10.0
 # So many samples for every channel, or correlations say nothing.
 MIN_SAMPLES_PER_CHANNEL = 20
 
@@ -76,7 +78,7 @@ def find_bad_channels(recording: BaseRecording, config: CrsaeConfig) -> BadChann
     Returns
     -------
     BadChannels
-        Of two equal channels only the later one is listed.
+        The later one of two equal channels, the earlier is usable.
     """
     traces = draw_traces(recording, seed=config.seed)
     dead = traces.min(axis=0) == traces.max(axis=0)
@@ -165,7 +167,9 @@ def _find_dependent(
 ) -> tuple[Bool[np.ndarray, " channel"], Bool[np.ndarray, " channel"]]:
     """Return which channels copy an earlier one, and which are sums of several, in the band of spikes."""
     sample = sample_traces(bandpass(recording, config), seed=config.seed)
-    traces = sample.traces[sample.active.all(axis=1)]
+    noise = sample.noise_levels()
+    is_ordinary = (np.abs(sample.traces) <= MAX_ORDINARY * noise).all(axis=1)  # artifacts are the same on all channels
+    traces = sample.traces[sample.active.all(axis=1) & is_ordinary]
     copies, sums = (np.zeros(traces.shape[1], bool) for _ in range(2))
     if len(traces) < MIN_SAMPLES_PER_CHANNEL * traces.shape[1]:
         return copies, sums

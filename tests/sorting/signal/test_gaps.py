@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spikeinterface.preprocessing import bandpass_filter
 
-from si_crsae.sorting.gaps import fill_gaps, find_constant_runs
+from si_crsae.sorting.signal.gaps import fill_gaps, find_constant_runs
 
 RATE_HZ = 30000.0
 FADE = 150  # samples

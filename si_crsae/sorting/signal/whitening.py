@@ -8,9 +8,16 @@ import numpy as np
 from spikeinterface.core import BaseRecording, aggregate_channels
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.sorting.channels import find_bad_channels
-from si_crsae.sorting.preprocessing import preprocess
-from si_crsae.sorting.recording import sortable_segments, split_groups, with_one_probe
+from si_crsae.core.files import written_whole
+from si_crsae.sorting.signal.channels import find_bad_channels
+from si_crsae.sorting.signal.preprocessing import preprocess
+from si_crsae.sorting.signal.recording import (
+    select_channels,
+    select_segments,
+    sortable_segments,
+    split_groups,
+    with_one_probe,
+)
 
 WHITENED_FILE = "whitened_recording.json"
 
@@ -42,13 +49,13 @@ def whiten_groups(recording: BaseRecording, config: CrsaeConfig, *, folder: Path
     ValueError
         If no channel is usable.
     """
-    sortable = cast(BaseRecording, recording.select_segments(sortable_segments(recording, config).tolist()))
+    sortable = select_segments(recording, sortable_segments(recording, config).tolist())
     groups = []
     for index, group in enumerate(split_groups(sortable)):
         located = with_one_probe(group)
         usable = find_bad_channels(located, config).usable_mask(located)
         if usable.any():
-            part = cast(BaseRecording, located.select_channels(located.channel_ids[usable]))
+            part = select_channels(located, usable)
             groups.append(preprocess(part, config, folder=folder / f"group_{index}", keep_motion=True))
     if not groups:
         raise NothingUsableError("recording: no channel is usable: all are constant, stuck, digital, or repeat another")
@@ -58,7 +65,8 @@ def whiten_groups(recording: BaseRecording, config: CrsaeConfig, *, folder: Path
 def save_whitened(whitened: BaseRecording, folder: Path) -> None:
     """Note in a folder how to make a whitened recording again, if that can be described in a file."""
     if whitened.check_serializability("json"):
-        whitened.dump_to_json(folder / WHITENED_FILE)
+        with written_whole(folder / WHITENED_FILE) as unfinished:
+            whitened.dump_to_json(unfinished)
     else:
         logger.warning("%s was not written: the recording exists in memory only", WHITENED_FILE)
 

@@ -13,7 +13,7 @@ from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, Base
 
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples
-from si_crsae.sorting.sampling import draw_traces
+from si_crsae.sorting.signal.sampling import draw_traces
 
 # Places within the shortest run that are compared first: equal ones are rare where there is a signal.
 _STEPS_PER_RUN = 5
@@ -27,7 +27,7 @@ class GapsFilledRecording(BasePreprocessor):
     Parameters
     ----------
     recording : BaseRecording
-        Of any data type.
+        Any data type.
     baselines : list of float, shape (channel,), optional
         Median of every channel, in the unit of the traces; measured if left out.
     seed : int, default: 0

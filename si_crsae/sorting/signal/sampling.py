@@ -10,10 +10,11 @@ from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples
 
-SLICE_S = 0.1
-NUM_SLICES = 100
+# Together 10 s, as SpikeInterface takes to measure noise.
+SLICE_S = 0.25
+NUM_SLICES = 40
 # Looked at where most of the recording is silent.
-MAX_SLICES = 800
+MAX_SLICES = 320
 BLOCK_MS = 10.0
 # Noise of a block over the largest one of its channel: what a filter leaves where nothing goes in.
 NEGLIGIBLE = 1e-5
@@ -75,10 +76,10 @@ def draw_slices(
     Parameters
     ----------
     recording : BaseRecording
-        Of at least one sample.
-    num_slices : int, default: 100
+        Holds at least one sample.
+    num_slices : int, default: 40
         Fewer are drawn from a recording that is shorter than all of them together.
-    slice_s : float, default: 0.1
+    slice_s : float, default: 0.25
         Length of a slice (s).
     seed : int
     """
@@ -147,14 +148,15 @@ def find_activity(
     ndarray of bool, shape (sample, channel)
         Decided for blocks of 10 ms.
     """
-    length = max(nearest_samples(BLOCK_MS, sampling_frequency), 2)
-    starts = np.arange(0, max(len(traces) - length // 2, 1), length)
-    blocks = np.split(traces, starts[1:])
-    noise = np.stack([robust_sd(block) for block in blocks])
+    length = min(max(nearest_samples(BLOCK_MS, sampling_frequency), 2), len(traces))
+    count = len(traces) // length
+    blocks = traces[: count * length].reshape(count, length, -1).swapaxes(0, 1)
+    noise = robust_sd(blocks)
     is_coarse = (noise == 0).all(axis=0)  # a signal of few levels, at one of them most of the time
-    noise[:, is_coarse] = np.stack([block[:, is_coarse].std(axis=0) for block in blocks])
-    active = is_active(noise)
-    return np.repeat(active, [len(block) for block in blocks], axis=0)
+    noise[:, is_coarse] = blocks[:, :, is_coarse].std(axis=0)
+    lengths = np.full(count, length)
+    lengths[-1] += len(traces) - count * length
+    return np.repeat(is_active(noise), lengths, axis=0)
 
 
 def is_active(noise: Float[np.ndarray, "block channel"]) -> Bool[np.ndarray, "block channel"]:

@@ -20,15 +20,11 @@ from spikeinterface.preprocessing import (
 )
 from spikeinterface.preprocessing.whiten import compute_whitening_matrix
 from spikeinterface.sortingcomponents.motion import interpolate_motion
-from spikeinterface.sortingcomponents.tools import cache_preprocessing
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.gaps import fill_gaps
-from si_crsae.sorting.sampling import TraceSample, sample_traces
-
-# SpikeInterface's names for the length of a chunk, none of which a cache takes from the user.
-CHUNK_SIZES = ("chunk_size", "chunk_memory", "total_memory", "chunk_duration")
+from si_crsae.sorting.signal.gaps import fill_gaps
+from si_crsae.sorting.signal.sampling import TraceSample, sample_traces
 
 logger = logging.getLogger(__name__)
 
@@ -100,11 +96,15 @@ def _whiten(recording: BaseRecording, config: CrsaeConfig) -> tuple[BaseRecordin
     if recording.get_num_channels() == 1:
         return recording, sample
     active = NumpyRecording([sample.fully_active_traces()], recording.sampling_frequency)
-    active.set_channel_locations(recording.get_channel_locations())
+    active.set_dummy_probe_from_locations(recording.get_channel_locations())
     matrix, _ = compute_whitening_matrix(
         active,
         mode="local",
-        random_chunk_kwargs={"num_chunks_per_segment": 1, "chunk_size": active.get_num_samples(0) - 1},
+        random_chunk_kwargs={
+            "num_chunks_per_segment": 1,
+            "chunk_size": active.get_num_samples(0) - 1,
+            "seed": config.seed,
+        },
         apply_mean=False,
         radius_um=config.whitening_radius_um,
     )
@@ -119,25 +119,3 @@ def _correct_motion(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
     shutil.rmtree(folder, ignore_errors=True)  # a run that was interrupted may have left half of it
     preset: Any = config.motion_correction_preset
     return cast(BaseRecording, correct_motion(recording, preset=preset, folder=folder))
-
-
-def cache(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kwargs: dict[str, Any]) -> BaseRecording:
-    """Return a recording computed once, in memory or in a folder; there it is made anew, as it may be incomplete.
-
-    It is always computed in chunks of one length: filters leave traces of where their chunks end.
-    """
-    drop_cache(folder)
-    fixed_chunks = {name: value for name, value in job_kwargs.items() if name not in CHUNK_SIZES}
-    cached, _ = cache_preprocessing(
-        recording,
-        mode=config.cache_preprocessing_mode,
-        folder=folder,
-        job_kwargs={**fixed_chunks, "chunk_duration": "1s"},
-    )
-    return cached
-
-
-def drop_cache(folder: Path) -> None:
-    """Remove the folder of a cached recording, if there is one."""
-    for path in (folder, folder.with_suffix(".zarr")):  # SpikeInterface adds the suffix
-        shutil.rmtree(path, ignore_errors=True)

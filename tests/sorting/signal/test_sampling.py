@@ -6,7 +6,7 @@ import spikeinterface as si
 from hypothesis import given
 from hypothesis import strategies as st
 
-from si_crsae.sorting.sampling import active_share, draw_slices, sample_traces
+from si_crsae.sorting.signal.sampling import active_share, draw_slices, sample_traces
 
 RATE_HZ = 10000.0
 

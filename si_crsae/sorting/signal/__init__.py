@@ -1,0 +1,1 @@
+"""The signal, from raw traces to whitened tiles: what is wrong with it, what is left out, how it is filtered."""
