@@ -8,7 +8,7 @@ from spikeinterface.core import NumpyRecording, generate_recording
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.signal.preprocessing import bandpass, cache, drop_cache, preprocess
+from si_crsae.sorting.signal.preprocessing import bandpass, preprocess
 
 RATE_HZ = 30_000.0
 
@@ -71,14 +71,3 @@ def test_many_channels_are_referenced_to_their_median(choice, is_referenced):
     few = recording_of(ASSUMED.recordings.min_channels_for_reference - 1, shared=3.0)
     median = np.median(bandpass(few, CrsaeConfig(common_reference=choice)).get_traces(), axis=1)
     assert (np.abs(median).max() < 1e-5) == (choice == "yes")
-
-
-@pytest.mark.parametrize("mode", ["memory", "folder", "zarr", "no-cache"])
-def test_a_cached_recording_is_the_recording_and_its_folder_is_dropped(mode, tmp_path):
-    recording = recording_of(2)
-    config = CrsaeConfig(cache_preprocessing_mode=mode)
-    cached = cache(recording, config, folder=tmp_path / "cache", job_kwargs={"n_jobs": 1, "chunk_duration": "7ms"})
-    np.testing.assert_array_equal(cached.get_traces(), recording.get_traces())
-    assert bool(list(tmp_path.iterdir())) == (mode in ("folder", "zarr"))
-    drop_cache(tmp_path / "cache")
-    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,13 @@ from spikeinterface.core import NumpyRecording
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.signal.preprocessing import preprocess
-from si_crsae.sorting.signal.whitening import WHITENED_FILE, NothingUsableError, join_groups, save_whitened, whiten_groups
+from si_crsae.sorting.signal.whitening import (
+    WHITENED_FILE,
+    NothingUsableError,
+    join_groups,
+    save_whitened,
+    whiten_groups,
+)
 
 
 @pytest.fixture(scope="module")
