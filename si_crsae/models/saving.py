@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from si_crsae.core.files import written_whole
+from si_crsae.files import written_whole
 
 Kinds = dict[str, type]
 

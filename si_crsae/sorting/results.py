@@ -18,8 +18,8 @@ from spikeinterface.core import (
 )
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.core.files import written_whole
 from si_crsae.core.tables import to_arrays
+from si_crsae.files import written_whole
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow, samples_in
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from si_crsae.core.files import written_whole
+from si_crsae.files import written_whole
 from si_crsae.widgets.packing import to_text
 
 _PAGE = """<!doctype html>

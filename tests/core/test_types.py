@@ -67,7 +67,7 @@ def test_dictionary_builds_its_atoms_from_weights_and_basis(device):
 )
 def test_dictionary_refuses_what_does_not_fit_together(changes, message):
     with pytest.raises(ValueError, match=message):
-        make_dictionary(**changes)
+        make_dictionary(torch.device("cpu"), **changes)
 
 
 def test_from_coefficients_splits_templates_into_unit_atoms_and_amplitudes(device):

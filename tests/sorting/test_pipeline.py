@@ -88,7 +88,7 @@ def test_a_tile_with_a_value_that_is_no_number_is_refused(value):
     recording = NumpyRecording(traces, 30000.0)
     first = read_tile(recording, Tile(segment_index=0, start=0, end=500), 100)
     np.testing.assert_array_equal(first, np.pad(traces[:600].T, ((0, 0), (100, 0))))
-    with pytest.raises(ValueError, match="segment 0 are NaN or infinite between samples 400 and 1000"):
+    with pytest.raises(ValueError, match=r"first in segment 0 at 0.0233 s \(sample 700\) on channel 1"):
         read_tile(recording, Tile(segment_index=0, start=500, end=1000), 100)
 
 

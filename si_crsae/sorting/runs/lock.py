@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
-from si_crsae.core.files import written_whole
+from si_crsae.files import written_whole
 
 LOCK_FILE = "crsae.lock"
 # How often, and how long in between (s), a lock is read whose maker has not yet written into it.

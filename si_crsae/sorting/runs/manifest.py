@@ -16,7 +16,7 @@ import numpy as np
 from spikeinterface.core import BaseRecording
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.core.files import remove_unfinished, written_whole
+from si_crsae.files import remove_unfinished, written_whole
 from si_crsae.sorting.runs.trust import read_json
 
 MANIFEST_FILE = "crsae_manifest.json"

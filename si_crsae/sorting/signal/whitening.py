@@ -8,7 +8,7 @@ import numpy as np
 from spikeinterface.core import BaseRecording, aggregate_channels
 
 from si_crsae.config import CrsaeConfig
-from si_crsae.core.files import written_whole
+from si_crsae.files import written_whole
 from si_crsae.sorting.signal.channels import find_bad_channels
 from si_crsae.sorting.signal.preprocessing import preprocess
 from si_crsae.sorting.signal.recording import (

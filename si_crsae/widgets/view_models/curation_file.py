@@ -12,7 +12,7 @@ from spikeinterface.curation import apply_curation
 from spikeinterface.curation.curation_model import Curation
 from spikeinterface.curation.curation_model import Split as SplitModel
 
-from si_crsae.core.files import written_whole
+from si_crsae.files import written_whole
 from si_crsae.sorting.convert import with_all_segments
 from si_crsae.widgets.view_models.curation_state import (
     DEFAULT_LABELS,

@@ -611,7 +611,10 @@ def test_initial_atoms_that_do_not_fit_are_refused(atoms):
         (lambda: some_coder(depth=0), r"depth = 0: it must be at least 1"),
         (lambda: some_coder(width=0), r"width = 0: it must be at least 1, or None"),
         (lambda: some_coder(network="magic"), r"network = 'magic': it must be one of unrolled, perceptron"),
-        (lambda: some_coder(device="tpu"), r"device = 'tpu': it must be one of auto, cpu, cuda"),
+        (
+            lambda: VariationalSparseCoder(num_atoms=8, device="tpu"),
+            r"device = 'tpu': it must be one of auto, cpu, cuda",
+        ),
         (lambda: Objective(noise_variance=0.0), r"noise_variance = 0.0: it must be positive"),
         (lambda: Objective(noise_variance=math.nan), r"noise_variance = nan: it must be positive"),
         (lambda: Objective(num_samples=0), r"num_samples = 0: it must be at least 1"),
