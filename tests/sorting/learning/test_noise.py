@@ -50,7 +50,7 @@ def measured_noise(traces, dictionary):
 def test_the_noise_of_an_atom_is_the_standard_deviation_of_its_correlation_with_colored_noise(noise, dictionary):
     expected = expected_noise(dictionary)
     assert expected.min() > 1.5  # colored: the noise of one sample would give 1
-    np.testing.assert_allclose(measured_noise(noise, dictionary), expected, rtol=0.06)
+    np.testing.assert_allclose(measured_noise(noise, dictionary), expected, rtol=0.08)
 
 
 def test_the_noise_of_white_noise_is_its_standard_deviation(dictionary):
