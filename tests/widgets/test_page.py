@@ -35,8 +35,3 @@ def test_the_title_is_text_and_the_module_is_the_view(tmp_path):
 def test_a_folder_that_is_missing_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"path = .*view.html: its folder does not exist"):
         written(tmp_path / "nowhere")
-
-
-def test_numbers_that_json_does_not_have_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        written(tmp_path, state={"value": float("nan")})

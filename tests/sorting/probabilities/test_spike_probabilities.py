@@ -135,9 +135,13 @@ def test_segments_and_groups_have_probabilities_in_the_order_of_the_spikes(make_
 
 
 def test_one_channel_is_enough(make_simulation, save, tmp_path):
-    recording = save(make_simulation(num_channels=1, num_units=2))
-    sorting = si.run_sorter("crsae", recording, folder=tmp_path / "run", spike_probabilities=True, rank=1)
-    assert load_spike_probabilities(tmp_path / "run").probability.size == sorting.count_total_num_spikes() > 0
+    simulation = make_simulation(num_channels=1, num_units=2)
+    sorting = si.run_sorter("crsae", save(simulation), folder=tmp_path / "run", spike_probabilities=True, rank=1)
+    posterior = load_spike_probabilities(tmp_path / "run")
+    is_right, missed_rate = label_spikes(sorting, simulation.sorting)
+    assert is_right.mean() > 0.99
+    assert expected_calibration_error(posterior.probability, is_right) < 0.02
+    np.testing.assert_allclose(posterior.missed_rate, missed_rate, atol=0.01)
 
 
 def test_no_unit_is_a_result_too(save, make_simulation, tmp_path):
