@@ -13,56 +13,62 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = Path(__file__).parent / "helpers" / "launch_crsae.py"
 
 
+# A process that has been forked has what its parent has imported, so the parent does its own sorting last.
+NUM_RUNS = {"run_fork": 1, "run_spawn": 1, "run_loky": 2, "run_dask": 1, "run_slurm": 1, "run_in_process": 5}
+
+
+def run_outside(folder, *arguments, **environment):
+    """Run a fresh interpreter outside the repository, so that only what is installed can be imported."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
 @pytest.fixture
 def run_python(tmp_path):
-    """Run a fresh interpreter outside the repository, so that only what is installed can be imported."""
+    """Function that runs a fresh interpreter, which must not fail."""
 
     def run(*arguments, **environment):
-        done = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = run_outside(tmp_path, *arguments, **environment)
         assert done.returncode == 0, done.stderr
         return done
 
     return run
 
 
-@pytest.fixture
-def fake_sbatch(tmp_path):
+@pytest.fixture(scope="module")
+def fake_sbatch(tmp_path_factory):
     """A folder with an `sbatch` that runs the script at once instead of queueing it."""
-    command = tmp_path / "bin" / "sbatch"
-    command.parent.mkdir()
+    command = tmp_path_factory.mktemp("slurm") / "sbatch"
     command.write_text('#!/bin/sh\nfor script; do :; done\nexec "$script"\n')
     command.chmod(0o755)
     return command.parent
 
 
-@pytest.mark.parametrize(
-    ("launcher", "num_runs"),
-    [
-        ("run_in_process", 5),
-        ("run_loky", 2),
-        ("run_spawn", 1),
-        ("run_fork", 1),
-        ("run_dask", 1),
-        ("run_slurm", 1),
-    ],
-)
-def test_crsae_runs_where_nobody_imported_it(run_python, launcher, num_runs, tiny_folder, tmp_path, fake_sbatch):
-    output_folder = tmp_path / "output"
-    output_folder.mkdir()
+@pytest.fixture(scope="module")
+def launched(tiny_folder, tmp_path_factory, fake_sbatch):
+    """Folder of every launcher's runs, and what was said on the way: one process starts them all."""
+    folder = tmp_path_factory.mktemp("launched")
+    path = f"{fake_sbatch}{os.pathsep}{os.environ['PATH']}"
+    return folder, run_outside(folder, SCRIPT, tiny_folder, folder, *NUM_RUNS, PATH=path).stderr
 
-    run_python(SCRIPT, launcher, tiny_folder, output_folder, PATH=f"{fake_sbatch}{os.pathsep}{os.environ['PATH']}")
 
-    logs = [json.loads(path.read_text()) for path in output_folder.rglob("spikeinterface_log.json")]
-    assert [(log["sorter_name"], log["error"]) for log in logs] == [("crsae", False)] * num_runs
-    if launcher == "run_in_process":
-        run_python(SCRIPT, "read_back", tiny_folder, output_folder)
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", NUM_RUNS)
+def test_crsae_runs_where_nobody_imported_it(launched, launcher):
+    folder, said = launched
+    logs = [json.loads(path.read_text()) for path in (folder / launcher).rglob("spikeinterface_log.json")]
+    assert [(log["sorter_name"], log["error"]) for log in logs] == [("crsae", False)] * NUM_RUNS[launcher], said
+
+
+@pytest.mark.slow
+def test_a_run_is_read_back_where_nobody_imported_it(launched, run_python, tiny_folder):
+    run_python(SCRIPT, tiny_folder, launched[0], "read_back")
 
 
 def test_start_up_imports_neither_torch_nor_spikeinterface(run_python):

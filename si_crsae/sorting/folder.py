@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from spikeinterface.core import BaseRecording, BaseSorting
-from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.core.tables import from_arrays
@@ -196,23 +195,9 @@ def load_units(folder: str | Path) -> Inventory:
     dictionary_file, code_file = (
         _file_of(folder, name, made_with="save_array=True") for name in ("dictionary.npz", "code.npz")
     )
-    dictionary = _arrays_of(dictionary_file, "atoms", "scales", "noise", "regularization", "num_before")
-    code = _arrays_of(code_file, "segment_index", "sample_index", "sample_offset", "unit_index", "amplitude")
-    amplitude, sample_offset = code.pop("amplitude"), code.pop("sample_offset")
-    spikes = np.zeros(amplitude.size, minimum_spike_dtype)
-    for name in ("segment_index", "sample_index", "unit_index"):
-        spikes[name] = code[name]
-    return Inventory(
-        atoms=dictionary["atoms"],
-        scales=dictionary["scales"],
-        noise=dictionary["noise"],
-        regularization=dictionary["regularization"],
-        num_before=dictionary["num_before"],
-        main_channel=np.abs(dictionary["atoms"]).max(axis=2).argmax(axis=1),
-        spikes=spikes,
-        sample_offset=sample_offset,
-        amplitude=amplitude,
-    )
+    nothing = Inventory.empty(num_channels=1)
+    dictionary = _arrays_of(dictionary_file, *nothing.dictionary_arrays)
+    return Inventory.of_arrays(dictionary, _arrays_of(code_file, *nothing.code_arrays))
 
 
 def load_spike_probabilities(folder: str | Path) -> SpikePosterior:

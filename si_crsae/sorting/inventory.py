@@ -1,6 +1,8 @@
 """The units of all groups of channels, under one numbering."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -9,6 +11,11 @@ from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.core.tables import concatenate_rows, select_rows
 from si_crsae.sorting.stages import Code, LearningResult, SpikePosterior
+
+# Fields of `Inventory` that are saved as they are, with the units and with the spikes.
+DICTIONARY_FIELDS = ("atoms", "scales", "noise", "regularization", "num_before")
+CODE_FIELDS = ("sample_offset", "amplitude")
+SPIKE_FIELDS = tuple(name for name, _ in minimum_spike_dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +90,31 @@ class Inventory:
             sample_offset=nothing,
             amplitude=nothing,
         )
+
+    @classmethod
+    def of_arrays(cls, dictionary: Mapping[str, np.ndarray], code: Mapping[str, np.ndarray]) -> "Inventory":
+        """Return the units and spikes of which `dictionary_arrays` and `code_arrays` were made."""
+        spikes = np.zeros(code["amplitude"].size, minimum_spike_dtype)
+        for name in SPIKE_FIELDS:
+            spikes[name] = code[name]
+        saved: dict[str, Any] = {name: dictionary[name] for name in DICTIONARY_FIELDS}
+        saved |= {name: code[name] for name in CODE_FIELDS}
+        return cls(
+            **saved,
+            main_channel=np.abs(dictionary["atoms"]).max(axis=2).argmax(axis=1),
+            spikes=spikes,
+        )
+
+    @property
+    def dictionary_arrays(self) -> dict[str, Any]:
+        """The arrays of the units by name, as they are saved."""
+        return {name: getattr(self, name) for name in DICTIONARY_FIELDS}
+
+    @property
+    def code_arrays(self) -> dict[str, Any]:
+        """The arrays of the spikes by name, as they are saved."""
+        times = {name: self.spikes[name] for name in SPIKE_FIELDS}
+        return times | {name: getattr(self, name) for name in CODE_FIELDS}
 
     @property
     def num_units(self) -> int:

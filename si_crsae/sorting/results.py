@@ -204,23 +204,9 @@ def _save_arrays(units: Inventory, groups: list[GroupResult], noise_levels: np.n
     with noted_whole(folder / "noise_levels.npy") as unfinished:
         np.save(unfinished, noise_levels)
     with noted_whole(folder / "dictionary.npz") as unfinished:
-        np.savez(
-            unfinished,
-            atoms=units.atoms,
-            scales=units.scales,
-            noise=units.noise,
-            regularization=units.regularization,
-            num_before=units.num_before,
-        )
+        np.savez(unfinished, **units.dictionary_arrays)
     with noted_whole(folder / "code.npz") as unfinished:
-        np.savez(
-            unfinished,
-            segment_index=units.spikes["segment_index"],
-            sample_index=units.spikes["sample_index"],
-            sample_offset=units.sample_offset,
-            unit_index=units.spikes["unit_index"],
-            amplitude=units.amplitude,
-        )
+        np.savez(unfinished, **units.code_arrays)
     curves: dict[str, Any] = {
         f"group_{index}_{name}": values
         for index, group in enumerate(groups)

@@ -1,8 +1,8 @@
-"""A process of the tests spends its time on the tests.
+"""A process of the tests that has imported this, first of all, spends its time on the tests.
 
-SpikeInterface compiles its functions anew in every process, which takes longer than most tests do, and collects garbage
-after every chunk that it writes, which takes longer than the chunk. So here its functions are kept on disk like ours,
-and what was imported is no garbage.
+SpikeInterface compiles its functions anew in every process, which takes longer than most tests do, and collects all
+garbage after every chunk that it writes, which takes longer than the chunk. Here its functions are kept on disk like
+ours, in the folder that make names, and it collects what is new.
 """
 
 import gc
@@ -19,16 +19,10 @@ def _make_kept_dispatcher(self, py_func, *arguments, **options):
         self.enable_caching()
 
 
-def keep_compiled_functions():
-    """Keep what SpikeInterface compiles from now on in the folder that make has named, if it was make."""
-    if numba.config.CACHE_DIR:
-        Dispatcher.__init__ = _make_kept_dispatcher
+def _collect_what_is_new(generation=1, *, collect=gc.collect):
+    return collect(min(generation, 1))
 
 
-def pytest_configure():
-    keep_compiled_functions()
-
-
-def pytest_collection_finish():
-    gc.collect()
-    gc.freeze()
+gc.collect = _collect_what_is_new
+if numba.config.CACHE_DIR:
+    Dispatcher.__init__ = _make_kept_dispatcher

@@ -1,12 +1,14 @@
-"""Run crsae through one of SpikeInterface's launchers, in a process that never imports si_crsae itself.
+"""Run crsae through SpikeInterface's launchers, in a process that never imports si_crsae itself.
 
-Usage: ``python launch_crsae.py LAUNCHER DATA_FOLDER OUTPUT_FOLDER``.
+Usage: ``python launch_crsae.py DATA_FOLDER OUTPUT_FOLDER LAUNCHER ...``. Each launcher has a folder of its name.
 """
 
 import multiprocessing
 import sys
+import traceback
 from pathlib import Path
 
+import fast_start  # noqa: F401
 import spikeinterface as si
 from spikeinterface.benchmark import SorterStudy
 from spikeinterface.sorters import read_sorter_folder, run_sorter, run_sorter_by_property, run_sorter_jobs
@@ -50,7 +52,7 @@ def run_slurm(recording, folder):
 
 
 def run_study(recording, folder):
-    ground_truth = si.load(Path(sys.argv[2]) / "sorting")
+    ground_truth = si.load(Path(sys.argv[1]) / "sorting")
     case = {"label": "crsae", "dataset": "tiny", "params": {"sorter_name": "crsae", **FAST}}
     study = SorterStudy.create(folder, datasets={"tiny": (recording, ground_truth)}, cases={"crsae": case})
     study.run()
@@ -65,9 +67,20 @@ def run_in_process(recording, folder):
 
 
 def read_back(recording, folder):
-    read_sorter_folder(folder / "single")
+    read_sorter_folder(folder.parent / "run_in_process" / "single")
+
+
+def launch(name, recording, folder):
+    """Run one launcher and tell whether it failed: what goes wrong is printed, and leaves the others alone."""
+    folder.mkdir()
+    try:
+        globals()[name](recording, folder)
+    except Exception:
+        traceback.print_exc()
+        return True
+    return False
 
 
 if __name__ == "__main__":
-    launcher, data_folder, output_folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    globals()[launcher](si.load(data_folder / "recording"), output_folder)
+    saved = si.load(Path(sys.argv[1]) / "recording")
+    sys.exit(sum(launch(name, saved, Path(sys.argv[2]) / name) for name in sys.argv[3:]))

@@ -74,11 +74,12 @@ def test_a_repeated_channel_is_left_out(simulation, save, sort, score):
     assert score(simulation.sorting, sorting).min() > GOOD
 
 
-def test_saturated_traces_are_sorted_with_a_warning(simulation, save, sort):
+def test_saturated_traces_are_sorted_with_a_warning(simulation, save, sort, score):
     lowest = np.quantile(simulation.traces, 0.005)
     with pytest.warns(UserWarning, match="are saturated: up to"):
         sorting = sort(save(simulation, np.clip(simulation.traces, lowest, None)))
-    assert sorting.get_num_units() > 0
+    assert sorting.get_num_units() == simulation.sorting.get_num_units()
+    assert score(simulation.sorting, sorting).min() > 0.95
 
 
 @pytest.mark.parametrize("size_uV", [1e4, 1e6])
@@ -129,16 +130,21 @@ def test_a_recording_shorter_than_a_template_is_refused(simulation, save, refuse
     refuse(recording, "num_samples = 89 in the longest segment: one template takes 90 samples")
 
 
-def test_shared_contact_positions_are_sorted_with_a_warning(simulation, make_simulation, save, sort):
+def test_shared_contact_positions_are_sorted_with_a_warning(simulation, make_simulation, save, sort, score):
     probes = ProbeGroup()
     for _ in range(2):
         probes.add_probe(simulation.probe.copy())
     probes.set_global_device_channel_indices(np.arange(8))
-    recording = save(simulation, np.hstack([simulation.traces, make_simulation(seed=2).traces]), probe=None)
+    other = make_simulation(seed=2)
+    recording = save(simulation, np.hstack([simulation.traces, other.traces]), probe=None)
     recording.set_probegroup(probes, check_overlap=False)
     recording.set_property("group", np.zeros(8, "int64"))
     with pytest.warns(UserWarning, match="8 channels share 4 contact positions"):
-        assert sort(recording).get_num_units() > 0
+        sorting = sort(recording)
+    assert sorting.get_num_units() == simulation.sorting.get_num_units() + other.sorting.get_num_units()
+    for truth, channels in ((simulation.sorting, range(4)), (other.sorting, range(4, 8))):
+        is_near = np.isin(sorting.get_property("main_channel_id"), recording.channel_ids[channels])
+        assert score(truth, sorting.select_units(sorting.unit_ids[is_near])).min() > GOOD
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import spikeinterface as si
 
-RUN = """
-import sys, spikeinterface as si, spikeinterface.sorters as ss
-ss.run_sorter("crsae", si.load(sys.argv[1]), folder=sys.argv[2])
-"""
-RESUME = """
-import sys, si_crsae
-si_crsae.resume_sorter(sys.argv[1]).save(folder=sys.argv[2])
-"""
+COMMAND = [sys.executable, Path(__file__).parents[1] / "helpers" / "run_and_resume.py"]
 DEADLINE_S = 120.0
 STAGES = ["initialize", "learn", "encode", "clean"]
 
@@ -37,12 +31,12 @@ def test_a_killed_run_is_resumed_to_the_same_result(simulation, reference, save,
     save(simulation)
     folder = tmp_path / "run"
     stages = folder / "sorter_output" / "stages" / "group_0"
-    with subprocess.Popen([sys.executable, "-c", RUN, tmp_path / "recording", folder]) as process:
+    with subprocess.Popen([*COMMAND, "run", tmp_path / "recording", folder]) as process:
         kill_when_it_exists(process, stages / f"{stage}.npz")
     complete = STAGES[: STAGES.index(stage) + 1]
     written = {name: (stages / f"{name}.npz").stat().st_mtime_ns for name in complete}
 
-    subprocess.run([sys.executable, "-c", RESUME, folder, tmp_path / "resumed"], check=True, timeout=DEADLINE_S)
+    subprocess.run([*COMMAND, "resume", folder, tmp_path / "resumed"], check=True, timeout=DEADLINE_S)
 
     assert np.array_equal(si.load(tmp_path / "resumed").to_spike_vector(), expected.to_spike_vector())
     assert written == {name: (stages / f"{name}.npz").stat().st_mtime_ns for name in complete}
@@ -56,11 +50,10 @@ def test_a_cache_that_was_being_written_is_written_anew(simulation, reference, s
     save(simulation)
     folder = tmp_path / "run"
     group_folder = folder / "sorter_output" / "stages" / "group_0"
-    run = RUN.replace("folder=", f"cache_preprocessing_mode={mode!r}, folder=")
-    with subprocess.Popen([sys.executable, "-c", run, tmp_path / "recording", folder]) as process:
+    with subprocess.Popen([*COMMAND, "run", tmp_path / "recording", folder, mode]) as process:
         kill_when_it_exists(process, group_folder / ("cache" if mode == "folder" else "cache.zarr"))
 
-    subprocess.run([sys.executable, "-c", RESUME, folder, tmp_path / "resumed"], check=True, timeout=DEADLINE_S)
+    subprocess.run([*COMMAND, "resume", folder, tmp_path / "resumed"], check=True, timeout=DEADLINE_S)
 
     assert np.array_equal(si.load(tmp_path / "resumed").to_spike_vector(), expected.to_spike_vector())
     assert list(group_folder.glob("cache*")) == []

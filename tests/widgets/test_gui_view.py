@@ -94,7 +94,9 @@ def test_any_analyzer_is_explained_when_asked(mode, analyzer):
 
 def test_a_run_is_shown_at_once(mode, analyzer, run_folder):
     _, view = open_gui(mode, analyzer, external_data={"crsae": run_folder})
-    assert len(view.figure.axes) == 4
+    assert [axes.get_title() for axes in view.figure.axes[:3]] == ["whitened traces", "= spikes, by unit", "+ residual"]
+    unit_colors = {matplotlib.colors.to_hex(view.controller.get_unit_color(unit)) for unit in analyzer.unit_ids}
+    assert set() != colors_of(view) <= unit_colors
     assert not text_of(view)
 
 

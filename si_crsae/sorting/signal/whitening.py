@@ -2,10 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from jaxtyping import Float
 from spikeinterface.core import BaseRecording, aggregate_channels
+from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.files import written_whole
@@ -71,10 +73,36 @@ def save_whitened(whitened: BaseRecording, folder: Path) -> None:
         logger.warning("%s was not written: the recording exists in memory only", WHITENED_FILE)
 
 
+class ReadWholeRecording(BasePreprocessor):
+    """A joined recording that reads all channels whenever it is asked for some.
+
+    SpikeInterface's own mixes channels up where they are asked for in an order in which those of its parts take turns.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+    """
+
+    def __init__(self, recording: BaseRecording) -> None:
+        BasePreprocessor.__init__(self, recording)
+        for segment in recording.segments:
+            self.add_recording_segment(_ReadWholeSegment(segment))
+        self._kwargs = {"recording": recording}
+
+
+class _ReadWholeSegment(BasePreprocessorSegment):
+    def get_traces(
+        self, start_frame: int | None = None, end_frame: int | None = None, channel_indices: Any = None
+    ) -> Float[np.ndarray, "sample channel"]:
+        """Return the traces between two samples."""
+        traces = self.parent_recording_segment.get_traces(start_frame, end_frame, slice(None))
+        return traces if channel_indices is None else traces[:, channel_indices]
+
+
 def join_groups(recording: BaseRecording, groups: list[BaseRecording]) -> BaseRecording:
     """Return the channels of all groups in the order of the recording."""
     if len(groups) == 1:
         return groups[0]
-    joined = aggregate_channels(groups)
+    joined = ReadWholeRecording(aggregate_channels(groups))
     order = np.argsort(np.asarray(recording.ids_to_indices(joined.channel_ids)), kind="stable")
     return cast(BaseRecording, joined.select_channels(joined.channel_ids[order]))

@@ -428,25 +428,31 @@ def test_files_of_something_else_are_refused(tmp_path):
 def test_codes_of_windows_have_an_axis_of_atoms(device, distribution):
     windows = WINDOWS.reshape(-1, 3, 4)
     coder = some_coder(device, distribution=distribution).fit(windows, fitting=QUICK)
-    code = coder.encode(windows[:20], num_samples=5)
+    of_vectors = some_coder(device, distribution=distribution).fit(WINDOWS, fitting=QUICK)
+    code, expected = coder.encode(windows[:20], num_samples=5), of_vectors.encode(WINDOWS[:20], num_samples=5)
     assert isinstance(code, EncodedWindows)
-    assert code.mean.shape == code.probability_active.shape == (20, 8)
-    assert code.samples.shape == (5, 20, 8)
+    assert (code.mean.shape, code.samples.shape) == ((20, 8), (5, 20, 8))
+    for name in ("mean", "probability_active", "samples"):
+        np.testing.assert_allclose(getattr(code, name), getattr(expected, name), atol=1e-5)
     assert set(code.parameters) == set(distribution.heads)
-    assert all(head.shape == (20, 8) for head in code.parameters.values())
-    assert coder.reconstruct(windows[:20]).shape == (20, 3, 4)
-    assert coder.elbo(windows[:20]).shape == (20,)
-    assert coder.atoms().shape == (8, 3, 4)
+    for name, head in code.parameters.items():
+        np.testing.assert_allclose(head, expected.parameters[name], atol=1e-5)
+    np.testing.assert_allclose(coder.atoms(), of_vectors.atoms().reshape(8, 3, 4), atol=1e-5)
+    reconstructed = of_vectors.reconstruct(WINDOWS[:20]).reshape(20, 3, 4)
+    np.testing.assert_allclose(coder.reconstruct(windows[:20]), reconstructed, atol=1e-5)
+    np.testing.assert_allclose(coder.elbo(windows[:20]), of_vectors.elbo(WINDOWS[:20]), rtol=1e-4)
     assert ((code.probability_active >= 0) & (code.probability_active <= 1 + 1e-6)).all()
 
 
 def test_codes_of_signals_have_an_axis_of_shifts(fitted_to_signals, signals):
-    code = fitted_to_signals.encode(signals, num_samples=2)
-    assert code.mean.shape == (30, 3, 20)
-    assert code.samples.shape == (2, 30, 3, 20)
-    assert fitted_to_signals.encode(signals[:4, :, :9]).mean.shape == (4, 3, 5)
-    assert fitted_to_signals.reconstruct(signals[:4, :, :9]).shape == (4, 2, 9)
-    assert fitted_to_signals.atoms().shape == (3, 2, 5)
+    code, atoms = fitted_to_signals.encode(signals, num_samples=500), fitted_to_signals.atoms()
+    assert (code.mean.shape, atoms.shape) == ((30, 3, 20), (3, 2, 5))
+    spread = code.samples.std(axis=0) / math.sqrt(500)
+    assert (np.abs(code.samples.mean(axis=0) - code.mean) < 6 * spread + 1e-6).all()
+    for windows in (signals, signals[:4, :, :9]):
+        means = fitted_to_signals.encode(windows).mean
+        expected = [[sum(map(np.convolve, mean, atoms[:, channel])) for channel in range(2)] for mean in means]
+        np.testing.assert_allclose(fitted_to_signals.reconstruct(windows), expected, atol=1e-5)
 
 
 def test_the_reconstruction_is_what_atoms_and_means_make(fitted):

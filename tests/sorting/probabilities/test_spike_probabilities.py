@@ -125,13 +125,23 @@ def test_segments_and_groups_have_probabilities_in_the_order_of_the_spikes(make_
     assert set(np.unique(units.spikes["segment_index"])) >= {0, 2}
     middle = (posterior.amplitude_low + posterior.amplitude_high) / 2
     assert np.corrcoef(middle, units.amplitude)[0, 1] > 0.95
-    assert posterior.missed_rate.shape == sorting.unit_ids.shape
+    for group, of_group in recording.split_by("group").items():
+        folder = tmp_path / f"group_{group}"
+        si.run_sorter("crsae", of_group, folder=folder, spike_probabilities=True)
+        alone = load_spike_probabilities(folder)
+        is_unit = sorting.get_property("group") == group
+        np.testing.assert_array_equal(posterior.missed_rate[is_unit], alone.missed_rate)
+        np.testing.assert_array_equal(posterior.probability[is_unit[units.spikes["unit_index"]]], alone.probability)
 
 
 def test_one_channel_is_enough(make_simulation, save, tmp_path):
-    recording = save(make_simulation(num_channels=1, num_units=2))
-    sorting = si.run_sorter("crsae", recording, folder=tmp_path / "run", spike_probabilities=True, rank=1)
-    assert load_spike_probabilities(tmp_path / "run").probability.size == sorting.count_total_num_spikes() > 0
+    simulation = make_simulation(num_channels=1, num_units=2)
+    sorting = si.run_sorter("crsae", save(simulation), folder=tmp_path / "run", spike_probabilities=True, rank=1)
+    posterior = load_spike_probabilities(tmp_path / "run")
+    is_right, missed_rate = label_spikes(sorting, simulation.sorting)
+    assert is_right.mean() > 0.99
+    assert expected_calibration_error(posterior.probability, is_right) < 0.02
+    np.testing.assert_allclose(posterior.missed_rate, missed_rate, atol=0.01)
 
 
 def test_no_unit_is_a_result_too(save, make_simulation, tmp_path):
@@ -147,8 +157,10 @@ def test_no_unit_is_a_result_too(save, make_simulation, tmp_path):
     assert set(PROPERTIES) <= set(sorting.get_property_keys())
 
 
-def test_it_is_written_without_the_other_arrays(reference, tmp_path):
+def test_it_is_written_without_the_other_arrays(reference, with_probabilities, tmp_path):
     recording, _ = reference
     si.run_sorter("crsae", recording, folder=tmp_path / "run", spike_probabilities=True, save_array=False)
-    assert load_spike_probabilities(tmp_path / "run").probability.size > 0
+    found, expected = load_spike_probabilities(tmp_path / "run"), load_spike_probabilities(with_probabilities[0])
+    for values, same in zip(arrays_of(found), arrays_of(expected), strict=True):
+        np.testing.assert_array_equal(values, same)
     assert not (tmp_path / "run" / "sorter_output" / "code.npz").exists()

@@ -1,6 +1,9 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import spikeinterface as si
+from spikeinterface.preprocessing import bandpass_filter
 
 from si_crsae.evaluation.decomposition import decompose, events_in
 from si_crsae.evaluation.sorted_recording import explain_sorting, open_run
@@ -26,6 +29,13 @@ def stretch(start=60000, length=1500, num_columns=2000, channels=(0, 1, 2, 3), h
     )
 
 
+def extremes(recording, edges, resolution):
+    """Least and largest value of every channel between two edges, in whole steps: (channel, column, 2)."""
+    columns = [recording.get_traces(start_frame=first, end_frame=last) for first, last in pairwise(edges)]
+    values = np.array([[column.min(axis=0), column.max(axis=0)] for column in columns])
+    return np.round(values / resolution).transpose(2, 0, 1)
+
+
 def test_a_stretch_lies_inside_of_its_segment(opened):
     num_samples, length = opened.num_samples[0], round(0.05 * opened.sampling_frequency)
     for sample, start in ((0, 0), (60_000, 60_000 - length // 2), (10**9, num_samples - length)):
@@ -49,16 +59,16 @@ def test_traces_are_the_sum_of_spikes_and_residual(opened):
 
 
 def test_columns_keep_the_extremes_of_their_samples(opened):
-    fine, coarse = decomposition_model(opened, stretch()), decomposition_model(opened, stretch(num_columns=100))
-    assert coarse.samples_per_column == 15
-    assert coarse.traces.shape == (4, 100, 2)
-    assert coarse.traces[..., 0].min() == fine.traces.min()
-    assert coarse.traces[..., 1].max() == fine.traces.max()
-    assert np.all(coarse.traces[..., 0] <= coarse.traces[..., 1])
+    model = decomposition_model(opened, stretch(num_columns=100))
+    assert model.samples_per_column == 15
+    expected = extremes(opened.whitened, range(60_000, 61_501, 15), model.resolution)
+    np.testing.assert_array_equal(model.traces, expected)
 
 
 def test_the_last_column_may_hold_fewer_samples(opened):
-    assert decomposition_model(opened, stretch(length=1490, num_columns=100)).traces.shape == (4, 100, 2)
+    model = decomposition_model(opened, stretch(length=1490, num_columns=100))
+    expected = extremes(opened.whitened, [*range(60_000, 61_490, 15), 61_490], model.resolution)
+    np.testing.assert_array_equal(model.traces, expected)
 
 
 def test_spikes_of_hidden_units_stay_in_the_residual(opened):
@@ -87,12 +97,17 @@ def test_a_long_stretch_shows_its_spikes_without_traces(opened, monkeypatch, lim
     monkeypatch.setattr(f"si_crsae.widgets.view_models.decomposition.{limit}", value)
     model = decomposition_model(opened, stretch())
     assert model.traces is None
-    assert model.event_unit.size > 0
+    whole = decompose(opened.whitened, opened.units, start=60000, end=61500)
+    assert model.event_unit.tolist() == whole.unit_index.tolist() != []
     assert any("zoom in" in note for note in model.notes)
 
 
-def test_the_overview_counts_every_spike_of_the_segment(opened):
-    assert decomposition_model(opened, stretch()).overview.sum() == opened.units.spikes.size
+def test_the_overview_counts_every_spike_of_the_segment_in_its_part(opened):
+    overview = decomposition_model(opened, stretch()).overview
+    edges = [opened.num_samples[0] * part // len(overview) for part in range(len(overview) + 1)]
+    expected, _ = np.histogram(opened.units.spikes["sample_index"], edges)
+    assert overview.tolist() == expected.tolist()
+    assert overview.sum() == opened.units.spikes.size
 
 
 def test_channels_are_ordered_by_depth_and_those_near_the_unit_are_chosen(opened, monkeypatch):
@@ -139,7 +154,13 @@ def test_no_units_leave_the_traces_as_they_are(run_folder):
 def test_one_channel_is_enough(run_folder):
     recording, truth = (si.load(run_folder.parent / name) for name in ("recording", "truth"))
     single = explain_sorting(truth, recording.select_channels(recording.channel_ids[:1]), name="truth")
-    assert decomposition_model(single, stretch(channels=(0,))).traces.shape == (1, 1500, 2)
+    model = decomposition_model(single, stretch(channels=(0,)))
+    band = {"freq_min": 150.0, "freq_max": 7000.0, "ftype": "bessel", "filter_order": 2}
+    filtered = bandpass_filter(recording, **band, dtype="float32")
+    trace = filtered.get_traces(start_frame=60_000, end_frame=61_500)[:, 0]
+    assert np.corrcoef(model.traces[0, :, 0], trace)[0, 1] > 0.999
+    np.testing.assert_array_equal(model.traces, extremes(single.whitened, range(60_000, 61_501), model.resolution))
+    assert np.abs(model.explained.astype(int) + model.residual - model.traces).max() <= 2  # each is rounded
 
 
 def test_the_twin_draws_three_panels_and_a_color_bar(opened):
