@@ -3,7 +3,6 @@
 A drifting neuron has one atom for each place where it dwells, and one unit for all of them.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,10 +16,9 @@ from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.learning.coincidence import count_close_pairs, count_in_bins, presence_score
+from si_crsae.sorting.learning.history import History, Reason
 from si_crsae.sorting.learning.units import TemplateGeometry
 from si_crsae.sorting.stages import AnyCode, Code
-
-logger = logging.getLogger(__name__)
 
 
 def join_fragments(
@@ -30,6 +28,7 @@ def join_fragments(
     sampling_frequency: float,
     num_samples: list[int],
     assumed: Assumptions = ASSUMED,
+    history: History | None = None,
 ) -> AnyCode:
     """Return the code with the events of atoms that are one drifting neuron given to the largest of these atoms.
 
@@ -45,7 +44,10 @@ def join_fragments(
     num_samples : list of int
         Length of each segment.
     assumed : Assumptions, default: ASSUMED
+    history : History, optional
+        Told of atoms that are joined or have no event.
     """
+    history = history or History()
     geometry = TemplateGeometry(component_lags(dictionary.basis).numpy(), dictionary.basis.numpy())
     templates = (dictionary.weights * dictionary.scales[:, None, None]).numpy()
     scales, occupied = dictionary.scales.numpy(), np.any(templates, axis=2)
@@ -70,10 +72,14 @@ def join_fragments(
             distance, lag = geometry.nearest(templates[first], templates[second], max_lag)
             if distance > assumed.fragments.max_distance * np.sqrt(scales[first] * scales[second]):
                 continue
-            if fire_by_turns(events[first], events[second]):
+            by_turns = fire_by_turns(events[first], events[second])
+            if by_turns is not None:
                 neuron[second], lags[second] = neuron[first], lags[first] + lag
-    if np.any(neuron != np.arange(scales.size)):
-        logger.info("%d atoms joined others of the same drifting neuron", np.sum(neuron != np.arange(scales.size)))
+                largest = history.atom(neuron[first], counts[neuron[first]]).number
+                part = history.atom(second, counts[second])
+                history.note("merged", part, by_turns._replace(others=(largest,)), became=[largest])
+    for atom in np.flatnonzero(counts == 0):
+        history.note("dropped", history.atom(atom, 0), Reason("num_events", 0, 1))
     moved = code.sample_index - lags[code.atom_index]
     moved = np.clip(moved, 0, np.array(num_samples)[code.segment_index] - 1)
     order = np.lexsort((neuron[code.atom_index], moved, code.segment_index))
@@ -88,16 +94,19 @@ def _fire_by_turns(
     is_busy: Bool[np.ndarray, " bin"],
     sampling_frequency: float,
     assumed: Assumptions,
-) -> bool:
-    """Tell whether two atoms fire when the other does not, in the time in which any atom does: gaps say nothing."""
+) -> Reason | None:
+    """Tell why two atoms fire when the other does not, in the time in which any atom does: gaps say nothing."""
     fragments, (low, high) = assumed.fragments, assumed.refractory.impossible_ms
     one, two = (in_bins(events)[is_busy] for events in (first, second))
-    if presence_score(one, two) > fragments.max_presence_score:
-        return False
+    presence = presence_score(one, two)
+    if presence > fragments.max_presence_score:
+        return None
     violations, _ = count_close_pairs(first, second, window_ms=(low, high), sampling_frequency=sampling_frequency)
     with_their_rates = float(one @ two)  # those that they have at the same time
     by_chance = with_their_rates * 2 * (high - low) / (1000 * fragments.presence_bin_s)
-    return violations <= fragments.max_violations * by_chance
+    if violations > fragments.max_violations * by_chance:
+        return None
+    return Reason("presence_score", presence, fragments.max_presence_score)
 
 
 def clean_code(
@@ -107,6 +116,7 @@ def clean_code(
     sampling_frequency: float,
     duration_s: float,
     assumed: Assumptions = ASSUMED,
+    history: History | None = None,
 ) -> AnyCode:
     """Return the code without repeated spikes and without units that fire less than `min_firing_rate`.
 
@@ -125,5 +135,10 @@ def clean_code(
     repeated[1:] |= follows & smaller_follows
     repeated[:-1] |= follows & ~smaller_follows
     kept = code.select(np.sort(order[~repeated]))
+    history, fewest = history or History(), max(config.min_firing_rate * duration_s, 1)
     num_events = np.bincount(kept.atom_index)
-    return kept.select(num_events[kept.atom_index] >= max(config.min_firing_rate * duration_s, 1))
+    for atom in np.flatnonzero(num_events):
+        unit = history.atom(atom, num_events[atom])
+        what = "kept" if unit.num_events >= fewest else "dropped"
+        history.note(what, unit, Reason("num_events", unit.num_events, fewest))
+    return kept.select(num_events[kept.atom_index] >= fewest)

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from spikeinterface.core import BaseRecording, BaseSorting
 
 from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.core.tables import from_arrays
 from si_crsae.sorting.inventory import Inventory
+from si_crsae.sorting.learning.history import numbers_in
 from si_crsae.sorting.learning.rounds import LearningCurve
+from si_crsae.sorting.results import HISTORY_COLUMNS
 from si_crsae.sorting.runs.lock import locked
 from si_crsae.sorting.runs.manifest import check_parameters, check_recording_is, is_complete, verify
 from si_crsae.sorting.runs.trust import UntrustedError, load_recording_described, read_json
@@ -245,6 +248,56 @@ def load_learning_curves(folder: str | Path) -> dict[int, LearningCurve]:
         return {group: from_arrays(LearningCurve, curves[group]) for group in sorted(curves)}
     except (TypeError, KeyError) as error:
         raise not_readable(path, error) from error
+
+
+def load_history(folder: str | Path) -> pd.DataFrame:
+    """Return what a run decided about its units: one row for each that was found, split, merged or dropped, and why.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder given to ``run_sorter``.
+
+    Returns
+    -------
+    DataFrame
+        In the order in which it was decided, group by group:
+
+        - ``round``: round of learning, from 1 on; 0 for what clustering found before, ``<NA>`` for what was decided
+          after the last round, over the whole recording;
+        - ``what``: ``found``, a unit of a cluster of peaks; ``born``, one of peaks that the units of the first round
+          left unexplained; ``refused``, a cluster that became no unit; ``split``; ``not split``, a unit whose spikes
+          form two groups that are not apart enough; ``merged``; ``dropped``; ``kept``, a unit of the sorting;
+        - ``unit``: number of the unit, counted in its group; ``<NA>`` for a refused cluster. The larger part of a split
+          unit goes on with its number, and a merged one with that of the larger;
+        - ``others``: units because of which it was decided; ``became``: units that its spikes went to (tuples);
+        - ``main_channel_id``, ``num_events``: where it was largest, and how many spikes it had then;
+        - ``figure``, ``value``, ``threshold``: what it was decided by;
+        - ``group``: property ``group`` of its channels;
+        - ``unit_id``: id in the sorting, ``<NA>`` for what is not in it.
+
+    Raises
+    ------
+    ValueError
+        If the run was made with ``save_array=False`` or by an earlier version, or its output was deleted, or the file
+        is damaged.
+
+    Examples
+    --------
+    What became of the units on a channel:
+
+    >>> history = load_history("run")  # doctest: +SKIP
+    >>> history[history["main_channel_id"] == 5]  # doctest: +SKIP
+    """
+    path = _file_of(folder, "history.npz", made_with="save_array=True, by this version,")
+    arrays = _arrays_of(path, *HISTORY_COLUMNS)
+    table = pd.DataFrame({name: arrays[name] for name in HISTORY_COLUMNS})
+    for name in ("round", "unit", "unit_id"):
+        numbers = pd.Series(arrays[name], dtype="Int64")
+        table[name] = numbers.mask(numbers < 0)
+    for name in ("others", "became"):
+        table[name] = [numbers_in(text) for text in arrays[name].tolist()]
+    return table
 
 
 def _arrays_of(path: Path, *names: str) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """The units of all groups of channels, under one numbering."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from spikeinterface.core import BaseRecording
 from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.core.tables import concatenate_rows, select_rows
+from si_crsae.sorting.learning.history import no_decisions
 from si_crsae.sorting.stages import Code, LearningResult, SpikePosterior
 
 # Fields of `Inventory` that are saved as they are, with the units and with the spikes.
@@ -32,12 +33,15 @@ class GroupResult:
         None if there is no atom.
     posterior : SpikePosterior, optional
         What is expected of the code, if it was asked for; its units are all atoms.
+    decisions_after : ndarray, shape (decision,)
+        What was decided about the units after they were learned; see `to_table`.
     """
 
     recording: BaseRecording
     learned: LearningResult | None
     code: Code | None
     posterior: SpikePosterior | None = None
+    decisions_after: Shaped[np.ndarray, " decision"] = field(default_factory=no_decisions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,8 @@ class Inventory:
         Coefficient of the unit-norm atom.
     posterior : SpikePosterior, optional
         What is expected of these spikes and units, if it was asked for.
+    sources : tuple of (int, int), optional
+        Group and atom in it that each unit comes from, as long as that is known.
     """
 
     atoms: Float[np.ndarray, "unit channel width"]
@@ -74,6 +80,7 @@ class Inventory:
     sample_offset: Float[np.ndarray, " spike"]
     amplitude: Float[np.ndarray, " spike"]
     posterior: SpikePosterior | None = None
+    sources: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def empty(cls, *, num_channels: int) -> "Inventory":
@@ -149,10 +156,13 @@ def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inven
         Spikes are timed at the largest extremum of their atom, of whatever sign, on its main channel.
     """
     found = [
-        _units_of_group(recording, group) for group in groups if group.code is not None and group.code.sample_index.size
+        _units_of_group(recording, group, index)
+        for index, group in enumerate(groups)
+        if group.code is not None and group.code.sample_index.size
     ]
     if not found:
         return Inventory.empty(num_channels=recording.get_num_channels())
+    sources = [source for part in found for source in part.sources]
     joined = concatenate_rows(found, "unit", "spike")
     order = np.argsort(joined.main_channel, kind="stable")
     spikes = joined.spikes
@@ -162,10 +172,14 @@ def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inven
     by_time = np.lexsort((spikes["unit_index"], spikes["sample_index"], spikes["segment_index"]))
     posteriors = [part.posterior for part in found if part.posterior is not None]
     posterior = concatenate_rows(posteriors, "spike", "unit").select(by_time, order) if posteriors else None
-    return replace(select_rows(select_rows(joined, order, "unit"), by_time, "spike"), posterior=posterior)
+    return replace(
+        select_rows(select_rows(joined, order, "unit"), by_time, "spike"),
+        posterior=posterior,
+        sources=tuple(sources[unit] for unit in order),
+    )
 
 
-def _units_of_group(recording: BaseRecording, group: GroupResult) -> Inventory:
+def _units_of_group(recording: BaseRecording, group: GroupResult, index: int) -> Inventory:
     assert group.learned is not None
     assert group.code is not None
     model, code = group.learned.model, group.code
@@ -192,6 +206,7 @@ def _units_of_group(recording: BaseRecording, group: GroupResult) -> Inventory:
         sample_offset=code.sample_offset,
         amplitude=code.amplitude,
         posterior=None if group.posterior is None else select_rows(group.posterior, kept, "unit"),
+        sources=tuple((index, atom) for atom in kept.tolist()),
     )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.cleaning import clean_code, join_fragments
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
+from si_crsae.sorting.learning.history import AFTER_ROUNDS, History
 from si_crsae.sorting.learning.initialization import find_templates
 from si_crsae.sorting.learning.learner import Learner
 from si_crsae.sorting.model import make_encoder
@@ -41,6 +42,8 @@ from si_crsae.sorting.signal.recording import (
 from si_crsae.sorting.signal.sampling import active_share
 from si_crsae.sorting.signal.whitening import save_whitened
 from si_crsae.sorting.stages import (
+    CleanCode,
+    CleanWeighedCode,
     Code,
     InitialTemplates,
     LearningResult,
@@ -197,12 +200,15 @@ class GroupSorting:
     def _result(self) -> GroupResult:
         if not self.is_usable.any():
             return GroupResult(recording=self.group, learned=None, code=None)
-        has_atoms = self.learned.model.dictionary.num_atoms > 0
+        learned = self.learned
+        if learned.model.dictionary.num_atoms == 0:
+            return GroupResult(recording=self.recording, learned=learned, code=None)
         return GroupResult(
             recording=self.recording,
-            learned=self.learned,
-            code=self.cleaned if has_atoms else None,
-            posterior=self.posterior if has_atoms else None,
+            learned=learned,
+            code=self.cleaned,
+            posterior=self.posterior,
+            decisions_after=self._cleaning.decisions,
         )
 
     @cached_property
@@ -256,10 +262,15 @@ class GroupSorting:
         """The events of the whole signal, weighed if their probabilities are asked for."""
         return load_or_compute(self.folder / "encode.npz", self._code_type, self._encode)
 
-    @cached_property
+    @property
     def cleaned(self) -> Code:
         """The events that are spikes of units worth keeping."""
-        return load_or_compute(self.folder / "clean.npz", self._code_type, self._clean)
+        return self._cleaning.code
+
+    @cached_property
+    def _cleaning(self) -> CleanCode:
+        result_type = CleanWeighedCode if self.config.spike_probabilities else CleanCode
+        return load_or_compute(self.folder / "clean.npz", result_type, self._clean)
 
     @cached_property
     def posterior(self) -> SpikePosterior | None:
@@ -273,22 +284,28 @@ class GroupSorting:
         return WeighedCode if self.config.spike_probabilities else Code
 
     def _initialize(self) -> InitialTemplates:
-        templates = find_templates(self.training, self.config, job_kwargs=self.resources.job_kwargs)
-        return InitialTemplates(templates=templates)
+        history = History(self.recording.channel_ids)
+        templates = find_templates(self.training, self.config, job_kwargs=self.resources.job_kwargs, history=history)
+        return InitialTemplates(templates=templates, decisions=history.table)
 
     def _learn(self) -> LearningResult:
         nothing = LearningResult.without_atoms(num_channels=self.recording.get_num_channels())
+        history = History(self.recording.channel_ids, earlier=self.initial.decisions)
         if len(self.initial.templates) == 0:
-            return nothing
+            return replace(nothing, decisions=history.table)
         learner = Learner(
             self.training,
             self.initial.templates,
             self.config,
             num_threads=self.resources.num_threads,
             job_kwargs=self.resources.job_kwargs,
+            history=history,
         )
         model, curve = learner.learn(progress=self.resources.verbose, group_index=self.group_index)
-        return nothing if model is None else LearningResult(model=model, curve=curve)
+        if model is None:
+            return replace(nothing, decisions=history.table)
+        numbers = np.array([unit.number for unit in learner.units])
+        return LearningResult(model=model, curve=curve, unit_numbers=numbers, decisions=history.table)
 
     def _encode(self) -> Code:
         """Return the events; they are weighed while they are found.
@@ -301,16 +318,21 @@ class GroupSorting:
             return encode_and_weigh(self.signal, encoder, num_threads=num_threads, progress=progress)
         return Code.of(encode_recording(self.signal, encoder, num_threads=num_threads, progress=progress))
 
-    def _clean(self) -> Code:
+    def _clean(self) -> CleanCode:
+        history = History(self.recording.channel_ids, atoms=self.learned.units, first_round=AFTER_ROUNDS)
         recording, frequency = self.recording, self.recording.sampling_frequency
         joined = join_fragments(
             self.encoded,
             self.learned.model.dictionary,
             sampling_frequency=frequency,
             num_samples=[recording.get_num_samples(segment) for segment in range(recording.get_num_segments())],
+            history=history,
         )
         duration_s = recording.get_total_duration() * active_share(recording, seed=self.config.seed)
-        return clean_code(joined, self.config, sampling_frequency=frequency, duration_s=duration_s)
+        code = clean_code(joined, self.config, sampling_frequency=frequency, duration_s=duration_s, history=history)
+        if isinstance(code, WeighedCode):
+            return CleanWeighedCode(code=code, decisions=history.table)
+        return CleanCode(code=code, decisions=history.table)
 
     def _infer(self) -> SpikePosterior:
         code = self.cleaned

@@ -23,6 +23,7 @@ from si_crsae.files import written_whole
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow, samples_in
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
+from si_crsae.sorting.learning.history import NO_UNIT, no_decisions
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.runs.manifest import noted_whole
 from si_crsae.sorting.signal.preprocessing import bandpass, usable_noise_levels
@@ -34,6 +35,22 @@ from si_crsae.sorting.stages import SpikePosterior
 MAX_TEMPLATE_SPIKES = 200
 MIN_TEMPLATE_SPIKES = 50
 TEMPLATE_WINDOWS = 20
+
+# The table of decisions.
+HISTORY_COLUMNS = (
+    "round",
+    "what",
+    "unit",
+    "others",
+    "became",
+    "main_channel_id",
+    "figure",
+    "value",
+    "threshold",
+    "num_events",
+    "group",
+    "unit_id",
+)
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +103,10 @@ def write_results(
             "traces) stayed; lower detect_threshold or min_firing_rate, or check peak_sign and the recording",
             stacklevel=2,
         )
+    _tell_kept(sorting, units, groups)
     if config.save_array:
+        with noted_whole(folder / "history.npz") as unfinished:
+            np.savez_compressed(unfinished, **history_arrays(recording, units, groups))
         _save_arrays(units, groups, noise_levels, folder=folder)
         _save_templates(templates, folder / "templates.zarr")
         _save_description(recording, config, folder / "preprocessed_recording.json")
@@ -97,6 +117,46 @@ def write_results(
         warnings.filterwarnings("ignore", "The extractor is not serializable", UserWarning)  # it is made in memory
         sorting.save(folder=unfinished)
     return sorting
+
+
+def _tell_kept(sorting: BaseSorting, units: Inventory, groups: list[GroupResult]) -> None:
+    """Say in the log which unit that was learned each unit of the sorting is."""
+    numbers = _numbers_of_units(units, groups)
+    num_spikes, channel_ids = (sorting.get_property(name) for name in ("num_spikes", "main_channel_id"))
+    for unit_id, (group, number) in enumerate(numbers):
+        of_group = f" of group {group}" if len(groups) > 1 else ""
+        logger.info(
+            "unit %d%s is unit_id %d of the sorting: %d spikes on channel %s",
+            number,
+            of_group,
+            unit_id,
+            num_spikes[unit_id],
+            channel_ids[unit_id],
+        )
+
+
+def _numbers_of_units(units: Inventory, groups: list[GroupResult]) -> list[tuple[int, int]]:
+    """Return group and number of the units, as learning calls them."""
+    learned = {index: group.learned.units for index, group in enumerate(groups) if group.learned is not None}
+    return [(group, learned[group][atom].number) for group, atom in units.sources]
+
+
+def history_arrays(recording: BaseRecording, units: Inventory, groups: list[GroupResult]) -> dict[str, np.ndarray]:
+    """Return what was decided about the units of all groups, by the names of HISTORY_COLUMNS; see `load_history`."""
+    unit_ids = {source: unit_id for unit_id, source in enumerate(_numbers_of_units(units, groups))}
+    all_ids, all_groups = (np.array(names.tolist()) for names in (recording.channel_ids, channel_groups(recording)))
+    parts = []
+    for index, group in enumerate(groups):
+        learned = no_decisions() if group.learned is None else group.learned.decisions
+        channels = recording.ids_to_indices(group.recording.channel_ids)
+        for table in (learned, group.decisions_after):
+            main_channels = channels[table["main_channel"]]
+            columns = {name: table[name] for name in HISTORY_COLUMNS if name in (table.dtype.names or ())}
+            columns["main_channel_id"] = all_ids[main_channels]
+            columns["group"] = all_groups[main_channels]
+            ids = [unit_ids.get((index, number), NO_UNIT) for number in table["unit"].tolist()]
+            parts.append(columns | {"unit_id": np.array(ids, "int64")})
+    return {name: np.concatenate([columns[name] for columns in parts]) for name in HISTORY_COLUMNS}
 
 
 def measure_templates(

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from si_crsae.core.tables import from_arrays, joined_columns, select_rows, to_arrays
 from si_crsae.core.types import Dictionary, SparseEvents
+from si_crsae.sorting.learning.history import Member, no_decisions
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.model import Model
 from si_crsae.sorting.runs.manifest import DamagedFileError, noted_whole, verify
@@ -19,17 +20,36 @@ from si_crsae.sorting.runs.manifest import DamagedFileError, noted_whole, verify
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialTemplates:
-    """Result of *initialize*: median waveforms of clusters of peaks, in noise standard deviations."""
+    """Result of *initialize*: median waveforms of clusters of peaks, in noise standard deviations.
+
+    `decisions` says which clusters made them, and which did not; see `to_table`.
+    """
 
     templates: Float[np.ndarray, "unit channel width"]
+    decisions: Shaped[np.ndarray, " decision"] = field(default_factory=no_decisions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningResult:
-    """Result of *learn*: the model and the learning curve; no atom is a legal result."""
+    """Result of *learn*: the model and the learning curve; no atom is a legal result.
+
+    `decisions` is all that was decided until then, `unit_numbers` has the unit of every atom in it.
+    """
 
     model: Model
     curve: LearningCurve
+    unit_numbers: Int[np.ndarray, " atom"] = field(default_factory=lambda: np.zeros(0, "int64"))
+    decisions: Shaped[np.ndarray, " decision"] = field(default_factory=no_decisions)
+
+    @property
+    def units(self) -> list[Member]:
+        """The unit of every atom, its events not counted yet; those of earlier versions are numbered as the atoms."""
+        channels = self.model.dictionary.weights.norm(dim=2).argmax(dim=1).tolist()
+        numbers = self.unit_numbers.tolist() or range(len(channels))
+        return [
+            Member(number=number, main_channel=channel, num_events=0)
+            for number, channel in zip(numbers, channels, strict=True)
+        ]
 
     @classmethod
     def without_atoms(cls, *, num_channels: int) -> "LearningResult":
@@ -48,7 +68,7 @@ AnyCode = TypeVar("AnyCode", bound="Code")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """Result of *encode* and *clean*: the sparse code of all segments, ordered by segment, then time."""
+    """Result of *encode*: the sparse code of all segments, ordered by segment, then time."""
 
     segment_index: Int[np.ndarray, " event"]
     sample_index: Int[np.ndarray, " event"]
@@ -90,6 +110,21 @@ class WeighedCode(Code):
     """Mean square of the residual around the peak over the usual one, see `relative_misfit`."""
     deviation: Float[np.ndarray, " event"]
     """Residual along the direction in which those of the unit vary most (noise standard deviations)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanCode:
+    """Result of *clean*: the code, and what was decided about its units after the last round of learning."""
+
+    code: Code
+    decisions: Shaped[np.ndarray, " decision"] = field(default_factory=no_decisions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanWeighedCode(CleanCode):
+    """The same of a code that is weighed."""
+
+    code: WeighedCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,8 +151,8 @@ def test_properties_agree_with_the_spikes_and_the_templates(run):
 def test_the_folder_holds_what_widgets_and_exporters_need(run):
     files = {path.name for path in run.output.iterdir()}
     assert files >= {
-        "sorting", "templates.zarr", "dictionary.npz", "code.npz", "learning_curve.npz", "noise_levels.npy",
-        "preprocessed_recording.json", "crsae.log",
+        "sorting", "templates.zarr", "dictionary.npz", "code.npz", "learning_curve.npz", "history.npz",
+        "noise_levels.npy", "preprocessed_recording.json", "crsae.log",
     }  # fmt: skip
     preprocessed = si.load(run.output / "preprocessed_recording.json", base_folder=run.output)
     assert preprocessed.get_num_samples() == run.recording.get_num_samples()

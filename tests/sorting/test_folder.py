@@ -18,7 +18,7 @@ import spikeinterface as si
 import spikeinterface.sorters as ss
 import torch
 
-from si_crsae import resume_sorter
+from si_crsae import load_history, resume_sorter
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation.sorted_recording import open_run
 from si_crsae.models.saving import load_saved, save_whole
@@ -168,6 +168,7 @@ def test_a_finished_run_is_returned_and_left_as_it_is(run, expected):
         ("dictionary.npz", load_units),
         ("spike_probabilities.npz", load_spike_probabilities),
         ("learning_curve.npz", load_learning_curves),
+        ("history.npz", load_history),
         ("sorting/spikes.npy", CrsaeSorter.get_result_from_folder),
     ],
 )

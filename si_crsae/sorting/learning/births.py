@@ -14,6 +14,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.learning.expectation import EventWaveforms
+from si_crsae.sorting.learning.history import History
 from si_crsae.sorting.learning.initialization import find_templates
 
 
@@ -45,8 +46,9 @@ def find_missed_templates(
     *,
     job_kwargs: dict[str, Any],
     assumed: Assumptions = ASSUMED,
+    history: History | None = None,
 ) -> Float[np.ndarray, "unit channel component"]:
     """Return templates of clusters in the residual, on the dictionary's temporal basis."""
     residual = residual_recording(recording, dictionary, events)
-    templates = find_templates(residual, config, job_kwargs=job_kwargs, assumed=assumed)
+    templates = find_templates(residual, config, job_kwargs=job_kwargs, assumed=assumed, history=history)
     return (torch.from_numpy(templates) @ dictionary.basis.T).numpy()

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from spikeinterface.core import BaseRecording
 
 from si_crsae.core.events.encoder import Encoder
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.learning.history import Reason, below
 from si_crsae.sorting.learning.units import Unit
 from si_crsae.sorting.signal.recording import Tile, read_tile
 
@@ -18,8 +19,8 @@ MAX_EXAMINED_EVENTS = 50
 
 def find_collisions(
     recording: BaseRecording, encoder: Encoder, units: list[Unit], *, assumed: Assumptions = ASSUMED
-) -> Bool[np.ndarray, " atom"]:
-    """Tell which units are sums of at least two others at a more or less fixed delay.
+) -> list[Reason | None]:
+    """Tell why units are sums of at least two others at a more or less fixed delay.
 
     Every unit, rarest first, is explained by the others: its template and, where that succeeds in part, the traces
     around its events. It is a collision if no more of the template remains than jitter and the noise of a mean leave,
@@ -36,7 +37,8 @@ def find_collisions(
 
     Returns
     -------
-    ndarray of bool, shape (atom,)
+    list of Reason or None
+        None for a unit that is no such sum.
     """
     collisions, dictionary = assumed.collisions, encoder.dictionary
     scales = dictionary.scales.numpy()
@@ -45,18 +47,24 @@ def find_collisions(
     num_averaged = np.maximum(num_events, assumed.initial.min_cluster_sizes[1])
     noise_of_mean = encoder.settings.noise * np.sqrt(num_weights / num_averaged)
     is_collision = np.zeros(dictionary.num_atoms, bool)
+    reasons: list[Reason | None] = [None] * dictionary.num_atoms
     for atom in np.argsort(num_events, kind="stable"):
         others = _without(encoder, is_collision | (np.arange(is_collision.size) == atom))
-        unexplained, of_usual_size = _explain_template(others, atom, assumed)
+        unexplained, of_usual_size, parts = _explain_template(others, atom, assumed)
         if unexplained > (collisions.max_smeared * scales[atom]) ** 2:
             continue
         allowed = (collisions.max_unexplained * scales[atom]) ** 2 + noise_of_mean[atom] ** 2
         if of_usual_size and unexplained < allowed:
-            is_collision[atom] = True
+            relative = np.sqrt(np.array([max(unexplained, 0), allowed])) / scales[atom]
+            reasons[atom] = Reason("unexplained_fraction", *relative)
         elif num_events[atom] >= assumed.units.min_waveforms:
             gained = _evidence_gained(recording, _without(encoder, is_collision), others, units[atom], assumed)
-            is_collision[atom] = np.median(gained) < 0
-    return is_collision
+            reasons[atom] = below("evidence_gained", np.median(gained), 0)
+        reason = reasons[atom]
+        if reason is not None:
+            reasons[atom] = reason._replace(others=tuple(units[part].number for part in np.unique(parts)))
+            is_collision[atom] = True
+    return reasons
 
 
 def _without(encoder: Encoder, left_out: Bool[np.ndarray, " atom"]) -> Encoder:
@@ -66,19 +74,24 @@ def _without(encoder: Encoder, left_out: Bool[np.ndarray, " atom"]) -> Encoder:
     return replace(encoder, settings=settings)
 
 
-def _explain_template(others: Encoder, atom: int, assumed: Assumptions) -> tuple[float, bool]:
-    """Return how much of an atom's template others leave, inf if fewer than two, and if they have their usual size."""
+def _explain_template(
+    others: Encoder, atom: int, assumed: Assumptions
+) -> tuple[float, bool, Int[np.ndarray, " event"]]:
+    """Return how much of an atom's template others leave, if they have their usual size, and which they are.
+
+    Fewer than two leave inf.
+    """
     dictionary = others.dictionary
     padding = (dictionary.width, dictionary.width)
     correlation = others.correlate(torch.nn.functional.pad(dictionary.templates[atom], padding))
     events = others.encode(correlation)
     relative = events.amplitude / dictionary.scales.numpy()[events.atom_index]
     if len(events) < 2:
-        return np.inf, False
+        return np.inf, False, events.atom_index
     smallest, largest = assumed.collisions.amplitudes
     of_usual_size = bool(np.all((relative > smallest) & (relative < largest)))
     explained = float(others.explained_energy(correlation, events).sum())
-    return float(dictionary.scales[atom]) ** 2 - explained, of_usual_size
+    return float(dictionary.scales[atom]) ** 2 - explained, of_usual_size, events.atom_index
 
 
 def _evidence_gained(

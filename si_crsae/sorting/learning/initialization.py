@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.decomposition import TruncatedSVD
 from spikeinterface.core import BaseRecording, estimate_templates, get_channel_distances
 from spikeinterface.core.base import minimum_spike_dtype
@@ -23,6 +23,7 @@ from torch import Tensor
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, nearest_samples
+from si_crsae.sorting.learning.history import History, Member, Reason
 from si_crsae.sorting.signal.caching import with_fixed_chunks
 from si_crsae.sorting.signal.recording import select_segments
 
@@ -37,7 +38,12 @@ logger = logging.getLogger(__name__)
 
 
 def find_templates(
-    recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any], assumed: Assumptions = ASSUMED
+    recording: BaseRecording,
+    config: CrsaeConfig,
+    *,
+    job_kwargs: dict[str, Any],
+    assumed: Assumptions = ASSUMED,
+    history: History | None = None,
 ) -> Float[np.ndarray, "unit channel width"]:
     """Return the median waveforms of the clusters of a recording's peaks.
 
@@ -51,6 +57,8 @@ def find_templates(
     job_kwargs : dict
         SpikeInterface's, complete.
     assumed : Assumptions, default: ASSUMED
+    history : History, optional
+        Told of every cluster.
 
     Returns
     -------
@@ -58,18 +66,21 @@ def find_templates(
         In noise standard deviations; zero on channels that are far from the cluster or show nothing. Possibly no unit.
     """
     window, job_kwargs = TemplateWindow.of(recording, config), with_fixed_chunks(job_kwargs)
+    history, smallest = history or History(), min_cluster_size(recording, assumed=assumed)
     peaks = find_peaks(recording, config, job_kwargs=job_kwargs, assumed=assumed)
     logger.info("%d peaks above %g noise standard deviations", peaks.size, config.detect_threshold)
-    if peaks.size < min_cluster_size(recording, assumed=assumed):
+    if peaks.size < smallest:
         return np.zeros((0, recording.get_num_channels(), window.width), "float32")
     if peaks.size > MAX_PEAKS_PER_CHANNEL * recording.get_num_channels():
         num_peaks = MAX_PEAKS_PER_CHANNEL * recording.get_num_channels()
         peaks = np.asarray(select_peaks(peaks, method="uniform", n_peaks=num_peaks, seed=config.seed))
     labels = _cluster(recording, peaks, config, job_kwargs=job_kwargs, assumed=assumed)
+    labels = _without_small(labels, peaks, history, smallest=smallest)
     if not np.any(labels >= 0):
         return np.zeros((0, recording.get_num_channels(), window.width), "float32")
     clustered = peaks[labels >= 0], labels[labels >= 0]
-    return _median_waveforms(recording, *clustered, config, job_kwargs=job_kwargs, assumed=assumed)
+    templates = _median_waveforms(recording, *clustered, config, job_kwargs=job_kwargs)
+    return _standing_out(templates, _members(*clustered), history, smallest=smallest, assumed=assumed)
 
 
 def find_peaks(
@@ -180,9 +191,7 @@ def _cluster(
         _, labels = find_clusters_from_peaks(
             recording, peaks, method=CLUSTERING, method_kwargs=parameters, job_kwargs=job_kwargs
         )
-    # channels with few peaks come back as a cluster of whatever size
-    sizes = np.bincount(labels[labels >= 0], minlength=1)
-    return np.where((labels >= 0) & (sizes[labels] >= smallest), labels, -1)
+    return np.asarray(labels)
 
 
 def _fit_svd(
@@ -212,6 +221,42 @@ def _fit_svd(
     return TruncatedSVD(n_components=parameters["n_components"], random_state=config.seed).fit(aligned)
 
 
+def _members(peaks: np.ndarray, labels: Int[np.ndarray, " peak"]) -> list[Member]:
+    """Return the clusters in the order of their labels."""
+    channels = [peaks["channel_index"][labels == label] for label in np.unique(labels)]
+    return [Member(main_channel=int(np.bincount(mine).argmax()), num_events=mine.size) for mine in channels]
+
+
+def _without_small(
+    labels: Int[np.ndarray, " peak"], peaks: np.ndarray, history: History, *, smallest: int
+) -> Int[np.ndarray, " peak"]:
+    """Return the labels, -1 for small clusters: channels with few peaks come back as a cluster of whatever size."""
+    sizes = np.bincount(labels[labels >= 0], minlength=1)
+    is_small = (labels >= 0) & (sizes[labels] < smallest)
+    for cluster in _members(peaks[is_small], labels[is_small]):
+        history.note("refused", cluster, Reason("num_peaks", cluster.num_events, smallest))
+    return np.where(is_small, -1, labels)
+
+
+def _standing_out(
+    templates: Float[np.ndarray, "unit channel width"],
+    clusters: list[Member],
+    history: History,
+    *,
+    smallest: int,
+    assumed: Assumptions,
+) -> Float[np.ndarray, "unit channel width"]:
+    """Return the templates that show something, zero on channels where they do not."""
+    heights, lowest = np.abs(templates).max(axis=2), assumed.initial.min_channel_peak
+    is_shown = (heights >= lowest).any(axis=1)
+    for cluster, height, shows in zip(clusters, heights.max(axis=1), is_shown, strict=True):
+        if shows:
+            history.find(cluster, Reason("num_peaks", cluster.num_events, smallest))
+        else:
+            history.note("refused", cluster, Reason("peak_to_noise", height, lowest))
+    return np.where((heights < lowest)[:, :, None], np.float32(0), templates)[is_shown]
+
+
 def _median_waveforms(
     recording: BaseRecording,
     peaks: np.ndarray,
@@ -219,7 +264,6 @@ def _median_waveforms(
     config: CrsaeConfig,
     *,
     job_kwargs: dict[str, Any],
-    assumed: Assumptions,
 ) -> Float[np.ndarray, "unit channel width"]:
     window = TemplateWindow.of(recording, config)
     num_channels = recording.get_num_channels()
@@ -250,8 +294,7 @@ def _median_waveforms(
     templates = np.zeros((unit_ids.size, num_channels, window.width), "float32")
     for unit, channels in enumerate(reach):
         templates[unit, channels] = packed[unit, :, : channels.sum()].T
-    templates[np.abs(templates).max(axis=2) < assumed.initial.min_channel_peak] = 0
-    return templates[templates.any(axis=(1, 2))]
+    return templates
 
 
 def temporal_basis(

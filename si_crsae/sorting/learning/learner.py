@@ -20,6 +20,7 @@ from si_crsae.sorting.learning.births import find_missed_templates
 from si_crsae.sorting.learning.collisions import find_collisions
 from si_crsae.sorting.learning.expectation import EventWaveforms, encode_with_waveforms
 from si_crsae.sorting.learning.gradient import improve_by_gradient
+from si_crsae.sorting.learning.history import History
 from si_crsae.sorting.learning.initialization import temporal_basis
 from si_crsae.sorting.learning.noise import find_active_rows, noise_of_atoms, sample_noise
 from si_crsae.sorting.learning.rounds import LearningCurve, LearningRound, announce
@@ -49,10 +50,12 @@ class Learner:
         num_threads: int,
         job_kwargs: dict[str, Any],
         assumed: Assumptions = ASSUMED,
+        history: History | None = None,
     ) -> None:
         self.recording = recording
         self.config = config
         self.assumed = assumed
+        self.history = history or History(recording.channel_ids)
         self.num_threads = num_threads
         self.job_kwargs = {**job_kwargs, "progress_bar": False}  # one bar for all rounds
         self.sampling_frequency = recording.sampling_frequency
@@ -72,6 +75,7 @@ class Learner:
             if model is None:
                 break
             is_last = round_index == self.config.num_rounds - 1
+            self.history.round = round_index + 1
             events = self._encode(model)
             used, mean_regularization = model.dictionary, float(model.regularization.mean())
             model = self._maximize(model, events, is_first=round_index == 0, is_last=is_last)
@@ -118,10 +122,16 @@ class Learner:
         """
         by_gradient = self.config.learning == "backpropagation"
         units = collect_units(model.dictionary, events, self.near, average=not by_gradient, assumed=self.assumed)
+        units = [replace(unit, number=before.number) for unit, before in zip(units, self.units, strict=True)]
         if self.config.split_units and not is_last:
-            units = split_units(units, self.geometry, self.config, assumed=self.assumed)
+            units = split_units(units, self.geometry, self.config, assumed=self.assumed, history=self.history)
         units = merge_units(
-            units, self.geometry, self.config, sampling_frequency=self.sampling_frequency, assumed=self.assumed
+            units,
+            self.geometry,
+            self.config,
+            sampling_frequency=self.sampling_frequency,
+            assumed=self.assumed,
+            history=self.history,
         )
         units = self._prune(units)
         if self.config.find_missed_units and is_first and not is_last:
@@ -132,8 +142,10 @@ class Learner:
                 self.config,
                 job_kwargs=self.job_kwargs,
                 assumed=self.assumed,
+                history=self.history,
             )
             units = self._admit(units, missed)
+        self.units = units
         return self._improve(self._model_of(units)) if by_gradient else self._model_of(units)
 
     def _improve(self, model: Model | None) -> Model | None:
@@ -154,19 +166,30 @@ class Learner:
             return []
         active_share = find_active_rows(self.noise_features).any(axis=1).mean()
         duration_s = self.recording.get_total_duration() * active_share
-        units = drop_units(units, model.noise, self.config, duration_s=duration_s, assumed=self.assumed)
-        units = drop_satellites(units, sampling_frequency=self.sampling_frequency, assumed=self.assumed)
+        units = drop_units(
+            units, model.noise, self.config, duration_s=duration_s, assumed=self.assumed, history=self.history
+        )
+        units = drop_satellites(
+            units, sampling_frequency=self.sampling_frequency, assumed=self.assumed, history=self.history
+        )
         return self._without_collisions(units)
 
     def _admit(self, units: list[Unit], templates: Float[np.ndarray, "unit channel component"]) -> list[Unit]:
         """Return the units with new templates added, as far as they are neither faint, repeats nor collisions."""
-        candidates = units + [without_events(template, self.near, assumed=self.assumed) for template in templates]
+        candidates = units + [
+            without_events(template, self.near, number=number, assumed=self.assumed)
+            for number, template in zip(self.history.newest(len(templates)), templates, strict=True)
+        ]
         model = self._model_of(candidates)
         if model is None:
             return []
-        loud = drop_faint(candidates, model.noise, assumed=self.assumed)
+        loud = drop_faint(candidates, model.noise, assumed=self.assumed, history=self.history)
         distinct = drop_near_repeats(
-            loud, self.geometry, sampling_frequency=self.sampling_frequency, assumed=self.assumed
+            loud,
+            self.geometry,
+            sampling_frequency=self.sampling_frequency,
+            assumed=self.assumed,
+            history=self.history,
         )
         return self._without_collisions(distinct)
 
@@ -175,8 +198,7 @@ class Learner:
         if model is None:
             return []
         encoder = self._encoder_of(model)
-        is_collision = find_collisions(self.recording, encoder, units, assumed=self.assumed)
-        return [unit for unit, is_sum in zip(units, is_collision, strict=True) if not is_sum]
+        return self.history.drop(units, find_collisions(self.recording, encoder, units, assumed=self.assumed))
 
     def _encoder_of(self, model: Model) -> Encoder:
         encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency, assumed=self.assumed)

@@ -11,6 +11,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.learning.coincidence import accompanied_fraction, count_close_pairs
+from si_crsae.sorting.learning.history import History, Reason, below
 from si_crsae.sorting.learning.units import (
     TemplateGeometry,
     Unit,
@@ -27,13 +28,21 @@ MIXTURE_RIDGE = 1e-3
 
 
 def split_units(
-    units: list[Unit], geometry: TemplateGeometry, config: CrsaeConfig, *, assumed: Assumptions = ASSUMED
+    units: list[Unit],
+    geometry: TemplateGeometry,
+    config: CrsaeConfig,
+    *,
+    assumed: Assumptions = ASSUMED,
+    history: History | None = None,
 ) -> list[Unit]:
     """Return the units, those whose clean waveforms form two separate groups in two."""
-    return [part for unit in units for part in _split(unit, geometry, config, assumed)]
+    history = history or History()
+    return [part for unit in units for part in _split(unit, geometry, config, assumed, history)]
 
 
-def _split(unit: Unit, geometry: TemplateGeometry, config: CrsaeConfig, assumed: Assumptions) -> list[Unit]:
+def _split(
+    unit: Unit, geometry: TemplateGeometry, config: CrsaeConfig, assumed: Assumptions, history: History
+) -> list[Unit]:
     if unit.num_events < 2 * assumed.units.min_events:
         return [unit]
     present = unit.channels >= 0
@@ -47,11 +56,15 @@ def _split(unit: Unit, geometry: TemplateGeometry, config: CrsaeConfig, assumed:
         return [unit]
     second = two.predict(scores).astype(bool)
     parts = [with_mean_template(unit.select(mask), assumed=assumed) for mask in (~second, second)]
-    if min(part.num_events for part in parts) < assumed.units.min_events:
+    too_few = below("num_events", min(part.num_events for part in parts), assumed.units.min_events)
+    if too_few:
+        history.note("not split", unit, too_few)
         return [unit]
-    if separation(parts[0], parts[1], geometry, 0, assumed=assumed) < config.merge_threshold:
+    apart = Reason("separation", separation(*parts, geometry, 0, assumed=assumed), config.merge_threshold)
+    if apart.value < apart.threshold:
+        history.note("not split", unit, apart)
         return [unit]
-    return parts
+    return history.split(unit, parts, apart)
 
 
 def merge_units(
@@ -61,6 +74,7 @@ def merge_units(
     *,
     sampling_frequency: float,
     assumed: Assumptions = ASSUMED,
+    history: History | None = None,
 ) -> list[Unit]:
     """Return the units after joining those that cannot be told apart, nearest pair first.
 
@@ -69,13 +83,14 @@ def merge_units(
     (d' < `merge_threshold`), or if the templates differ by less than `same_shape_fraction`; unless the two fire
     together within the refractory period. All are fields of `StructureAssumptions`.
     """
+    history = history or History()
     max_lag = nearest_samples(assumed.structure.max_lag_ms, sampling_frequency)
     units = list(units)
     pairs = _near_pairs(units, range(len(units)), geometry, max_lag, assumed)
     while pairs:
         pairs.sort()
         _, first, second, lag, relative = pairs.pop(0)
-        if not _is_one_unit(
+        reason = _why_one_unit(
             units[first],
             units[second],
             geometry,
@@ -84,10 +99,11 @@ def merge_units(
             relative=relative,
             sampling_frequency=sampling_frequency,
             assumed=assumed,
-        ):
+        )
+        if reason is None:
             continue
         joined = join_units(units[first], units[second], geometry, lag, assumed=assumed)
-        units.append(joined)
+        units.append(history.merge(units[first], units[second], joined, reason))
         gone = {first, second}
         units[first] = units[second] = replace(joined, template=np.zeros_like(joined.template))
         pairs = [pair for pair in pairs if not gone & {pair[1], pair[2]}]
@@ -102,49 +118,80 @@ def drop_units(
     *,
     duration_s: float,
     assumed: Assumptions = ASSUMED,
+    history: History | None = None,
 ) -> list[Unit]:
     """Return the units without those that fire too rarely or do not stand out of the noise that they see."""
+    history = history or History()
     enough = min(assumed.units.min_events, assumed.units.min_event_rate_hz * duration_s)
     fewest = max(config.min_firing_rate * duration_s, enough)
-    return [unit for unit in drop_faint(units, noise, assumed=assumed) if unit.num_events >= fewest]
+    loud = drop_faint(units, noise, assumed=assumed, history=history)
+    return history.drop(loud, [below("num_events", unit.num_events, fewest) for unit in loud])
 
 
-def drop_faint(units: list[Unit], noise: Float[np.ndarray, " unit"], *, assumed: Assumptions = ASSUMED) -> list[Unit]:
+def drop_faint(
+    units: list[Unit],
+    noise: Float[np.ndarray, " unit"],
+    *,
+    assumed: Assumptions = ASSUMED,
+    history: History | None = None,
+) -> list[Unit]:
     """Return the units without those whose templates do not stand out of the noise that they see."""
-    lowest = assumed.units.min_norm_to_noise
-    return [unit for unit, sd in zip(units, noise, strict=True) if unit.norm >= lowest * sd]
+    history, lowest = history or History(), assumed.units.min_norm_to_noise
+    faint = [
+        None if unit.norm >= lowest * sd else Reason("norm_to_noise", unit.norm / sd, lowest)
+        for unit, sd in zip(units, noise, strict=True)
+    ]
+    return history.drop(units, faint)
 
 
-def drop_satellites(units: list[Unit], *, sampling_frequency: float, assumed: Assumptions = ASSUMED) -> list[Unit]:
+def drop_satellites(
+    units: list[Unit],
+    *,
+    sampling_frequency: float,
+    assumed: Assumptions = ASSUMED,
+    history: History | None = None,
+) -> list[Unit]:
     """Return the units without those that are a part of another one's waveform: what its template leaves of it.
 
     Where a neuron drifts or bursts, the rest of its spikes is alike enough for an atom of its own. That atom is smaller
     and seldom fires without the other; neurons that fire in synchrony do so for a smaller part of their spikes.
     """
-    structure = assumed.structure
+    history, structure = history or History(), assumed.structure
     max_lag = nearest_samples(structure.satellite_lag_ms, sampling_frequency)
 
-    def is_satellite(unit: Unit) -> bool:
-        return any(
-            other.norm * structure.satellite_norm > unit.norm
-            and np.any(other.template.any(axis=1) & unit.template.any(axis=1))
-            and accompanied_fraction(unit, other, max_lag=max_lag) > structure.satellite_fraction
-            for other in units
-        )
+    def why_satellite(unit: Unit) -> Reason | None:
+        for other in units:
+            is_larger = other.norm * structure.satellite_norm > unit.norm
+            if not is_larger or not np.any(other.template.any(axis=1) & unit.template.any(axis=1)):
+                continue
+            accompanied = accompanied_fraction(unit, other, max_lag=max_lag)
+            if accompanied > structure.satellite_fraction:
+                return Reason("accompanied_fraction", accompanied, structure.satellite_fraction, (other.number,))
+        return None
 
-    return [unit for unit in units if not is_satellite(unit)]
+    return history.drop(units, [why_satellite(unit) for unit in units])
 
 
 def drop_near_repeats(
-    units: list[Unit], geometry: TemplateGeometry, *, sampling_frequency: float, assumed: Assumptions = ASSUMED
+    units: list[Unit],
+    geometry: TemplateGeometry,
+    *,
+    sampling_frequency: float,
+    assumed: Assumptions = ASSUMED,
+    history: History | None = None,
 ) -> list[Unit]:
     """Return the units without those whose template is nearer to an earlier one than encoding can tell apart."""
+    history = history or History()
     max_lag = nearest_samples(assumed.structure.max_lag_ms, sampling_frequency)
     nearest = assumed.structure.repeat_distance
     kept: list[Unit] = []
     for unit in units:
-        if all(geometry.nearest(other.template, unit.template, max_lag)[0] > nearest for other in kept):
+        distances = ((geometry.nearest(other.template, unit.template, max_lag)[0], other) for other in kept)
+        repeated = next((pair for pair in distances if pair[0] <= nearest), None)
+        if repeated is None:
             kept.append(unit)
+        else:
+            history.note("dropped", unit, Reason("distance", repeated[0], nearest, (repeated[1].number,)))
     return kept
 
 
@@ -180,7 +227,7 @@ def _near_pairs(
     return pairs
 
 
-def _is_one_unit(
+def _why_one_unit(
     first: Unit,
     second: Unit,
     geometry: TemplateGeometry,
@@ -190,11 +237,12 @@ def _is_one_unit(
     relative: float,
     sampling_frequency: float,
     assumed: Assumptions,
-) -> bool:
-    if relative < assumed.structure.same_shape_fraction:
-        return True
+) -> Reason | None:
+    same_shape = below("relative_distance", relative, assumed.structure.same_shape_fraction)
+    if same_shape:
+        return same_shape
     if fire_together(first, second, sampling_frequency=sampling_frequency, assumed=assumed):
-        return False
+        return None
     if min(first.num_events, second.num_events) < assumed.units.min_waveforms:
-        return relative < assumed.structure.far_fraction
-    return separation(first, second, geometry, lag, assumed=assumed) < config.merge_threshold
+        return below("relative_distance", relative, assumed.structure.far_fraction)
+    return below("separation", separation(first, second, geometry, lag, assumed=assumed), config.merge_threshold)

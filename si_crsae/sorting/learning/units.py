@@ -30,6 +30,8 @@ class Unit:
         Coefficients of the unit-norm atom.
     segment_index, sample_index : ndarray of int64, shape (event,)
         When the events are.
+    number : int, default: -1
+        The unit's own, over all rounds; see `Decision`.
     """
 
     template: Float[np.ndarray, "channel component"]
@@ -38,6 +40,7 @@ class Unit:
     amplitude: Float[np.ndarray, " event"]
     segment_index: Int[np.ndarray, " event"]
     sample_index: Int[np.ndarray, " event"]
+    number: int = -1
 
     @property
     def num_events(self) -> int:
@@ -48,6 +51,11 @@ class Unit:
     def norm(self) -> float:
         """Whitened norm of the template."""
         return float(np.linalg.norm(self.template))
+
+    @property
+    def main_channel(self) -> int:
+        """Channel on which the template is largest."""
+        return int(np.argmax(np.linalg.norm(self.template, axis=1)))
 
     def select(self, mask: np.ndarray) -> "Unit":
         """Return the unit with some of its events."""
@@ -87,6 +95,7 @@ def without_events(
     template: Float[np.ndarray, "channel component"],
     near: Int[np.ndarray, "channel local"],
     *,
+    number: int = -1,
     assumed: Assumptions = ASSUMED,
 ) -> Unit:
     """Return a unit of which only the template is known, cut to the channels on which it stands out of the noise."""
@@ -102,6 +111,7 @@ def without_events(
         amplitude=np.zeros(0, "float32"),
         segment_index=np.zeros(0, "int64"),
         sample_index=np.zeros(0, "int64"),
+        number=number,
     )
 
 
