@@ -75,8 +75,8 @@ def join_fragments(
             by_turns = fire_by_turns(events[first], events[second])
             if by_turns is not None:
                 neuron[second], lags[second] = neuron[first], lags[first] + lag
-                largest = history.atom(neuron[first], counts[neuron[first]]).number
-                part = history.atom(second, counts[second])
+                largest = history.atom(int(neuron[first]), 0).number
+                part = history.atom(int(second), int(counts[second]))
                 history.note("merged", part, by_turns._replace(others=(largest,)), became=[largest])
     for atom in np.flatnonzero(counts == 0):
         history.note("dropped", history.atom(atom, 0), Reason("num_events", 0, 1))

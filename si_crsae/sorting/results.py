@@ -141,14 +141,15 @@ def _numbers_of_units(units: Inventory, groups: list[GroupResult]) -> list[tuple
     return [(group, learned[group][atom].number) for group, atom in units.sources]
 
 
-def history_arrays(recording: BaseRecording, units: Inventory, groups: list[GroupResult]) -> dict[str, np.ndarray]:
+def history_arrays(recording: BaseRecording, units: Inventory, groups: list[GroupResult]) -> dict[str, Any]:
     """Return what was decided about the units of all groups, by the names of HISTORY_COLUMNS; see `load_history`."""
     unit_ids = {source: unit_id for unit_id, source in enumerate(_numbers_of_units(units, groups))}
-    all_ids, all_groups = (np.array(names.tolist()) for names in (recording.channel_ids, channel_groups(recording)))
+    all_ids = np.array(recording.channel_ids.tolist())  # of a type that files can hold
+    all_groups = np.array(channel_groups(recording).tolist())
     parts = []
     for index, group in enumerate(groups):
         learned = no_decisions() if group.learned is None else group.learned.decisions
-        channels = recording.ids_to_indices(group.recording.channel_ids)
+        channels = np.asarray(recording.ids_to_indices(group.recording.channel_ids))
         for table in (learned, group.decisions_after):
             main_channels = channels[table["main_channel"]]
             columns = {name: table[name] for name in HISTORY_COLUMNS if name in (table.dtype.names or ())}
@@ -156,7 +157,7 @@ def history_arrays(recording: BaseRecording, units: Inventory, groups: list[Grou
             columns["group"] = all_groups[main_channels]
             ids = [unit_ids.get((index, number), NO_UNIT) for number in table["unit"].tolist()]
             parts.append(columns | {"unit_id": np.array(ids, "int64")})
-    return {name: np.concatenate([columns[name] for columns in parts]) for name in HISTORY_COLUMNS}
+    return {name: np.concatenate([part[name] for part in parts]) for name in HISTORY_COLUMNS}
 
 
 def measure_templates(

@@ -16,8 +16,8 @@ What = Literal["found", "born", "refused", "split", "not split", "merged", "drop
 BEFORE_ROUNDS, AFTER_ROUNDS = 0, -1
 # Number of a cluster that no unit was made of.
 NO_UNIT = -1
-# Noted, but not logged one by one: what stays as it is.
-QUIET = ("not split", "kept")
+# Noted, but not logged one by one: where units stay as they are.
+QUIET = ("refused", "not split", "kept")
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class History:
 
     Parameters
     ----------
-    channel_ids : sequence, optional
+    channel_ids : iterable, optional
         Ids of the channels, for the log.
     earlier : ndarray, optional
         Table of what was decided before.
@@ -118,7 +118,7 @@ class History:
 
     def __init__(
         self,
-        channel_ids: Sequence[Any] = (),
+        channel_ids: Iterable[Any] = (),
         *,
         earlier: Shaped[np.ndarray, " decision"] | None = None,
         atoms: Sequence[Member] = (),
@@ -126,7 +126,7 @@ class History:
     ) -> None:
         self.decisions = [] if earlier is None else from_table(earlier)
         self.round = first_round
-        self._channel_ids = channel_ids
+        self._channel_ids = list(channel_ids)
         self._atoms = atoms
         self._num_numbers = max((decision.unit for decision in self.decisions), default=NO_UNIT) + 1
 
@@ -134,9 +134,9 @@ class History:
         """Return the numbers that the last so many clusters were given."""
         return range(self._num_numbers - count, self._num_numbers)
 
-    def atom(self, index: int, num_events: int) -> Member:
+    def atom(self, index: int | np.integer, num_events: int | np.integer) -> Member:
         """Return the unit of an atom, with as many events as it has now."""
-        known = self._atoms[index] if self._atoms else Member(number=int(index), main_channel=0, num_events=0)
+        known = self._atoms[int(index)] if self._atoms else Member(number=int(index), main_channel=0, num_events=0)
         return replace(known, num_events=int(num_events))
 
     def note(self, what: What, unit: Counted, reason: Reason, *, became: Iterable[int] = ()) -> None:
@@ -195,15 +195,15 @@ class History:
 
     def _sentence(self, decision: Decision) -> str:
         when = {BEFORE_ROUNDS: "before round 1", AFTER_ROUNDS: "after the last round"}
-        who = "a cluster" if decision.unit == NO_UNIT else f"unit {decision.unit}"
         because = f" because of {_listed(decision.others)}" if decision.others and not decision.became else ""
         into = f" into {_listed(decision.became)}" if decision.became else because
         sign = "<" if decision.value < decision.threshold else ">="
         figure = decision.figure.replace("_", " ")
-        channel = self._channel_ids[decision.main_channel] if len(self._channel_ids) else decision.main_channel
+        channel = self._channel_ids[decision.main_channel] if self._channel_ids else decision.main_channel
+        round_name = when.get(decision.round, f"round {decision.round}")
         return (
-            f"{when.get(decision.round, f'round {decision.round}')}: {who} {decision.what}{into}: {figure} "
-            f"{decision.value:.3g} {sign} {decision.threshold:.3g}, {decision.num_events} events on channel {channel}"
+            f"{round_name}: unit {decision.unit} {decision.what}{into}: {figure} {decision.value:.3g} {sign} "
+            f"{decision.threshold:.3g}, {decision.num_events} events on channel {channel}"
         )
 
 
@@ -229,10 +229,12 @@ def to_table(decisions: Sequence[Decision]) -> Shaped[np.ndarray, " decision"]:
 
 def from_table(table: Shaped[np.ndarray, " decision"]) -> list[Decision]:
     """Return the decisions of which `to_table` made a table."""
-    rows = [dict(zip(table.dtype.names or (), row, strict=True)) for row in table.tolist()]
-    return [
-        Decision(**row | {"others": numbers_in(row["others"]), "became": numbers_in(row["became"])}) for row in rows
-    ]
+    decisions = []
+    for values in table.tolist():
+        row: dict[str, Any] = dict(zip(table.dtype.names or (), values, strict=True))
+        row |= {name: numbers_in(row[name]) for name in ("others", "became")}
+        decisions.append(Decision(**row))
+    return decisions
 
 
 def numbers_in(text: str) -> tuple[int, ...]:

@@ -60,7 +60,7 @@ def _split(
     if too_few:
         history.note("not split", unit, too_few)
         return [unit]
-    apart = Reason("separation", separation(*parts, geometry, 0, assumed=assumed), config.merge_threshold)
+    apart = Reason("separation", separation(parts[0], parts[1], geometry, 0, assumed=assumed), config.merge_threshold)
     if apart.value < apart.threshold:
         history.note("not split", unit, apart)
         return [unit]
