@@ -200,10 +200,10 @@ class History:
         sign = "<" if decision.value < decision.threshold else ">="
         figure = decision.figure.replace("_", " ")
         channel = self._channel_ids[decision.main_channel] if self._channel_ids else decision.main_channel
-        round_name = when.get(decision.round, f"round {decision.round}")
+        counted = "" if decision.value == decision.num_events else f", {decision.num_events} events"
         return (
-            f"{round_name}: unit {decision.unit} {decision.what}{into}: {figure} {decision.value:.3g} {sign} "
-            f"{decision.threshold:.3g}, {decision.num_events} events on channel {channel}"
+            f"{when.get(decision.round, f'round {decision.round}')}: unit {decision.unit} {decision.what}{into}: "
+            f"{figure} {decision.value:.3g} {sign} {decision.threshold:.3g}{counted} on channel {channel}"
         )
 
 

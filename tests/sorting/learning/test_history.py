@@ -237,7 +237,7 @@ def test_the_log_has_a_line_for_each_change(history, caplog):
     assert caplog.messages == [
         "round 2: unit 7 split into 7 and 12: separation 4.83 >= 4, 143 events on channel 20",
         "round 2: unit 7 dropped because of 3 and 5: accompanied fraction 0.63 >= 0.4, 143 events on channel 20",
-        "before round 1: unit 7 found: num peaks 143 >= 12, 143 events on channel 20",
+        "before round 1: unit 7 found: num peaks 143 >= 12 on channel 20",
         "after the last round: unit 7 merged into 1: presence score -6.12 < -2.5, 143 events on channel 20",
     ]
 
