@@ -47,11 +47,10 @@ def join_fragments(
     history : History, optional
         Told of atoms that are joined or have no event.
     """
-    history = history or History()
     geometry = TemplateGeometry(component_lags(dictionary.basis).numpy(), dictionary.basis.numpy())
     templates = (dictionary.weights * dictionary.scales[:, None, None]).numpy()
     scales, occupied = dictionary.scales.numpy(), np.any(templates, axis=2)
-    max_lag = nearest_samples(assumed.structure.max_lag_ms, sampling_frequency)
+    history, max_lag = history or History(), nearest_samples(assumed.structure.max_lag_ms, sampling_frequency)
     counts = np.bincount(code.atom_index, minlength=scales.size)
     largest_first = np.argsort(-counts, kind="stable")
     events = {atom: code.select(code.atom_index == atom) for atom in np.flatnonzero(counts)}
@@ -72,14 +71,19 @@ def join_fragments(
             distance, lag = geometry.nearest(templates[first], templates[second], max_lag)
             if distance > assumed.fragments.max_distance * np.sqrt(scales[first] * scales[second]):
                 continue
-            by_turns = fire_by_turns(events[first], events[second])
-            if by_turns is not None:
+            if (by_turns := fire_by_turns(events[first], events[second])) is not None:
                 neuron[second], lags[second] = neuron[first], lags[first] + lag
                 largest = history.atom(int(neuron[first]), 0).number
-                part = history.atom(int(second), int(counts[second]))
-                history.note("merged", part, by_turns._replace(others=(largest,)), became=[largest])
+                history.absorb(history.atom(int(second), int(counts[second])), largest, by_turns)
     for atom in np.flatnonzero(counts == 0):
         history.note("dropped", history.atom(atom, 0), Reason("num_events", 0, 1))
+    return _given_to(code, neuron, lags, num_samples)
+
+
+def _given_to(
+    code: AnyCode, neuron: Int[np.ndarray, " atom"], lags: Int[np.ndarray, " atom"], num_samples: list[int]
+) -> AnyCode:
+    """Return the code with the events of every atom given to another one, and moved by its lag."""
     moved = code.sample_index - lags[code.atom_index]
     moved = np.clip(moved, 0, np.array(num_samples)[code.segment_index] - 1)
     order = np.lexsort((neuron[code.atom_index], moved, code.segment_index))

@@ -304,8 +304,9 @@ class GroupSorting:
         model, curve = learner.learn(progress=self.resources.verbose, group_index=self.group_index)
         if model is None:
             return replace(nothing, decisions=history.table)
-        numbers = np.array([unit.number for unit in learner.units])
-        return LearningResult(model=model, curve=curve, unit_numbers=numbers, decisions=history.table)
+        return LearningResult(
+            model=model, curve=curve, unit_numbers=np.array(learner.unit_numbers), decisions=history.table
+        )
 
     def _encode(self) -> Code:
         """Return the events; they are weighed while they are found.

@@ -105,9 +105,7 @@ def write_results(
         )
     _tell_kept(sorting, units, groups)
     if config.save_array:
-        with noted_whole(folder / "history.npz") as unfinished:
-            np.savez_compressed(unfinished, **history_arrays(recording, units, groups))
-        _save_arrays(units, groups, noise_levels, folder=folder)
+        _save_arrays(recording, units, groups, noise_levels, folder=folder)
         _save_templates(templates, folder / "templates.zarr")
         _save_description(recording, config, folder / "preprocessed_recording.json")
     if units.posterior is not None:
@@ -261,13 +259,17 @@ def _refractory_violations(units: Inventory, sampling_frequency: float) -> Float
     return fractions
 
 
-def _save_arrays(units: Inventory, groups: list[GroupResult], noise_levels: np.ndarray, *, folder: Path) -> None:
+def _save_arrays(
+    recording: BaseRecording, units: Inventory, groups: list[GroupResult], noise_levels: np.ndarray, *, folder: Path
+) -> None:
     with noted_whole(folder / "noise_levels.npy") as unfinished:
         np.save(unfinished, noise_levels)
     with noted_whole(folder / "dictionary.npz") as unfinished:
         np.savez(unfinished, **units.dictionary_arrays)
     with noted_whole(folder / "code.npz") as unfinished:
         np.savez(unfinished, **units.code_arrays)
+    with noted_whole(folder / "history.npz") as unfinished:
+        np.savez_compressed(unfinished, **history_arrays(recording, units, groups))
     curves: dict[str, Any] = {
         f"group_{index}_{name}": values
         for index, group in enumerate(groups)

@@ -112,12 +112,12 @@ def test_numbers_stand_for_the_atoms_of_the_model(finished, history):
         assert told[learned.unit_numbers.tolist()].tolist() == ids.tolist()
 
 
-def test_a_run_without_arrays_or_of_an_earlier_version_has_none(finished, tmp_path):
-    (tmp_path / "sorter_output").mkdir()
+def test_a_run_without_arrays_or_of_an_earlier_version_has_none(tiny_recording, tmp_path):
+    ss.run_sorter("crsae", tiny_recording, folder=tmp_path / "run", save_array=False, num_rounds=0)
     with pytest.raises(
         ValueError, match=r"holds no sorter_output/history.npz: give .* save_array=True, by this version"
     ):
-        load_history(tmp_path)
+        load_history(tmp_path / "run")
 
 
 def test_a_run_without_a_unit_has_a_history(tiny_recording, tmp_path):

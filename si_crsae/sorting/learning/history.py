@@ -170,9 +170,12 @@ class History:
 
     def merge(self, first: Unit, second: Unit, joined: Unit, reason: Reason) -> Unit:
         """Return the joined unit, which goes on with the number of one of the two."""
-        gone = second if joined.number == first.number else first
-        self.note("merged", gone, reason._replace(others=(joined.number,)), became=[joined.number])
+        self.absorb(second if joined.number == first.number else first, joined.number, reason)
         return joined
+
+    def absorb(self, unit: Counted, number: int, reason: Reason) -> None:
+        """Take down that a unit became part of another."""
+        self.note("merged", unit, reason._replace(others=(number,)), became=[number])
 
     def drop(self, units: list[Unit], reasons: Sequence[Reason | None]) -> list[Unit]:
         """Return the units that there is no reason to drop."""

@@ -66,6 +66,7 @@ class Learner:
         self.geometry = TemplateGeometry(component_lags(self.basis).numpy(), self.basis.numpy())
         self.noise_features = sample_noise(recording, self.basis, seed=config.seed)
         self.units = self._admit([], (waveforms @ self.basis.T).numpy())
+        self.unit_numbers = [unit.number for unit in self.units]
 
     def learn(self, *, progress: bool, group_index: int = 0) -> tuple[Model | None, LearningCurve]:
         """Return the learned model, None if no unit is left, and the learning curve; tell listeners of every round."""
@@ -122,7 +123,7 @@ class Learner:
         """
         by_gradient = self.config.learning == "backpropagation"
         units = collect_units(model.dictionary, events, self.near, average=not by_gradient, assumed=self.assumed)
-        units = [replace(unit, number=before.number) for unit, before in zip(units, self.units, strict=True)]
+        units = [replace(unit, number=number) for unit, number in zip(units, self.unit_numbers, strict=True)]
         if self.config.split_units and not is_last:
             units = split_units(units, self.geometry, self.config, assumed=self.assumed, history=self.history)
         units = merge_units(
@@ -145,7 +146,7 @@ class Learner:
                 history=self.history,
             )
             units = self._admit(units, missed)
-        self.units = units
+        self.unit_numbers = [unit.number for unit in units]
         return self._improve(self._model_of(units)) if by_gradient else self._model_of(units)
 
     def _improve(self, model: Model | None) -> Model | None:

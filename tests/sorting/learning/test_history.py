@@ -251,7 +251,7 @@ def test_a_table_holds_every_decision(history):
 
 
 def learn(neurons, templates):
-    """Return a learner that has begun with some templates (channel, component) and is done, and the neurons' spikes."""
+    """Return a learner that begins with some templates (channel, component) and is done, and what it has learned."""
     trains = [draw_times(seed, count=120) for seed in range(len(neurons))]
     recording = make_recording(list(zip(neurons, trains, strict=True)))
     history = History(recording.channel_ids)
@@ -260,8 +260,8 @@ def learn(neurons, templates):
         history.find(Member(main_channel=main_channel, num_events=50), Reason("num_peaks", 50, 12))
     initial = (np.stack(templates) @ smooth_basis()).astype("float32")
     learner = Learner(recording, initial, CONFIG, num_threads=1, job_kwargs=JOB_KWARGS, history=history)
-    learner.learn(progress=False)
-    return learner, trains
+    model, _ = learner.learn(progress=False)
+    return learner, model.dictionary.templates.numpy()
 
 
 def changes(learner):
@@ -270,32 +270,33 @@ def changes(learner):
     return [(row.round, row.what, row.unit, row.became, row.figure) for row in told]
 
 
-def shares(learner, trains):
-    """Return of every unit, by number, which part of its events are spikes of each neuron."""
-    near = [train + np.arange(-3, 4)[:, None] for train in trains]
-    return {unit.number: [np.isin(unit.sample_index, times).mean() for times in near] for unit in learner.units}
+def assert_learned(neurons, number_of, learner, learned):
+    """Each neuron has the unit of its number, and no other is there."""
+    assert sorted(learner.unit_numbers) == sorted(number_of)
+    true = (np.stack(neurons) @ smooth_basis()).reshape(len(neurons), -1)
+    found = learned[[learner.unit_numbers.index(number) for number in number_of]].reshape(true.shape)
+    cosines = found @ true.T / np.linalg.norm(true, axis=1) / np.linalg.norm(found, axis=1)[:, None]
+    assert cosines.argmax(axis=1).tolist() == list(range(len(neurons)))
+    assert cosines.diagonal().min() > 0.97
 
 
 def test_a_split_a_merge_and_a_drop_are_told_while_learning():
     one, two = make_template((1.0, 0.6, 0.2, 0.1), norm=40), make_template((0.75, 0.85, 0.3, 0.1), norm=40)
     twice, nobody = make_template((0.1, 0.1, 0.2, 1.0), norm=40), make_template((1.0, -1.0, 1.0, -1.0), norm=30)
-    learner, trains = learn([one, two, twice], [(one + two) / 2, twice, 0.82 * twice, nobody])
+    learner, learned = learn([one, two, twice], [(one + two) / 2, twice, 0.82 * twice, nobody])
     assert changes(learner) == [
         (1, "split", 0, (0, 4), "separation"),
         (1, "merged", 2, (1,), "relative_distance"),
         (1, "dropped", 3, (), "num_events"),
     ]
-    of_neurons = {number: np.argmax(parts) for number, parts in shares(learner, trains).items()}
-    assert of_neurons in ({0: 0, 4: 1, 1: 2}, {0: 1, 4: 0, 1: 2})
-    assert min(max(parts) for parts in shares(learner, trains).values()) > 0.95
+    assert_learned([one, two, twice], [0, 4, 1], learner, learned)
 
 
 def test_a_birth_is_told_while_learning():
     known, missed = make_template((1.0, 0.6, 0.2, 0.1), norm=40), make_template((0.1, 0.3, 0.8, 1.0), norm=40)
-    learner, trains = learn([known, missed], [known])
+    learner, learned = learn([known, missed], [known])
     assert changes(learner) == [(1, "born", 1, (), "num_peaks")]
     (born,) = [row for row in learner.history.decisions if row.what == "born"]
     assert born.num_events == born.value == pytest.approx(120, rel=0.1)
     assert (born.threshold, born.main_channel) == (10, 3)  # a peak for each second
-    of_neurons = {number: np.argmax(parts) for number, parts in shares(learner, trains).items()}
-    assert of_neurons == {0: 0, 1: 1}
+    assert_learned([known, missed], [0, 1], learner, learned)
