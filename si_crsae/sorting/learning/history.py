@@ -131,7 +131,8 @@ class History:
         self._num_numbers = max((decision.unit for decision in self.decisions), default=NO_UNIT) + 1
 
     def newest(self, count: int) -> range:
-        """Return the numbers that the last so many clusters were given."""
+        """Return the numbers that the last so many clusters were given; an earlier version gave them none."""
+        self._num_numbers = max(self._num_numbers, count)
         return range(self._num_numbers - count, self._num_numbers)
 
     def atom(self, index: int | np.integer, num_events: int | np.integer) -> Member:

@@ -250,16 +250,23 @@ def test_a_table_holds_every_decision(history):
     assert from_table(no_decisions()) == []
 
 
-def learn(neurons, templates):
+def test_numbers_go_on_where_an_earlier_history_ended(history):
+    assert history.newest(3) == range(5, 8)
+    history.find(Member(main_channel=0, num_events=20), Reason("num_peaks", 20, 12))
+    assert (last(history).what, last(history).unit) == ("born", 8)
+    assert History().newest(3) == range(3)  # clusters of a run that had no history yet
+
+
+def learn(neurons, templates, *, others=(), config=CONFIG):
     """Return a learner that begins with some templates (channel, component) and is done, and what it has learned."""
-    trains = [draw_times(seed, count=120) for seed in range(len(neurons))]
-    recording = make_recording(list(zip(neurons, trains, strict=True)))
+    pairs = [(neuron, draw_times(seed, count=120)) for seed, neuron in enumerate(neurons)]
+    recording = make_recording([*pairs, *others])
     history = History(recording.channel_ids)
     for template in templates:
         main_channel = int(np.linalg.norm(template, axis=1).argmax())
         history.find(Member(main_channel=main_channel, num_events=50), Reason("num_peaks", 50, 12))
     initial = (np.stack(templates) @ smooth_basis()).astype("float32")
-    learner = Learner(recording, initial, CONFIG, num_threads=1, job_kwargs=JOB_KWARGS, history=history)
+    learner = Learner(recording, initial, config, num_threads=1, job_kwargs=JOB_KWARGS, history=history)
     model, _ = learner.learn(progress=False)
     return learner, model.dictionary.templates.numpy()
 
@@ -300,3 +307,20 @@ def test_a_birth_is_told_while_learning():
     assert born.num_events == born.value == pytest.approx(120, rel=0.1)
     assert (born.threshold, born.main_channel) == (10, 3)  # a peak for each second
     assert_learned([known, missed], [0, 1], learner, learned)
+
+
+def test_all_that_is_not_a_neuron_of_its_own_is_told_while_learning():
+    one, two = make_template((1.0, 0.4, 0.1, 0.0), norm=40), make_template((0.0, 0.1, 0.6, 1.0), norm=35)
+    part = make_template((-0.2, 1.0, -0.6, 0.1), norm=20, shape=(-0.3, 0.8, 0.4))
+    others = [(part, draw_times(0, count=120)[::2] + 6), (part, draw_times(9, count=40))]
+    templates = [one, two, one + two, 1.1 * one, make_template((0.2, 0.1, 1.0, 0.2), norm=4), part]
+    not_split = CONFIG.model_copy(update={"split_units": False})  # into spikes with and without the part
+    learner, learned = learn([one, two], templates, others=others, config=not_split)
+    assert changes(learner) == [
+        (0, "dropped", 4, (), "norm_to_noise"),
+        (0, "dropped", 3, (), "distance"),
+        (0, "dropped", 2, (), "unexplained_fraction"),
+        (1, "dropped", 5, (), "accompanied_fraction"),
+    ]
+    assert [row.others for row in learner.history.decisions if row.what == "dropped"] == [(), (0,), (0, 1), (0,)]
+    assert_learned([one, two], [0, 1], learner, learned)
