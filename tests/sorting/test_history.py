@@ -17,10 +17,13 @@ STAGES = ["initialize", "learn", "encode", "clean"]
 
 @pytest.fixture(scope="module")
 def finished(tiny_recording, tmp_path_factory):
-    """The folder of a run on two groups of two channels, whose ids are numbers written as texts; and its sorting."""
+    """The folder of a run on two groups of two channels, whose ids are numbers written as texts; and its sorting.
+
+    The group that is sorted first has the last channels.
+    """
     folder = tmp_path_factory.mktemp("history") / "run"
     recording = tiny_recording.rename_channels(["07", "08", "11", "12"])
-    recording.set_property("group", ["left", "left", "right", "right"])
+    recording.set_property("group", ["right", "right", "left", "left"])
     return folder, ss.run_sorter("crsae", recording, folder=folder)
 
 
@@ -67,7 +70,7 @@ def test_the_columns_are_plain(history):
     assert history.dtypes[["value", "threshold"]].astype(str).tolist() == ["float64"] * 2
     assert history["num_events"].dtype == np.int64
     assert set(history["main_channel_id"]) <= {"07", "08", "11", "12"}
-    assert (history["main_channel_id"].isin(["07", "08"]) == (history["group"] == "left")).all()
+    assert (history["main_channel_id"].isin(["07", "08"]) == (history["group"] == "right")).all()
     assert history["others"].map(lambda numbers: isinstance(numbers, tuple)).all()
     rounds = history["round"].dropna()
     assert rounds.between(0, 3).all()
@@ -108,7 +111,7 @@ def test_numbers_stand_for_the_atoms_of_the_model(finished, history):
         told = at_the_end.set_index("unit")["main_channel_id"]
         assert sorted(told.index) == sorted(learned.unit_numbers.tolist())
         channels = learned.model.dictionary.weights.norm(dim=2).argmax(dim=1).numpy()
-        ids = np.array([["07", "08"], ["11", "12"]])[index][channels]
+        ids = np.array([["11", "12"], ["07", "08"]])[index][channels]
         assert told[learned.unit_numbers.tolist()].tolist() == ids.tolist()
 
 
