@@ -268,8 +268,8 @@ def load_history(folder: str | Path) -> pd.DataFrame:
         - ``what``: ``found``, a unit of a cluster of peaks; ``born``, one of peaks that the units of the first round
           left unexplained; ``refused``, a cluster that became no unit; ``split``; ``not split``, a unit whose spikes
           form two groups that are not apart enough; ``merged``; ``dropped``; ``kept``, a unit of the sorting;
-        - ``unit``: number of the unit, counted in its group; ``<NA>`` for a refused cluster. The larger part of a split
-          unit goes on with its number, and a merged one with that of the larger;
+        - ``unit``: number of the unit, counted in its group; ``<NA>`` for a refused cluster. The largest part of a
+          split unit goes on with its number, and a merged one with that of the larger;
         - ``others``: units because of which it was decided; ``became``: units that its spikes went to (tuples);
         - ``main_channel_id``, ``num_events``: where it was largest, and how many spikes it had then;
         - ``figure``, ``value``, ``threshold``: what it was decided by;

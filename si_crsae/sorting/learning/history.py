@@ -163,11 +163,11 @@ class History:
         self.note("found" if self.round == BEFORE_ROUNDS else "born", replace(cluster, number=self._next()), reason)
 
     def split(self, unit: Unit, parts: list[Unit], reason: Reason) -> list[Unit]:
-        """Return the two parts with their numbers; the larger one goes on with that of the unit."""
-        is_second_larger = parts[1].num_events > parts[0].num_events
-        numbers = (self._next(), unit.number) if is_second_larger else (unit.number, self._next())
-        self.note("split", unit, reason, became=sorted(numbers))
-        return [replace(part, number=number) for part, number in zip(parts, numbers, strict=True)]
+        """Return the parts with their numbers; the largest one goes on with that of the unit."""
+        largest = max(parts, key=lambda part: part.num_events)
+        numbered = [replace(part, number=unit.number if part is largest else self._next()) for part in parts]
+        self.note("split", unit, reason, became=sorted(part.number for part in numbered))
+        return numbered
 
     def merge(self, first: Unit, second: Unit, joined: Unit, reason: Reason) -> Unit:
         """Return the joined unit, which goes on with the number of one of the two."""

@@ -98,6 +98,13 @@ def test_a_split_tells_both_parts_and_how_far_they_are_apart(geometry, history):
     assert (decision.num_events, decision.main_channel) == (400, 0)
 
 
+def test_the_largest_of_several_parts_goes_on_with_the_number(history):
+    parts = [numbered(make_template(GAINS, norm=20), draw_times(1, count=count), 5) for count in (30, 50, 50, 40)]
+    split = history.split(join_as(5, *parts), parts, Reason("separation", 5.0, 4.0))
+    assert [part.number for part in split] == [8, 5, 9, 10]
+    assert (last(history).became, last(history).num_events) == ((5, 8, 9, 10), 170)
+
+
 def join_as(number, *units):
     return replace(join(*units), number=number)
 
