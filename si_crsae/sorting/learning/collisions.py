@@ -22,8 +22,9 @@ def find_collisions(
     """Tell which units are sums of at least two others at a more or less fixed delay.
 
     Every unit, rarest first, is explained by the others: its template and, where that succeeds in part, the traces
-    around its events. It is a collision if no more of the template remains than jitter and the noise of a mean leave,
-    or if the traces are as probable without it. A collision explains no other unit.
+    around its events. It is a collision if no more of the template remains than jitter and the noise of a mean leave
+    and it has no more events than the others make by chance, or if the traces are as probable without it. A collision
+    explains no other unit.
 
     Parameters
     ----------
@@ -47,11 +48,15 @@ def find_collisions(
     is_collision = np.zeros(dictionary.num_atoms, bool)
     for atom in np.argsort(num_events, kind="stable"):
         others = _without(encoder, is_collision | (np.arange(is_collision.size) == atom))
-        unexplained, of_usual_size = _explain_template(others, atom, assumed)
+        unexplained, parts = _explain_template(others, atom, assumed)
         if unexplained > (collisions.max_smeared * scales[atom]) ** 2:
             continue
         allowed = (collisions.max_unexplained * scales[atom]) ** 2 + noise_of_mean[atom] ** 2
-        if of_usual_size and unexplained < allowed:
+        if (
+            parts
+            and unexplained < allowed
+            and _is_chance([units[part] for part in parts], units[atom], recording, assumed)
+        ):
             is_collision[atom] = True
         elif num_events[atom] >= assumed.units.min_waveforms:
             gained = _evidence_gained(recording, _without(encoder, is_collision), others, units[atom], assumed)
@@ -66,19 +71,27 @@ def _without(encoder: Encoder, left_out: Bool[np.ndarray, " atom"]) -> Encoder:
     return replace(encoder, settings=settings)
 
 
-def _explain_template(others: Encoder, atom: int, assumed: Assumptions) -> tuple[float, bool]:
-    """Return how much of an atom's template others leave, inf if fewer than two, and if they have their usual size."""
+def _explain_template(others: Encoder, atom: int, assumed: Assumptions) -> tuple[float, list[int]]:
+    """Return how much of an atom's template others leave, inf if fewer than two, and these if they have their size."""
     dictionary = others.dictionary
     padding = (dictionary.width, dictionary.width)
     correlation = others.correlate(torch.nn.functional.pad(dictionary.templates[atom], padding))
     events = others.encode(correlation)
     relative = events.amplitude / dictionary.scales.numpy()[events.atom_index]
     if len(events) < 2:
-        return np.inf, False
+        return np.inf, []
     smallest, largest = assumed.collisions.amplitudes
     of_usual_size = bool(np.all((relative > smallest) & (relative < largest)))
     explained = float(others.explained_energy(correlation, events).sum())
-    return float(dictionary.scales[atom]) ** 2 - explained, of_usual_size
+    return float(dictionary.scales[atom]) ** 2 - explained, events.atom_index.tolist() if of_usual_size else []
+
+
+def _is_chance(parts: list[Unit], unit: Unit, recording: BaseRecording, assumed: Assumptions) -> bool:
+    """Tell whether a unit has no more events than two others, by chance, make collisions at about its delay."""
+    fewest, next_fewest = sorted(part.num_events for part in parts)[:2]
+    window_s = 2 * assumed.spikes.group_gap_ms / 1000
+    expected = fewest * next_fewest * window_s / recording.get_total_duration()
+    return unit.num_events <= assumed.collisions.max_chance_excess * (expected + np.sqrt(expected) + 1)
 
 
 def _evidence_gained(

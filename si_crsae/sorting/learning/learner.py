@@ -119,7 +119,9 @@ class Learner:
         by_gradient = self.config.learning == "backpropagation"
         units = collect_units(model.dictionary, events, self.near, average=not by_gradient, assumed=self.assumed)
         if self.config.split_units and not is_last:
-            units = split_units(units, self.geometry, self.config, assumed=self.assumed)
+            units = split_units(
+                units, self.geometry, self.config, sampling_frequency=self.sampling_frequency, assumed=self.assumed
+            )
         units = merge_units(
             units, self.geometry, self.config, sampling_frequency=self.sampling_frequency, assumed=self.assumed
         )
