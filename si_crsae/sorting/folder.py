@@ -267,7 +267,7 @@ def load_history(folder: str | Path) -> pd.DataFrame:
           after the last round, over the whole recording;
         - ``what``: ``found``, a unit of a cluster of peaks; ``born``, one of peaks that the units of the first round
           left unexplained; ``refused``, a cluster that became no unit; ``split``; ``not split``, a unit whose spikes
-          form two groups that are not apart enough; ``merged``; ``dropped``; ``kept``, a unit of the sorting;
+          form groups that are not apart enough; ``merged``; ``dropped``; ``kept``, a unit of the sorting;
         - ``unit``: number of the unit, counted in its group; ``<NA>`` for a refused cluster. The largest part of a
           split unit goes on with its number, and a merged one with that of the larger;
         - ``others``: units because of which it was decided; ``became``: units that its spikes went to (tuples);

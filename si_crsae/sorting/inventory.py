@@ -128,6 +128,13 @@ class Inventory:
         """Number of units."""
         return self.scales.size
 
+    def in_order_of_time(self) -> "Inventory":
+        """Return the units with the spikes ordered by segment, then time, then unit."""
+        spikes = self.spikes
+        order = np.lexsort((spikes["unit_index"], spikes["sample_index"], spikes["segment_index"]))
+        posterior = None if self.posterior is None else select_rows(self.posterior, order, "spike")
+        return replace(select_rows(self, order, "spike"), posterior=posterior)
+
     def relative_amplitude(self, chosen: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, " chosen"]:
         """Return amplitudes in units of the typical one of their unit, 1 where that is unknown.
 
@@ -169,14 +176,10 @@ def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inven
     first_unit = np.cumsum([0] + [part.num_units for part in found])
     spikes["unit_index"] += np.repeat(first_unit[:-1], [part.spikes.size for part in found])
     spikes["unit_index"] = np.argsort(order)[spikes["unit_index"]]
-    by_time = np.lexsort((spikes["unit_index"], spikes["sample_index"], spikes["segment_index"]))
     posteriors = [part.posterior for part in found if part.posterior is not None]
-    posterior = concatenate_rows(posteriors, "spike", "unit").select(by_time, order) if posteriors else None
-    return replace(
-        select_rows(select_rows(joined, order, "unit"), by_time, "spike"),
-        posterior=posterior,
-        sources=tuple(sources[unit] for unit in order),
-    )
+    posterior = select_rows(concatenate_rows(posteriors, "spike", "unit"), order, "unit") if posteriors else None
+    by_unit = replace(select_rows(joined, order, "unit"), posterior=posterior)
+    return replace(by_unit, sources=tuple(sources[unit] for unit in order)).in_order_of_time()
 
 
 def _units_of_group(recording: BaseRecording, group: GroupResult, index: int) -> Inventory:

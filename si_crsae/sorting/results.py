@@ -14,27 +14,22 @@ from spikeinterface.core import (
     ChannelSparsity,
     NumpySorting,
     Templates,
-    estimate_templates,
 )
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.tables import to_arrays
 from si_crsae.files import written_whole
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.convert import TemplateWindow, samples_in
+from si_crsae.sorting.convert import samples_in
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.learning.history import NO_UNIT, no_decisions
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.runs.manifest import noted_whole
 from si_crsae.sorting.signal.preprocessing import bandpass, usable_noise_levels
-from si_crsae.sorting.signal.recording import channel_groups, with_one_probe
+from si_crsae.sorting.signal.recording import channel_groups
 from si_crsae.sorting.signal.sampling import sample_traces
 from si_crsae.sorting.stages import SpikePosterior
-
-# Spikes that a template is the mean of, and the seconds in which they are preferred: each is read and filtered.
-MAX_TEMPLATE_SPIKES = 200
-MIN_TEMPLATE_SPIKES = 50
-TEMPLATE_WINDOWS = 20
+from si_crsae.sorting.templates import measure_templates
 
 # The table of decisions.
 HISTORY_COLUMNS = (
@@ -90,7 +85,7 @@ def write_results(
     filtered = bandpass(recording, config)
     sample = sample_traces(filtered, seed=config.seed)
     noise_levels, active_s = usable_noise_levels(sample), recording.get_total_duration() * sample.active_share
-    templates = measure_templates(filtered, units, config, job_kwargs=job_kwargs)
+    units, templates = measure_templates(filtered, units, config, job_kwargs=job_kwargs)
     properties = unit_properties(recording, units, templates, noise_levels, active_s=active_s)
     units.spikes["segment_index"] = segments[units.spikes["segment_index"]]
     sorting = NumpySorting(units.spikes, recording.sampling_frequency, np.arange(units.num_units, dtype="int64"))
@@ -156,57 +151,6 @@ def history_arrays(recording: BaseRecording, units: Inventory, groups: list[Grou
             ids = [unit_ids.get((index, number), NO_UNIT) for number in table["unit"].tolist()]
             parts.append(columns | {"unit_id": np.array(ids, "int64")})
     return {name: np.concatenate([part[name] for part in parts]) for name in HISTORY_COLUMNS}
-
-
-def measure_templates(
-    filtered: BaseRecording, units: Inventory, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
-) -> Templates:
-    """Return the mean waveforms of the units, in uV where the recording has gains, on the channels of their atoms.
-
-    They are averages over up to MAX_TEMPLATE_SPIKES spikes of each unit in TEMPLATE_WINDOWS stretches of the recording,
-    not the learned atoms: those are whitened and built from few temporal components.
-    """
-    window = TemplateWindow.of(filtered, config)
-    unit_ids = np.arange(units.num_units, dtype="int64")
-    occupied = np.asarray(units.atoms.any(axis=2))
-    in_uV = filtered.has_scaleable_traces()
-    shape = (units.num_units, window.width, filtered.get_num_channels())
-    averages = np.zeros(shape, "float32")
-    if units.num_units:
-        averages[:] = estimate_templates(
-            filtered,
-            units.spikes[_choose_spikes(filtered, units)],
-            unit_ids,
-            window.num_before,
-            window.width - window.num_before,
-            return_in_uV=in_uV,
-            **job_kwargs,
-        )
-    probe: Any = with_one_probe(filtered).get_probe() if filtered.has_probe() else None
-    return Templates(
-        templates_array=np.where(occupied[:, None, :], averages, 0),
-        sampling_frequency=filtered.sampling_frequency,
-        nbefore=window.num_before,
-        is_in_uV=in_uV,
-        unit_ids=unit_ids,
-        channel_ids=filtered.channel_ids,
-        probe=probe,
-    )
-
-
-def _choose_spikes(recording: BaseRecording, units: Inventory) -> np.ndarray:
-    """Return the indices, sorted, of spikes of every unit that lie close together, so that few chunks are read."""
-    length = round(recording.sampling_frequency)
-    spikes = units.spikes
-    second = spikes["segment_index"] * (1 << 40) + spikes["sample_index"] // length
-    seconds = np.unique(second)
-    preferred = np.isin(second, seconds[np.linspace(0, seconds.size - 1, TEMPLATE_WINDOWS).astype("int64")])
-    chosen = []
-    for unit in range(units.num_units):
-        mine = np.flatnonzero(spikes["unit_index"] == unit)
-        count = np.clip(preferred[mine].sum(), MIN_TEMPLATE_SPIKES, MAX_TEMPLATE_SPIKES)
-        chosen.append(mine[np.argsort(~preferred[mine], kind="stable")][:count])
-    return np.sort(np.concatenate(chosen))
 
 
 def unit_properties(

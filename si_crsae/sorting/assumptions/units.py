@@ -91,6 +91,12 @@ class UnitAssumptions:
 
     Chosen with the prototype.
     """
+    max_peak_shift_ms: float = 0.6
+    """The extremum of a unit's mean waveform is sought this far from that of its atom (ms): whitening can make any
+    phase of a spike the largest. Longer, and the time may be that of another phase.
+
+    Measured on tetrodes with 16 um between contacts: atoms were up to 0.5 ms off the trough.
+    """
     trimmed_fraction: float = 0.1
     """Events with most unexplained energy that are left out of a template, and again those farthest from the median
     (fraction of the events). Raise against collisions, lower to use more events.
@@ -147,6 +153,22 @@ class StructureAssumptions:
 
     Chosen with the prototype.
     """
+    companion_lag_ms: float = 0.5
+    """Events of two atoms this close may be of one spike whose own atom is missing (ms).
+
+    Chosen.
+    """
+    min_companion_excess: float = 5.0
+    """They are, if at one lag, give or take a sample, there are so many times more than at the others (ratio). Lower to
+    look at more, raise where units fire in synchrony.
+
+    Chosen.
+    """
+    min_accompanied: float = 0.5
+    """Of a group of events at least this part has such a companion if it is theirs (fraction); the rest is chance.
+
+    Chosen.
+    """
     satellite_lag_ms: float = 0.5
     """Two events this close belong together (ms): one may be what the other's template leaves.
 
@@ -173,6 +195,12 @@ class CollisionAssumptions:
     """A template of which others leave less is a collision (fraction of its norm, beside the noise of its mean). Jitter
     and the spread of amplitudes leave so much of a true one; raise to drop more, lower to keep units that look like
     sums.
+
+    Chosen.
+    """
+    max_chance_excess: float = 3.0
+    """Two units make a collision at one delay by chance up to so many times as often as their rates say (ratio). What
+    happens more often is judged by the traces around it. Lower to keep more, raise where units fire in synchrony.
 
     Chosen.
     """

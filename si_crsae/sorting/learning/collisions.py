@@ -23,8 +23,9 @@ def find_collisions(
     """Tell why units are sums of at least two others at a more or less fixed delay.
 
     Every unit, rarest first, is explained by the others: its template and, where that succeeds in part, the traces
-    around its events. It is a collision if no more of the template remains than jitter and the noise of a mean leave,
-    or if the traces are as probable without it. A collision explains no other unit.
+    around its events. It is a collision if no more of the template remains than jitter and the noise of a mean leave
+    and it has no more events than the others make by chance, or if the traces are as probable without it. A collision
+    explains no other unit.
 
     Parameters
     ----------
@@ -54,7 +55,11 @@ def find_collisions(
         if unexplained > (collisions.max_smeared * scales[atom]) ** 2:
             continue
         allowed = (collisions.max_unexplained * scales[atom]) ** 2 + noise_of_mean[atom] ** 2
-        if of_usual_size and unexplained < allowed:
+        if (
+            of_usual_size
+            and unexplained < allowed
+            and _is_chance([units[part] for part in parts], units[atom], recording, assumed)
+        ):
             relative = np.sqrt(np.array([max(unexplained, 0), allowed])) / scales[atom]
             reasons[atom] = Reason("unexplained_fraction", *relative)
         elif num_events[atom] >= assumed.units.min_waveforms:
@@ -92,6 +97,14 @@ def _explain_template(
     of_usual_size = bool(np.all((relative > smallest) & (relative < largest)))
     explained = float(others.explained_energy(correlation, events).sum())
     return float(dictionary.scales[atom]) ** 2 - explained, of_usual_size, events.atom_index
+
+
+def _is_chance(parts: list[Unit], unit: Unit, recording: BaseRecording, assumed: Assumptions) -> bool:
+    """Tell whether a unit has no more events than two others, by chance, make collisions at about its delay."""
+    fewest, next_fewest = sorted(part.num_events for part in parts)[:2]
+    window_s = 2 * assumed.spikes.group_gap_ms / 1000
+    expected = fewest * next_fewest * window_s / recording.get_total_duration()
+    return unit.num_events <= assumed.collisions.max_chance_excess * (expected + np.sqrt(expected) + 1)
 
 
 def _evidence_gained(

@@ -125,7 +125,14 @@ class Learner:
         units = collect_units(model.dictionary, events, self.near, average=not by_gradient, assumed=self.assumed)
         units = [replace(unit, number=number) for unit, number in zip(units, self.unit_numbers, strict=True)]
         if self.config.split_units and not is_last:
-            units = split_units(units, self.geometry, self.config, assumed=self.assumed, history=self.history)
+            units = split_units(
+                units,
+                self.geometry,
+                self.config,
+                sampling_frequency=self.sampling_frequency,
+                assumed=self.assumed,
+                history=self.history,
+            )
         units = merge_units(
             units,
             self.geometry,
