@@ -24,13 +24,13 @@ from si_crsae.sorting.learning.history import History
 from si_crsae.sorting.learning.initialization import temporal_basis
 from si_crsae.sorting.learning.noise import find_active_rows, noise_of_atoms, sample_noise
 from si_crsae.sorting.learning.rounds import LearningCurve, LearningRound, announce
+from si_crsae.sorting.learning.splitting import split_units
 from si_crsae.sorting.learning.structure import (
     drop_faint,
     drop_near_repeats,
     drop_satellites,
     drop_units,
     merge_units,
-    split_units,
 )
 from si_crsae.sorting.learning.units import TemplateGeometry, Unit, collect_units, to_dictionary, without_events
 from si_crsae.sorting.model import Model, make_encoder

@@ -1,150 +1,21 @@
-"""Structure of the dictionary: which units to split, to merge, to drop."""
+"""Structure of the dictionary: which units to merge and to drop."""
 
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float, Int
-from sklearn.decomposition import PCA
-from sklearn.mixture import GaussianMixture
+from jaxtyping import Float
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.learning.coincidence import accompanied_fraction, count_close_pairs
-from si_crsae.sorting.learning.companions import find_companions
 from si_crsae.sorting.learning.history import History, Reason, below
 from si_crsae.sorting.learning.units import (
     TemplateGeometry,
     Unit,
     join_units,
     separation,
-    with_mean_template,
-    without,
 )
-
-# Waveforms that a mixture is fitted to, which takes its time; all are then given to its groups.
-MAX_SPLIT_WAVEFORMS = 3000
-# Added to the variances of a mixture, of which those of noise are 1, so that no group shrinks to a point.
-MIXTURE_RIDGE = 1e-3
-MAX_GROUPS = 8
-
-
-def split_units(
-    units: list[Unit],
-    geometry: TemplateGeometry,
-    config: CrsaeConfig,
-    *,
-    sampling_frequency: float,
-    assumed: Assumptions = ASSUMED,
-    history: History | None = None,
-) -> list[Unit]:
-    """Return the units, those whose clean waveforms form separate groups in as many.
-
-    Where events of smaller units come with those of a unit at a steady lag, its waveforms are judged with these put
-    back. A group most of whose events have them keeps them, and the smaller unit loses them: see `find_companions`.
-    """
-    history, left = history or History(), dict(enumerate(units))
-    parts: list[Unit] = []
-    for index in sorted(left, key=lambda index: -units[index].norm):
-        unit = left.pop(index)
-        companions = find_companions(unit, left, geometry, sampling_frequency=sampling_frequency, assumed=assumed)
-        whole = unit
-        for each in companions:
-            whole = each.put_back(whole)
-        labels, apart = _separate_groups(whole, geometry, config, assumed)
-        if companions and not labels.any():
-            labels, apart = _separate_groups(unit, geometry, config, assumed)
-        if not labels.any():
-            if apart is not None:
-                history.note("not split", unit, apart)
-            parts.append(unit)
-            continue
-        assert apart is not None, "groups are separate by how far they are apart"
-        groups, put_back = [], set()
-        for group in np.unique(labels):
-            mask = labels == group
-            part = unit.select(mask)
-            for each in (companion.among(mask) for companion in companions):
-                if each.own.size >= assumed.structure.min_accompanied * part.num_events:
-                    part = each.put_back(part)
-                    left[each.other] = _without_events(left[each.other], each.theirs, assumed)
-                    put_back.add(left[each.other].number)
-            groups.append(with_mean_template(part, assumed=assumed))
-        parts += history.split(unit, groups, apart._replace(others=tuple(sorted(put_back))))
-    return parts
-
-
-def _without_events(unit: Unit, events: Int[np.ndarray, " event"], assumed: Assumptions) -> Unit:
-    kept = np.ones(unit.num_events, bool)
-    kept[events] = False
-    return with_mean_template(unit.select(kept), assumed=assumed)
-
-
-def _separate_groups(
-    unit: Unit, geometry: TemplateGeometry, config: CrsaeConfig, assumed: Assumptions
-) -> tuple[Int[np.ndarray, " event"], Reason | None]:
-    """Return which group of its waveforms each event of a unit belongs to, any two of them separate, and how much."""
-    if unit.num_events < 2 * assumed.units.min_events:
-        return np.zeros(unit.num_events, "int64"), None
-    present = unit.channels >= 0
-    slope = (unit.template[unit.channels[present]] @ geometry.derivative).ravel()
-    waveforms = without(unit.features[:, present].reshape(unit.num_events, -1), slope)
-    num_components = min(assumed.structure.num_split_components, waveforms.shape[1])
-    scores = PCA(num_components, svd_solver="full").fit_transform(waveforms)
-    labels = _large_groups(scores, find_groups(scores, seed=config.seed), assumed.units.min_events)
-    parts = {group: with_mean_template(unit.select(labels == group), assumed=assumed) for group in np.unique(labels)}
-    apart = None
-    while len(parts) > 1:
-        least, first, second = min(
-            (separation(parts[first], parts[second], geometry, 0, assumed=assumed), first, second)
-            for first, second in combinations(parts, 2)
-        )
-        apart = Reason("separation", least, config.merge_threshold)
-        if least >= config.merge_threshold:
-            break
-        labels[labels == second] = first
-        del parts[second]
-        parts[first] = with_mean_template(unit.select(labels == first), assumed=assumed)
-    return np.unique(labels, return_inverse=True)[1], apart
-
-
-def find_groups(scores: Float[np.ndarray, "event component"], *, seed: int) -> Int[np.ndarray, " event"]:
-    """Return the group of every row, as many as a mixture of Gaussians has by its Bayesian information criterion.
-
-    Groups of one shape show with few events, those of different shapes with more: both are tried.
-    """
-    sample = scores[:: -(-len(scores) // MAX_SPLIT_WAVEFORMS)]
-    best = _mixture(1, "full", seed).fit(sample)
-    least = best.bic(sample)
-    for kind in ("full", "tied"):
-        before = _mixture(1, "full", seed).fit(sample).bic(sample)
-        for num_groups in range(2, MAX_GROUPS + 1):
-            mixture = _mixture(num_groups, kind, seed).fit(sample)
-            criterion = mixture.bic(sample)
-            if criterion < least:
-                best, least = mixture, criterion
-            if criterion >= before:
-                break
-            before = criterion
-    return best.predict(scores)
-
-
-def _mixture(num_groups: int, kind: str, seed: int) -> GaussianMixture:
-    return GaussianMixture(num_groups, covariance_type=kind, random_state=seed, reg_covar=MIXTURE_RIDGE)
-
-
-def _large_groups(
-    scores: Float[np.ndarray, "event component"], labels: Int[np.ndarray, " event"], min_events: int
-) -> Int[np.ndarray, " event"]:
-    """Return the labels, those of groups with too few events replaced by the nearest that has enough."""
-    groups, sizes = np.unique(labels, return_counts=True)
-    large = groups[sizes >= min_events]
-    if large.size == 0:
-        return np.zeros_like(labels)
-    centers = np.array([scores[labels == group].mean(axis=0) for group in groups])
-    distance = np.linalg.norm(centers[:, None] - centers[None, sizes >= min_events], axis=2)
-    return large[distance.argmin(axis=1)][np.searchsorted(groups, labels)]
 
 
 def merge_units(
