@@ -76,11 +76,17 @@ def measure_templates(
 
 
 def _peak_shifts(averages: Float[np.ndarray, "unit sample channel"], peak: int, reach: int) -> Int[np.ndarray, " unit"]:
-    """Return by how many samples the extremum of every unit, on any channel, is later than a sample."""
+    """Return by how many samples the extremum of every unit, on any channel, is later than a sample.
+
+    It is the trough unless the positive peak is clearly larger, as for the peaks that units are found by.
+    """
     if len(averages) == 0:
         return np.zeros(0, "int64")
-    heights = np.abs(averages[:, peak - reach : peak + reach + 1]).max(axis=2)
-    return np.where(heights.any(axis=1), heights.argmax(axis=1) - reach, 0)
+    around = averages[:, peak - reach : peak + reach + 1]
+    troughs, crests = -around.min(axis=2), around.max(axis=2)
+    is_trough = crests.max(axis=1) <= ASSUMED.units.min_crest_to_trough * troughs.max(axis=1)
+    shift = np.where(is_trough, troughs.argmax(axis=1), crests.argmax(axis=1)) - reach
+    return np.where(around.any(axis=(1, 2)), shift, 0)
 
 
 def _with_moved_spikes(units: Inventory, shift: Int[np.ndarray, " unit"], recording: BaseRecording) -> Inventory:

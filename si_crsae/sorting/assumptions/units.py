@@ -20,6 +20,12 @@ class InitialAssumptions:
 
     Chosen.
     """
+    opposite_sweep_ms: float = 2.0
+    """A trough and a positive peak this close, within `detection_radius_um`, are taken for phases of one spike (ms);
+    shorter, and wide spikes are found twice.
+
+    Measured on a Purkinje cell, whose phases lie 0.9 and 1.5 ms apart.
+    """
     matched_filter_below_s: float = 15.0
     """In a shorter recording peaks come from a matched filter, which finds fainter ones (s). Elsewhere it led to no
     better units, since atoms do the same, and took as long as all the rest of the initialization.
@@ -90,6 +96,12 @@ class UnitAssumptions:
     is compared by it alone.
 
     Chosen with the prototype.
+    """
+    min_crest_to_trough: float = 1.3
+    """A spike is found, and timed, by its trough, unless its positive peak is larger by this (ratio): of two phases of
+    about one size, noise would choose another one each time.
+
+    Chosen.
     """
     max_peak_shift_ms: float = 0.6
     """The extremum of a unit's mean waveform is sought this far from that of its atom (ms): whitening can make any

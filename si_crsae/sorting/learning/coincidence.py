@@ -46,6 +46,16 @@ def count_close_pairs(
     return found, expected
 
 
+def close_pairs(
+    first: Int[np.ndarray, " event"], second: Int[np.ndarray, " other"], max_distance: int
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
+    """Return the indices of all pairs of samples that are no farther apart; the second ones are in order."""
+    begin, end = (np.searchsorted(second, first + edge) for edge in (-max_distance, max_distance + 1))
+    counts = end - begin
+    position = np.arange(counts.sum()) + np.repeat(begin - np.cumsum(counts) + counts, counts)
+    return np.repeat(np.arange(first.size), counts), position
+
+
 def accompanied_fraction(first: Timed, second: Timed, *, max_lag: int) -> float:
     """Return the fraction of the first one's events that have one of the second within so many samples."""
     accompanied = 0

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import nearest_samples
+from si_crsae.sorting.learning.coincidence import close_pairs
 from si_crsae.sorting.learning.units import TemplateGeometry, Unit
 
 
@@ -114,10 +115,7 @@ def _close_pairs(unit: Unit, other: Unit, max_lag: int) -> tuple[Int[np.ndarray,
     for segment in np.intersect1d(unit.segment_index, other.segment_index):
         one, two = (np.flatnonzero(each.segment_index == segment) for each in (unit, other))
         two = two[np.argsort(other.sample_index[two], kind="stable")]
-        times = other.sample_index[two]
-        first, last = (np.searchsorted(times, unit.sample_index[one] + edge) for edge in (-max_lag, max_lag + 1))
-        counts = last - first
-        position = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
-        pairs.append((np.repeat(one, counts), two[position]))
+        own, theirs = close_pairs(unit.sample_index[one], other.sample_index[two], max_lag)
+        pairs.append((one[own], two[theirs]))
     own, theirs = (np.concatenate(indices) for indices in zip(*pairs, strict=True))
     return own, theirs

@@ -3,11 +3,11 @@
 import logging
 import warnings
 from copy import deepcopy
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sklearn.decomposition import TruncatedSVD
 from spikeinterface.core import BaseRecording, estimate_templates, get_channel_distances
 from spikeinterface.core.base import minimum_spike_dtype
@@ -23,6 +23,7 @@ from torch import Tensor
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, nearest_samples
+from si_crsae.sorting.learning.coincidence import close_pairs
 from si_crsae.sorting.learning.history import History, Member, Reason
 from si_crsae.sorting.signal.caching import with_fixed_chunks
 from si_crsae.sorting.signal.recording import select_segments
@@ -88,11 +89,36 @@ def find_peaks(
 ) -> np.ndarray:
     """Return SpikeInterface's peaks of the traces, each the largest within its radius and sweep.
 
+    Where both signs are looked for, a spike counts by its trough unless its positive peak is clearly larger.
+    """
+    if config.peak_sign != "both":
+        return _peaks_of_sign(recording, config.peak_sign, config, job_kwargs=job_kwargs, assumed=assumed)
+    troughs, crests = (
+        _peaks_of_sign(recording, sign, config, job_kwargs=job_kwargs, assumed=assumed) for sign in ("neg", "pos")
+    )
+    ratio, reach = assumed.units.min_crest_to_trough, get_channel_distances(recording) <= config.detection_radius_um
+    sweep = nearest_samples(assumed.initial.opposite_sweep_ms, recording.sampling_frequency)
+    crests = crests[~are_dominated(crests, troughs, reach, max_distance=sweep, ratio=ratio)]
+    troughs = troughs[~are_dominated(troughs, crests, reach, max_distance=sweep, ratio=1 / ratio)]
+    peaks = np.concatenate([troughs, crests])
+    return peaks[np.lexsort((peaks["sample_index"], peaks["segment_index"]))]
+
+
+def _peaks_of_sign(
+    recording: BaseRecording,
+    peak_sign: Literal["neg", "pos"],
+    config: CrsaeConfig,
+    *,
+    job_kwargs: dict[str, Any],
+    assumed: Assumptions,
+) -> np.ndarray:
+    """Return the peaks of one sign.
+
     A short recording has few of them; there its matched filter, with their mean waveform, finds fainter ones. Elsewhere
     that led to no better units, since atoms do the same, and took as long as all the rest of the initialization.
     """
     crossing = {
-        "peak_sign": config.peak_sign,
+        "peak_sign": peak_sign,
         "detect_threshold": config.detect_threshold,
         "exclude_sweep_ms": assumed.initial.exclude_sweep_ms,
         "radius_um": config.detection_radius_um,
@@ -102,7 +128,7 @@ def find_peaks(
         detect_peaks(recording, method="locally_exclusive", method_kwargs=crossing | unit_noise, job_kwargs=job_kwargs)
     )
     is_short = recording.get_total_duration() < assumed.initial.matched_filter_below_s
-    if not is_short or peaks.size < min_cluster_size(recording, assumed=assumed) or config.peak_sign == "both":
+    if not is_short or peaks.size < min_cluster_size(recording, assumed=assumed):
         return peaks
     prototype, _ = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
     matched = {
@@ -113,6 +139,35 @@ def find_peaks(
     return np.asarray(
         detect_peaks(recording, method="matched_filtering", method_kwargs=crossing | matched, job_kwargs=job_kwargs)
     )
+
+
+def are_dominated(
+    peaks: np.ndarray,
+    others: np.ndarray,
+    is_near: Bool[np.ndarray, "channel channel"],
+    *,
+    max_distance: int,
+    ratio: float,
+) -> Bool[np.ndarray, " peak"]:
+    """Tell which peaks are no larger than `ratio` times another peak nearby.
+
+    Parameters
+    ----------
+    peaks, others : ndarray of SpikeInterface's peak dtype, shape (peak,)
+        Ordered by segment, then time.
+    is_near : ndarray of bool, shape (channel, channel)
+    max_distance : int
+        Peaks farther apart do not count (samples).
+    ratio : float
+    """
+    dominated = np.zeros(peaks.size, bool)
+    for segment in np.unique(peaks["segment_index"]):
+        mine, theirs = (np.flatnonzero(each["segment_index"] == segment) for each in (peaks, others))
+        own, pair = close_pairs(peaks["sample_index"][mine], others["sample_index"][theirs], max_distance)
+        own, pair = mine[own], theirs[pair]
+        larger = np.abs(peaks["amplitude"][own]) <= ratio * np.abs(others["amplitude"][pair])
+        dominated[own[larger & is_near[peaks["channel_index"][own], others["channel_index"][pair]]]] = True
+    return dominated
 
 
 def _prototype(
