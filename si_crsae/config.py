@@ -74,8 +74,8 @@ class CrsaeConfig(BaseModel):
     """Name of SpikeInterface's preset of motion correction."""
     cache_preprocessing_mode: Literal["auto", "memory", "folder", "zarr", "no-cache"] = "auto"
     """Where the preprocessed recording is kept while sorting; auto: in memory if it fits, else in the folder."""
-    peak_sign: Literal["neg", "pos", "both"] = "neg"
-    """Polarity of the spikes to look for."""
+    peak_sign: Literal["neg", "pos", "both"] = "both"
+    """Polarity of the spikes to look for; both: by their trough, or by their peak where that is clearly larger."""
     detect_threshold: Positive = 5.0
     """Height of a peak (noise standard deviations); raise to start from clear spikes, lower to find small units."""
     detection_radius_um: Positive = 50.0

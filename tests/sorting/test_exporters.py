@@ -15,7 +15,7 @@ from spikeinterface.preprocessing import bandpass_filter
 
 from si_crsae import CrsaeSorter
 from si_crsae.sorting.folder import load_units
-from si_crsae.sorting.results import MAX_TEMPLATE_SPIKES
+from si_crsae.sorting.templates import MAX_TEMPLATE_SPIKES
 
 MIN_ACCURACY = 0.95
 NUM_UNITS = 4

@@ -8,9 +8,10 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.lib.recfunctions import repack_fields
 from sklearn.decomposition import TruncatedSVD
 from spikeinterface.core import BaseRecording, estimate_templates, get_channel_distances
-from spikeinterface.core.base import minimum_spike_dtype
+from spikeinterface.core.base import base_peak_dtype, minimum_spike_dtype
 from spikeinterface.sortingcomponents.clustering.main import clustering_methods, find_clusters_from_peaks
 from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 from spikeinterface.sortingcomponents.peak_selection import select_peaks
@@ -100,7 +101,8 @@ def find_peaks(
     sweep = nearest_samples(assumed.initial.opposite_sweep_ms, recording.sampling_frequency)
     crests = crests[~are_dominated(crests, troughs, reach, max_distance=sweep, ratio=ratio)]
     troughs = troughs[~are_dominated(troughs, crests, reach, max_distance=sweep, ratio=1 / ratio)]
-    peaks = np.concatenate([troughs, crests])
+    names = [name for name, _ in base_peak_dtype]  # a matched filter adds one
+    peaks = np.concatenate([repack_fields(each[names]) for each in (troughs, crests)])
     return peaks[np.lexsort((peaks["sample_index"], peaks["segment_index"]))]
 
 

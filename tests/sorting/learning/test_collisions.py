@@ -31,7 +31,7 @@ def neurons():
     return make_unit(FIRST, one, seed=1), make_unit(SECOND, two, seed=2)
 
 
-@pytest.mark.parametrize("num_events", [0, 30], ids=["new", "with events"])
+@pytest.mark.parametrize("num_events", [0, 14], ids=["new", "as many as by chance"])
 def test_the_sum_of_two_atoms_is_a_collision(neurons, num_events):
     together = draw_times(3, count=30, refractory=300)
     recording = make_recording([(FIRST, together), (SECOND, together)])
@@ -69,8 +69,15 @@ def test_a_repeat_of_one_atom_is_no_collision(neurons):
     assert tell(make_recording([]), [*neurons, make_unit(1.05 * FIRST, [], seed=3)]) == [False, False, False]
 
 
+def test_what_happens_more_often_than_by_chance_is_a_neuron_of_its_own(neurons):
+    times = draw_times(3, count=60, refractory=300)
+    template = 0.95 * FIRST + 0.95 * SECOND
+    recording = make_recording([(template, times)])
+    assert tell(recording, [*neurons, make_unit(template, times, seed=3)]) == [False, False, False]
+
+
 def test_the_sum_is_told_wherever_it_stands(neurons):
-    together = draw_times(3, count=30, refractory=300)
+    together = draw_times(3, count=14, refractory=300)
     recording = make_recording([(FIRST, together), (SECOND, together)])
     both = make_unit(FIRST + SECOND, together, seed=3)
     assert tell(recording, [both, *neurons]) == [True, False, False]

@@ -24,7 +24,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.cleaning import clean_code, join_fragments
-from si_crsae.sorting.learning import structure
+from si_crsae.sorting.learning import splitting, structure
 from si_crsae.sorting.learning.collisions import find_collisions
 from si_crsae.sorting.learning.history import (
     AFTER_ROUNDS,
@@ -90,7 +90,7 @@ def test_a_split_tells_both_parts_and_how_far_they_are_apart(geometry, history):
     one = numbered(make_template(GAINS, norm=20), draw_times(1, count=100), 5, seed=1)
     two = make_unit(make_template(GAINS[::-1], norm=20), draw_times(2, count=300), seed=2)
     mixed = join_as(5, one, two)
-    parts = structure.split_units([mixed], geometry, CONFIG, sampling_frequency=RATE_HZ, history=history)
+    parts = splitting.split_units([mixed], geometry, CONFIG, sampling_frequency=RATE_HZ, history=history)
     assert {part.number: part.num_events for part in parts} == {5: 300, 8: 100}
     decision = last(history)
     assert (decision.round, decision.what, decision.unit, decision.became) == (2, "split", 5, (5, 8))
@@ -114,7 +114,7 @@ def test_two_groups_that_are_no_two_units_are_told(geometry, history):
     one = make_unit(make_template(GAINS, norm=5), draw_times(1, count=300), seed=1)
     two = make_unit(make_template((0.4, 0.6, 0.7, 0.4), norm=5), draw_times(2, count=300), seed=2)
     mixed = join_as(3, one, two)
-    kept = structure.split_units([mixed], geometry, CONFIG, sampling_frequency=RATE_HZ, history=history)
+    kept = splitting.split_units([mixed], geometry, CONFIG, sampling_frequency=RATE_HZ, history=history)
     assert kept == [mixed]
     decision = last(history)
     assert (decision.what, decision.unit, decision.became, decision.figure) == ("not split", 3, (), "separation")

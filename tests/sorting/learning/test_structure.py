@@ -1,11 +1,9 @@
-"""Claims about which units are split, joined and dropped while the dictionary is learned."""
-
-from dataclasses import replace
+"""Claims about which units are joined and dropped while the dictionary is learned."""
 
 import numpy as np
 import pytest
 import torch
-from simulated_units import RATE_HZ, draw_times, join, make_template, make_unit, smooth_basis
+from simulated_units import RATE_HZ, draw_times, make_template, make_unit, smooth_basis
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
@@ -14,7 +12,6 @@ from si_crsae.sorting.assumptions import (
     Assumptions,
     RefractoryAssumptions,
     StructureAssumptions,
-    UnitAssumptions,
 )
 from si_crsae.sorting.learning import structure
 from si_crsae.sorting.learning.units import TemplateGeometry, separation
@@ -31,38 +28,6 @@ def geometry():
 
 def merge(units, geometry, assumed=ASSUMED):
     return structure.merge_units(units, geometry, CONFIG, sampling_frequency=RATE_HZ, assumed=assumed)
-
-
-def test_a_unit_of_two_waveforms_is_split_in_its_two_neurons(geometry):
-    one = make_unit(make_template(GAINS, norm=20), draw_times(1, count=300), seed=1)
-    two = make_unit(make_template(GAINS[::-1], norm=20), draw_times(2, count=100), seed=2)
-    parts = structure.split_units([join(one, two)], geometry, CONFIG)
-    assert sorted(part.num_events for part in parts) == [100, 300]
-    small = min(parts, key=lambda part: part.num_events)
-    np.testing.assert_allclose(small.template, two.template, atol=0.6)
-
-
-def test_a_unit_of_one_waveform_is_not_split(geometry):
-    unit = make_unit(make_template(GAINS, norm=20), draw_times(1, count=400), seed=1)
-    assert structure.split_units([unit], geometry, CONFIG) == [unit]
-
-
-def test_a_unit_whose_size_varies_is_not_split(geometry):
-    unit = make_unit(make_template(GAINS, norm=20), draw_times(1, count=400), seed=1)
-    sizes = 0.8 + np.random.default_rng(0).exponential(0.3, unit.num_events)
-    varied = replace(unit, features=(unit.features + (sizes[:, None, None] - 1) * unit.template).astype("float32"))
-    by_mixture_alone = CONFIG.model_copy(update={"merge_threshold": 1e-6})
-    assert len(structure.split_units([varied], geometry, by_mixture_alone)) == 2
-    assert structure.split_units([varied], geometry, CONFIG) == [varied]
-
-
-def test_a_unit_with_few_spikes_is_not_split(geometry):
-    one = make_unit(make_template(GAINS, norm=20), draw_times(1, count=20), seed=1)
-    two = make_unit(make_template(GAINS[::-1], norm=20), draw_times(2, count=20), seed=2)
-    mixed = join(one, two)
-    assert structure.split_units([mixed], geometry, CONFIG) == [mixed]
-    fewer = Assumptions(units=UnitAssumptions(min_events=16))
-    assert len(structure.split_units([mixed], geometry, CONFIG, assumed=fewer)) == 2
 
 
 def test_two_halves_of_a_neuron_are_merged(geometry):
@@ -83,7 +48,7 @@ def test_a_delayed_half_is_merged_at_the_times_of_the_larger_one(geometry):
 def test_halves_of_a_large_neuron_are_merged_although_a_little_drift_separates_them(geometry):
     template, times = make_template(GAINS, norm=60), draw_times(1, count=400)
     halves = [make_unit(template, times[:200], seed=1), make_unit(1.15 * template, times[200:], seed=2)]
-    assert separation(*halves, geometry, 0) > 2 * CONFIG.merge_threshold
+    assert separation(halves[0], halves[1], geometry, 0) > 2 * CONFIG.merge_threshold
     assert len(merge(halves, geometry)) == 1
 
 
