@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from si_crsae.core import bases, code_distribution
-from si_crsae.core.checks import check_at_least_one, check_one_of
+from si_crsae.core.checks import check_at_least_one, check_one_of, check_seed
 from si_crsae.core.code_distribution import CodeDistribution, sparse_prior
 from si_crsae.core.operators.convolution import count_shifts
-from si_crsae.models.arrays import DEVICES, Array, as_tensor, choose_device, like
+from si_crsae.models.arrays import DEVICES, Array, as_tensor, check_values, choose_device, like
 from si_crsae.models.atoms import draw_pieces
 from si_crsae.models.checks import learned
 from si_crsae.models.saving import dataclasses_of, describe_dataclass, load_saved, plain, revive, save_whole
@@ -120,7 +121,7 @@ class VariationalSparseCoder:
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
         check_at_least_one(num_atoms=self.num_atoms, depth=self.depth)
-        if self.width is not None and self.width < 1:
+        if self.width is not None and not (isinstance(self.width, Integral) and self.width >= 1):
             raise ValueError(f"width = {self.width}: it must be at least 1, or None for windows with one code each")
         check_one_of("network", self.network, _NETWORKS)
         check_one_of("device", self.device, DEVICES)
@@ -200,6 +201,7 @@ class VariationalSparseCoder:
         """
         model, windows = self._ready(observed)
         check_at_least_one(num_samples=num_samples)
+        check_seed(seed)
         distribution = model.distribution
         heads = model.infer(windows)
         with _seeded(seed, windows.device):
@@ -306,9 +308,7 @@ class VariationalSparseCoder:
             raise ValueError(f"observed has shape {tuple(windows.shape)}: it must be (batch, ...) and not empty")
         if self.width is not None:
             count_shifts(windows.shape[2], width=self.width)
-        num_bad = int((~windows.isfinite()).sum())
-        if num_bad:
-            raise ValueError(f"observed has {num_bad} NaN or infinite values: replace them, with zeros for instance")
+        check_values("observed", windows)
         return windows
 
     def _as_windows(self, windows: Tensor) -> Tensor:
