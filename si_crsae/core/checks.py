@@ -46,19 +46,19 @@ def check_one_of(name: str, value: str, choices: Collection[str]) -> None:
         raise ValueError(f"{name} = {value!r}: it must be one of {', '.join(choices)}")
 
 
-def check_finite(observed: Tensor) -> None:
+def check_finite(observed: Tensor, *, name: str = "observed") -> None:
     """Raise ValueError for NaN and infinite values."""
     if not bool(observed.isfinite().all()):
-        raise ValueError("observed has NaN or infinite values: fill them in, or leave their windows out")
+        raise ValueError(f"{name} has NaN or infinite values: fill them in, or leave their windows out")
 
 
-def check_counts(observed: Tensor) -> None:
+def check_counts(observed: Tensor, *, name: str = "observed") -> None:
     """Raise ValueError for what is no count."""
-    check_finite(observed)
+    check_finite(observed, name=name)
     if bool((observed < 0).any()):
-        raise ValueError(f"observed has values down to {float(observed.min()):g}: counts are zero or more")
+        raise ValueError(f"{name} has values down to {float(observed.min()):g}: counts are zero or more")
     if bool((observed != observed.round()).any()):
-        raise ValueError("observed has fractional values: counts are whole; do not divide by the bin or by the trials")
+        raise ValueError(f"{name} has fractional values: counts are whole; do not divide by the bin or by the trials")
 
 
 def check_fit(name: str, windows: Tensor, atoms: Tensor, *, axis: int = 1) -> None:

@@ -8,6 +8,8 @@ from torch import Tensor
 from si_crsae.core.checks import check_fit
 
 Array = np.ndarray | Tensor
+# One number is an array too; checks of types do not take a float for a complex number.
+Values = ArrayLike | Tensor | float
 DEVICES = ("auto", "cpu", "cuda")
 _KINDS_OF_NUMBERS = "biuf"
 
@@ -19,7 +21,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def as_floats(values: ArrayLike | Tensor, *, name: str) -> Tensor:
+def as_floats(values: Values, *, name: str) -> Tensor:
     """Return floats, of single precision at least, or raise ValueError with the name of the argument.
 
     Tensors stay where they are and keep their graph; what is none gets single precision, on the CPU.
@@ -34,7 +36,7 @@ def as_floats(values: ArrayLike | Tensor, *, name: str) -> Tensor:
         return torch.from_numpy(_numbers(values, name).astype("float32"))
 
 
-def as_tensor(values: ArrayLike | Tensor, *, name: str, device: torch.device) -> Tensor:
+def as_tensor(values: Values, *, name: str, device: torch.device) -> Tensor:
     """Return floats on a device, of single precision at least, or raise ValueError with the name of the argument."""
     if isinstance(values, Tensor):
         return as_floats(values.detach(), name=name).to(device)
@@ -43,7 +45,7 @@ def as_tensor(values: ArrayLike | Tensor, *, name: str, device: torch.device) ->
     return torch.from_numpy(array.astype(precision)).to(device)
 
 
-def as_whole_numbers(values: ArrayLike | Tensor, *, name: str) -> np.ndarray:
+def as_whole_numbers(values: Values, *, name: str) -> np.ndarray:
     """Return integers, or raise ValueError with the name of the argument; the shape is not looked at."""
     array = _numbers(values.detach().cpu() if isinstance(values, Tensor) else values, name)
     if array.dtype.kind not in "iu":
@@ -51,21 +53,21 @@ def as_whole_numbers(values: ArrayLike | Tensor, *, name: str) -> np.ndarray:
     return array
 
 
-def as_atoms(atoms: ArrayLike | Tensor) -> Tensor:
+def as_atoms(atoms: Values, *, name: str = "atoms") -> Tensor:
     """Return first atoms, each of which has a shape, or raise ValueError; a copy without a graph."""
-    tensor = as_floats(atoms, name="atoms").detach().clone()
+    tensor = as_floats(atoms, name=name).detach().clone()
     if tensor.ndim not in (3, 4) or tensor.numel() == 0:
         raise ValueError(
-            f"atoms has shape {tuple(tensor.shape)}: it must be (atom, channel, width), or "
+            f"{name} has shape {tuple(tensor.shape)}: it must be (atom, channel, width), or "
             "(atom, channel, height, width) for images, and not empty"
         )
-    check_values("atoms", tensor)
+    check_values(name, tensor)
     if not bool((tensor.flatten(1).norm(dim=1) > 0).all()):
-        raise ValueError("atoms: one or more are all zero; each must have a shape, see initialize_atoms")
+        raise ValueError(f"{name}: one or more are all zero; each must have a shape, see initialize_atoms")
     return tensor
 
 
-def as_windows(windows: ArrayLike | Tensor, *, name: str, atoms: Tensor) -> Tensor:
+def as_windows(windows: Values, *, name: str, atoms: Tensor) -> Tensor:
     """Return windows, of the precision of the atoms, which fit into them; or raise ValueError."""
     tensor = as_floats(windows, name=name)
     # what has no device of its own goes to that of the atoms
@@ -97,7 +99,9 @@ def check_values(name: str, tensor: Tensor) -> None:
         return
     num_bad = int((~tensor.isfinite()).sum())
     if num_bad:
-        raise ValueError(f"{name} has NaN or infinite values, {num_bad} of {tensor.numel()}: repair or leave them out")
+        raise ValueError(
+            f"{name} has {num_bad} NaN or infinite values: replace them, with zeros for instance, or leave them out"
+        )
     raise ValueError(
         f"{name} has values up to {float(tensor.abs().max()):.3g}, whose squares are infinite: scale it, or leave out "
         "what is no signal"
@@ -113,7 +117,7 @@ def _float_of(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype if dtype.is_floating_point else torch.float32, torch.float32)
 
 
-def _numbers(values: ArrayLike, name: str) -> np.ndarray:
+def _numbers(values: Values, name: str) -> np.ndarray:
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:

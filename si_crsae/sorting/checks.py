@@ -17,7 +17,12 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.signal.caching import memory_problems
-from si_crsae.sorting.signal.recording import describe_bad_sample, longest_tile, split_groups, tile_bounds
+from si_crsae.sorting.signal.recording import (
+    describe_bad_sample,
+    longest_tile,
+    split_groups,
+    tile_bounds,
+)
 from si_crsae.sorting.signal.sampling import active_share, draw_slices, draw_traces, sample_traces
 
 # A recording of more values is searched for those that are not finite in slices only: some seconds of reading.
@@ -178,8 +183,7 @@ def _value_problems(recording: BaseRecording, seed: int) -> Iterator[str]:
     highest = _highest_samples(recording, seed)
     for segment_index, start, end in _slices_to_scan(recording, seed):
         traces = recording.get_traces(segment_index=segment_index, start_frame=start, end_frame=end)
-        problem = describe_bad_sample(recording, traces, segment_index=segment_index, start=start)
-        problem = problem or _describe_huge_sample(recording, traces, highest, segment_index=segment_index, start=start)
+        problem = describe_bad_sample(recording, traces, highest, segment_index=segment_index, start=start)
         if problem:
             yield problem
             return
@@ -191,28 +195,6 @@ def _highest_samples(recording: BaseRecording, seed: int) -> Float[np.ndarray, "
         noise = sample_traces(recording, seed=seed).noise_levels().astype("float64")
     assumed = ASSUMED.recordings
     return np.where(noise > 0, np.minimum(assumed.max_sample_to_noise * noise, assumed.max_sample), assumed.max_sample)
-
-
-def _describe_huge_sample(
-    recording: BaseRecording,
-    traces: np.ndarray,
-    highest: Float[np.ndarray, " channel"],
-    *,
-    segment_index: int,
-    start: int,
-) -> str:
-    """Return where the first sample stands that is too large to be one of a recording; empty if there is none."""
-    largest = np.maximum(traces.max(axis=0), -traces.min(axis=0))
-    if (largest <= highest).all():
-        return ""
-    sample, channel = np.argwhere(np.abs(traces) > highest)[0].tolist()
-    return (
-        f"traces reach {traces[sample, channel]:g}, first in segment {segment_index} at "
-        f"{(start + sample) / recording.sampling_frequency:.4f} s (sample {start + sample}) on channel "
-        f"{recording.channel_ids[channel].item()!r}, where {highest[channel]:.3g} is the most that noise and "
-        "spikes can be told beside: blank it (spikeinterface.preprocessing.silence_periods) or clip the traces "
-        "(spikeinterface.preprocessing.clip)"
-    )
 
 
 def _disk_problems(recording: BaseRecording, config: CrsaeConfig, folder: Path) -> Iterator[str]:

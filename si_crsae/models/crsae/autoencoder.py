@@ -11,7 +11,7 @@ from si_crsae.core.operators.convolution import atom_correlations, correlate, sy
 from si_crsae.core.solvers.fista import fista_solve
 from si_crsae.core.solvers.problems import safe_step_size
 from si_crsae.core.solvers.unrolled import unroll
-from si_crsae.models.arrays import as_atoms, as_floats, as_windows
+from si_crsae.models.arrays import Values, as_atoms, as_floats, as_windows
 from si_crsae.models.atoms import with_unit_norm
 
 
@@ -58,7 +58,7 @@ class Crsae(torch.nn.Module):
     def __init__(
         self,
         atoms: Float[Tensor, "atom channel *width"] | ArrayLike,
-        rate: Float[Tensor, "*atom"] | ArrayLike,
+        rate: Float[Tensor, "*atom"] | ArrayLike | float,
         *,
         noise_sd: float = 1.0,
         num_iterations: int = 180,
@@ -107,9 +107,9 @@ class Crsae(torch.nn.Module):
             return unroll(maps, atom_correlations(self.atoms), self.regularization, **settings)
         return fista_solve(traces, self.atoms, self.regularization, **settings)
 
-    def decode(self, code: Float[Tensor, "batch atom *shift"]) -> Float[Tensor, "batch channel *sample"]:
+    def decode(self, code: Float[Tensor, "batch atom *shift"] | ArrayLike) -> Float[Tensor, "batch channel *sample"]:
         """Return the traces that a code stands for."""
-        return synthesize(code, self.atoms)
+        return synthesize(as_floats(code, name="code").to(self.atoms.dtype), self.atoms)
 
     def forward(
         self, traces: Float[Tensor, "batch channel *sample"] | ArrayLike
@@ -130,7 +130,7 @@ def reconstruction_loss(
     return (traces - reconstruction).square().sum() / (2 * len(traces))
 
 
-def _as_rate(rate: ArrayLike | Tensor, atoms: Tensor) -> Float[Tensor, "*atom"]:
+def _as_rate(rate: Values, atoms: Tensor) -> Float[Tensor, "*atom"]:
     tensor = as_floats(rate, name="rate").detach().clone().to(atoms)
     if tensor.shape not in ((), (len(atoms),)):
         raise ValueError(f"rate has shape {tuple(tensor.shape)}: it must be a scalar or have one value per atom")

@@ -17,7 +17,7 @@ from si_crsae.core.solvers.windows import solve_windows
 from si_crsae.core.tables import concatenate_rows
 from si_crsae.core.threads import in_threads
 from si_crsae.core.types import Dictionary
-from si_crsae.models.arrays import as_windows
+from si_crsae.models.arrays import as_floats, as_windows
 from si_crsae.models.crsae.autoencoder import Crsae, reconstruction_loss
 
 # Non-zeros of one atom up to this far apart are one event (samples).
@@ -133,8 +133,8 @@ def find_events(encoder: Encoder, windows: Float[Tensor, "batch channel sample"]
     ValueError
         If the windows are none or not finite.
     """
-    given = windows.cpu() if isinstance(windows, Tensor) else windows
-    windows = as_windows(given, name="windows", atoms=encoder.dictionary.atoms)
+    windows = as_floats(windows, name="windows").detach().cpu()
+    windows = as_windows(windows, name="windows", atoms=encoder.dictionary.atoms)
     num_samples, width = windows.shape[2], encoder.dictionary.width
     stride = num_samples + width
 

@@ -12,7 +12,7 @@ from si_crsae.core.checks import check_at_least_one, check_positive
 from si_crsae.core.likelihoods import Likelihood
 from si_crsae.core.priors import OnSupport, Prior
 from si_crsae.core.solvers.generalized import GeneralizedModel, Placement, infer_baseline, noise_gain
-from si_crsae.models.arrays import as_atoms, as_floats, as_windows, check_broadcast
+from si_crsae.models.arrays import as_atoms, as_floats, as_windows, check_broadcast, check_values
 from si_crsae.models.atoms import on_tangent, with_unit_norm
 
 # A variance that training drove to zero or below it would be no prior any more.
@@ -234,6 +234,7 @@ def as_baseline(baseline: Tensor | ArrayLike, observed: Tensor) -> Tensor:
     check_broadcast("baseline", base, tuple(observed.shape), to="observed")
     if not bool(base.isfinite().all()):
         raise ValueError("baseline has NaN or infinite values: the natural parameter of a rate of zero is none")
+    check_values("baseline", base)
     return base
 
 

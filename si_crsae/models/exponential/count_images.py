@@ -21,7 +21,7 @@ from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.likelihoods import Poisson
 from si_crsae.core.priors import Sparse
 from si_crsae.core.solvers.generalized import GeneralizedModel, Placement, noise_gain
-from si_crsae.models.arrays import as_floats
+from si_crsae.models.arrays import as_floats, check_values
 
 # Between the logarithms of a rate that one photon in a hundred pixels would have, and of one beyond any detector.
 _NATURAL_RANGE = (-4.5, 12.0)
@@ -219,7 +219,8 @@ def denoise_count_image(
             f"num_grids = {tuple(num_grids)}: it must have {network.num_levels} numbers from 1 to {network.stride**2}"
         )
     counts = counts.to(denoiser.atoms)
-    Poisson().check(counts)
+    check_values("counts", counts)
+    Poisson().check(counts, name="counts")
     multiple = 2**network.num_levels
     rows, columns = counts.shape
     padded = functional.pad(counts[None], (0, -columns % multiple, 0, -rows % multiple), mode="reflect")

@@ -13,7 +13,7 @@ from si_crsae.core.checks import check_at_least_one, check_one_of, check_positiv
 from si_crsae.core.likelihoods import LIKELIHOODS, Likelihood
 from si_crsae.core.priors import PRIORS, Prior, Sparse
 from si_crsae.core.solvers.generalized import Placement, infer_baseline
-from si_crsae.models.arrays import DEVICES, Array, as_tensor, choose_device, like
+from si_crsae.models.arrays import DEVICES, Array, as_atoms, as_tensor, check_values, choose_device, like
 from si_crsae.models.checks import learned
 from si_crsae.models.exponential.autoencoder import (
     ExponentialAutoencoder,
@@ -162,6 +162,8 @@ class Denoiser:
             raise ValueError(
                 f"targets has shape {tuple(clean.shape)}: it must be that of observed, {tuple(windows.shape)}"
             )
+        if clean is not None:
+            check_values("targets", clean)
         generator = torch.Generator().manual_seed(fitting.seed)
         model = self._first_model(windows, initial_atoms, generator)
         stacked = Windows(observed=windows, baseline=base.expand_as(windows), targets=clean).stacked()
@@ -279,7 +281,7 @@ class Denoiser:
         if initial_atoms is None:
             atoms = torch.randn(shape, generator=generator).to(windows)
         else:
-            atoms = as_tensor(initial_atoms, name="initial_atoms", device=self._torch_device).to(windows)
+            atoms = as_atoms(initial_atoms, name="initial_atoms").to(windows)
             if atoms.shape != shape:
                 raise ValueError(f"initial_atoms has shape {tuple(atoms.shape)}: it must be {shape}")
         prior = self.prior or Sparse(regularization=torch.full((self.num_atoms,), _DEFAULT_LEVEL))
@@ -300,6 +302,7 @@ class Denoiser:
             raise ValueError(
                 f"observed has shape {tuple(windows.shape)}: it must be at least width = {self.width} long"
             )
+        check_values("observed", windows)
         self.likelihood.check(windows)
         if baseline is None:
             return windows, infer_baseline(self.likelihood, windows)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from si_crsae.core.likelihoods import Likelihood
-from si_crsae.models.arrays import as_tensor, as_whole_numbers
+from si_crsae.models.arrays import as_tensor, as_whole_numbers, check_values
 from si_crsae.models.exponential.autoencoder import ExponentialAutoencoder, Windows
 
 
@@ -107,5 +107,6 @@ def checked_counts(counts: ArrayLike, likelihood: Likelihood, *, width: int) -> 
             f"counts has {checked.shape[2]} bins: there must be at least width = {width}; use a longer window, "
             "shorter bins or a smaller width"
         )
-    likelihood.check(checked)
+    check_values("counts", checked)
+    likelihood.check(checked, name="counts")
     return checked

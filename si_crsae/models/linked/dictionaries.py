@@ -211,7 +211,8 @@ class LinkedDictionaries:
         """Return the share of a view's energy that its prediction from other views explains; at most 1."""
         predicted = torch.as_tensor(self.predict(observed, target=target)).cpu()
         true = as_tensor(truth, name="truth", device=predicted.device).to(predicted)
-        if self._sizes.have_positions and 0 < true.shape[-1] - predicted.shape[-1] < self.views[target].stride:
+        is_signal = self._sizes.have_positions and true.ndim == predicted.ndim
+        if is_signal and 0 < true.shape[-1] - predicted.shape[-1] < self.views[target].stride:
             true = true[..., : predicted.shape[-1]]
         if true.shape != predicted.shape:
             raise ValueError(

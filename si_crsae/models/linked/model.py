@@ -230,7 +230,8 @@ class LinkedFitting:
         if self.validation_share in (0, 1):
             raise ValueError(f"validation_share = {self.validation_share}: it must be above 0 and below 1")
         check_seed(self.seed)
-        if isinstance(self.seen, str) or not isinstance(self.seen, Sequence):
+        is_list = isinstance(self.seen, Sequence) and not isinstance(self.seen, str)
+        if not (is_list and all(isinstance(name, str) for name in self.seen)):
             raise ValueError(f"seen = {self.seen!r}: it must be a sequence of names, such as [{self.seen!r}]")
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from si_crsae.core import bases, code_distribution
 from si_crsae.core.checks import check_at_least_one, check_one_of, check_seed
 from si_crsae.core.code_distribution import CodeDistribution, sparse_prior
-from si_crsae.core.operators.convolution import count_shifts
 from si_crsae.models.arrays import DEVICES, Array, as_tensor, check_values, choose_device, like
 from si_crsae.models.atoms import draw_pieces
 from si_crsae.models.checks import learned
@@ -306,8 +305,11 @@ class VariationalSparseCoder:
             raise ValueError(f"observed has shape {tuple(windows.shape)}: it must be (batch, channel, sample)")
         if windows.ndim < 2 or windows.numel() == 0:
             raise ValueError(f"observed has shape {tuple(windows.shape)}: it must be (batch, ...) and not empty")
-        if self.width is not None:
-            count_shifts(windows.shape[2], width=self.width)
+        if self.width is not None and windows.shape[2] < self.width:
+            raise ValueError(
+                f"observed has shape {tuple(windows.shape)}: a window must be at least as long as the atoms, width = "
+                f"{self.width} samples; use longer windows or a smaller width"
+            )
         check_values("observed", windows)
         return windows
 
@@ -336,8 +338,11 @@ class VariationalSparseCoder:
         if initial_atoms is not None:
             atoms = as_tensor(initial_atoms, name="initial_atoms", device=windows.device).float() / scale
             wanted = atom_shape if self.width is not None else (self.num_atoms, *shape)
-            if tuple(atoms.shape) != wanted or not bool(atoms.isfinite().all() and atoms.any()):
-                raise ValueError(f"initial_atoms has shape {tuple(atoms.shape)}: it must be finite, of shape {wanted}")
+            if tuple(atoms.shape) != wanted or not bool(atoms.any()):
+                raise ValueError(
+                    f"initial_atoms has shape {tuple(atoms.shape)}: it must have that of {wanted}, and not be all zero"
+                )
+            check_values("initial_atoms", atoms)
             return self._model_of(atoms.reshape(atom_shape))
         if self.width is None:
             atoms = torch.randn(atom_shape).to(windows)

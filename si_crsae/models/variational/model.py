@@ -166,8 +166,9 @@ class VariationalFitting:
         check_one_of("dictionary", self.dictionary, _DICTIONARIES)
         for name in ("learning_rate", "dictionary_rate", "initial_norm"):
             check_positive(name, getattr(self, name))
-        is_pair = isinstance(self.warmup, Sequence) and len(self.warmup) == 2
-        if not (is_pair and 0 <= self.warmup[0] <= self.warmup[1] < math.inf):
+        for share in self.warmup if isinstance(self.warmup, Sequence) else ():
+            check_at_least_zero(warmup=share)
+        if not isinstance(self.warmup, Sequence) or len(self.warmup) != 2 or self.warmup[0] > self.warmup[1]:
             raise ValueError(f"warmup = {self.warmup}: it must be two shares of the steps, the second not smaller")
         check_share(first_noise=self.first_noise, first_kl=self.first_kl)
         check_seed(self.seed)
