@@ -20,6 +20,7 @@ from si_crsae.sorting.signal.caching import memory_problems
 from si_crsae.sorting.signal.recording import (
     describe_bad_sample,
     longest_tile,
+    plausible_limits,
     split_groups,
     tile_bounds,
 )
@@ -28,6 +29,8 @@ from si_crsae.sorting.signal.sampling import active_share, draw_slices, draw_tra
 # A recording of more values is searched for those that are not finite in slices only: some seconds of reading.
 MAX_SCANNED_VALUES = 2 * 10**8
 NUM_SCANNED_SLICES = 400
+# Integers of so many bytes hold no sample that is implausible.
+NARROW_BYTES = 2
 # From so many its channels are judged.
 NUM_SAMPLED_SLICES = 50
 SLICE_S = 0.1
@@ -41,8 +44,8 @@ logger = logging.getLogger(__name__)
 def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Path | None = None) -> None:
     """Refuse a recording that cannot be sorted with these parameters, and warn of what is doubtful.
 
-    Floating-point recordings are searched for samples that are not finite: all of a short one, random slices of a
-    long one.
+    Recordings of more than 16 bits are searched for samples that are not finite, or implausibly large: all of a short
+    one, random slices of a long one.
 
     Parameters
     ----------
@@ -178,23 +181,18 @@ def _value_problems(recording: BaseRecording, seed: int) -> Iterator[str]:
     data_type = np.dtype(recording.get_dtype())
     if data_type.kind not in "iuf":
         yield f"dtype = {data_type}: integers or floating-point numbers are needed; convert with recording.astype"
-    if data_type.kind != "f":
         return
-    highest = _highest_samples(recording, seed)
+    if data_type.kind in "iu" and data_type.itemsize <= NARROW_BYTES:
+        return
+    with np.errstate(all="ignore"):  # of what is not finite, which is told by itself
+        sample = sample_traces(recording, seed=seed)
+        limits = plausible_limits(sample.baselines(), sample.noise_levels())
     for segment_index, start, end in _slices_to_scan(recording, seed):
         traces = recording.get_traces(segment_index=segment_index, start_frame=start, end_frame=end)
-        problem = describe_bad_sample(recording, traces, highest, segment_index=segment_index, start=start)
+        problem = describe_bad_sample(recording, traces, limits, segment_index=segment_index, start=start)
         if problem:
             yield problem
             return
-
-
-def _highest_samples(recording: BaseRecording, seed: int) -> Float[np.ndarray, " channel"]:
-    """Return the largest sample of every channel that is plausible; of a silent one what float32 can square."""
-    with np.errstate(all="ignore"):  # of what is not finite, which is told by itself
-        noise = sample_traces(recording, seed=seed).noise_levels().astype("float64")
-    assumed = ASSUMED.recordings
-    return np.where(noise > 0, np.minimum(assumed.max_sample_to_noise * noise, assumed.max_sample), assumed.max_sample)
 
 
 def _disk_problems(recording: BaseRecording, config: CrsaeConfig, folder: Path) -> Iterator[str]:

@@ -18,7 +18,7 @@ from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.model import Model, make_encoder, make_settings, margin_of
-from si_crsae.sorting.signal.recording import Tile, describe_bad_sample, plan_tiles, read_tile
+from si_crsae.sorting.signal.recording import Tile, describe_bad_sample, plan_tiles, plausible_limits, read_tile
 from si_crsae.sorting.signal.sampling import draw_slices, sample_traces
 
 # What the noise is measured on: it is encoded before it can be.
@@ -66,11 +66,10 @@ class Normalization:
         return cls(baseline=sample.baselines(), gain=gain)
 
     @property
-    def largest_samples(self) -> Float[np.ndarray, " channel"]:
-        """The largest plausible sample of every channel, beside which noise and spikes can be told."""
-        assumed = ASSUMED.recordings
-        with np.errstate(divide="ignore"):
-            return np.minimum(assumed.max_sample_to_noise / self.gain, assumed.max_sample)
+    def plausible_limits(self) -> Float[np.ndarray, "end channel"]:
+        """The lowest and the highest sample of every channel beside which noise and spikes can be told."""
+        noise = np.divide(1, self.gain, where=self.gain > 0, out=np.zeros_like(self.gain))
+        return plausible_limits(self.baseline, noise)
 
     def apply(self, recording: BaseRecording) -> BaseRecording:
         """Return the recording with noise of 1 on every channel, computed as it is read."""
@@ -81,8 +80,8 @@ class Normalization:
 def _refuse_bad_samples(recording: BaseRecording) -> None:
     for tile in plan_tiles(recording):
         traces = recording.get_traces(segment_index=tile.segment_index, start_frame=tile.start, end_frame=tile.end)
-        largest = np.full(traces.shape[1], np.finfo("float32").max)
-        problem = describe_bad_sample(recording, traces, largest, segment_index=tile.segment_index, start=tile.start)
+        limits = np.array([[-np.inf], [np.inf]]).repeat(traces.shape[1], axis=1)
+        problem = describe_bad_sample(recording, traces, limits, segment_index=tile.segment_index, start=tile.start)
         if problem:
             raise ValueError(problem)
 

@@ -90,15 +90,15 @@ def read_tile(recording: BaseRecording, tile: Tile, margin: int) -> Float[Tensor
     tensor = torch.from_numpy(np.array(traces.T, dtype="float32", order="C"))
     lowest, highest = tensor.aminmax()
     if not (lowest >= -MAX_TILE_VALUE and highest <= MAX_TILE_VALUE):
-        largest = np.full(traces.shape[1], MAX_TILE_VALUE)
-        raise ValueError(describe_bad_sample(recording, traces, largest, segment_index=tile.segment_index, start=start))
+        limits = np.array([[-MAX_TILE_VALUE], [MAX_TILE_VALUE]]).repeat(traces.shape[1], axis=1)
+        raise ValueError(describe_bad_sample(recording, traces, limits, segment_index=tile.segment_index, start=start))
     return torch.nn.functional.pad(tensor, padding)
 
 
 def describe_bad_sample(
     recording: BaseRecording,
     traces: Float[np.ndarray, "sample channel"],
-    largest: Float[np.ndarray, " channel"],
+    limits: Float[np.ndarray, "end channel"],
     *,
     segment_index: int,
     start: int,
@@ -109,19 +109,20 @@ def describe_bad_sample(
     ----------
     recording : BaseRecording
     traces : ndarray, shape (sample, channel)
-    largest : ndarray of float, shape (channel,)
-        The largest plausible sample of every channel.
+    limits : ndarray of float, shape (2, channel)
+        The lowest and the highest plausible sample of every channel.
     segment_index : int
     start : int
         Which sample of the segment the traces begin with.
     """
-    if ((traces.max(axis=0) <= largest) & (traces.min(axis=0) >= -largest)).all():
+    lowest, highest = limits
+    if ((traces.max(axis=0) <= highest) & (traces.min(axis=0) >= lowest)).all():
         return ""
     with np.errstate(over="ignore"):  # float64 may hold what float32 cannot
         is_bad = ~np.isfinite(traces.astype("float32"))
     is_huge = not is_bad.any()
     if is_huge:
-        is_bad = (traces > largest) | (traces < -largest)
+        is_bad = (traces > highest) | (traces < lowest)
     sample, channel = np.argwhere(is_bad)[0].tolist()
     where = (
         f"first in segment {segment_index} at {(start + sample) / recording.sampling_frequency:.4f} s (sample "
@@ -133,9 +134,20 @@ def describe_bad_sample(
             "(recording.remove_channels) or blank the stretch (spikeinterface.preprocessing.silence_periods)"
         )
     return (
-        f"traces reach {traces[sample, channel]:g}, {where}, where {largest[channel]:.3g} is the most that noise and "
-        "spikes can be told beside: blank it (spikeinterface.preprocessing.silence_periods) or clip the traces "
-        "(spikeinterface.preprocessing.clip)"
+        f"traces reach {traces[sample, channel]:g}, {where}, where noise and spikes can be told beside samples from "
+        f"{lowest[channel]:.3g} to {highest[channel]:.3g}: blank it (spikeinterface.preprocessing.silence_periods) or "
+        "clip the traces (spikeinterface.preprocessing.clip)"
+    )
+
+
+def plausible_limits(
+    baselines: Float[np.ndarray, " channel"], noise: Float[np.ndarray, " channel"]
+) -> Float[np.ndarray, "end channel"]:
+    """Return the lowest and the highest plausible sample of every channel; of a silent one what float32 can square."""
+    assumed, levels = ASSUMED.recordings, noise.astype("float64")
+    reach = np.where(levels > 0, assumed.max_sample_to_noise * levels, assumed.max_sample)
+    return np.clip(
+        np.nan_to_num(baselines) + np.array([[-1.0], [1.0]]) * reach, -assumed.max_sample, assumed.max_sample
     )
 
 
