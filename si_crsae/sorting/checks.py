@@ -17,6 +17,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.signal.caching import memory_problems
+from si_crsae.sorting.signal.channels import is_digital
 from si_crsae.sorting.signal.recording import (
     describe_bad_sample,
     longest_tile,
@@ -267,7 +268,7 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
     num_extreme = np.maximum((traces == lowest).sum(axis=0), (traces == highest).sum(axis=0))
     enough = num_extreme >= assumed.min_saturated_samples
     saturated = enough & (num_extreme > assumed.saturated_fraction * len(traces))
-    saturated &= highest > lowest
+    saturated &= (highest > lowest) & ~is_digital(traces)
     if traces.dtype.kind in "iu":  # few levels: extremes are common without any clipping
         saturated &= highest.astype("float64") - lowest.astype("float64") >= assumed.min_quantization_levels
     if saturated.any():
