@@ -15,7 +15,7 @@ from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correct
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.convert import TemplateWindow
+from si_crsae.sorting.convert import TemplateWindow, channels_without_gain
 from si_crsae.sorting.signal.caching import memory_problems
 from si_crsae.sorting.signal.channels import is_digital
 from si_crsae.sorting.signal.recording import (
@@ -71,6 +71,7 @@ def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
     for doubt in (
         *_short_segments(recording, config),
         *_doubtful_geometry(recording),
+        *_useless_gains(recording),
         *_saturation(recording, config.seed),
         *_silence(recording, config.seed),
     ):
@@ -259,6 +260,14 @@ def _small_pitch(locations: Float[np.ndarray, "channel dimension"]) -> Iterator[
         yield (
             f"channel locations lie {extent:.3g} um apart on average: they must be in um; if they are in mm, "
             "multiply them by 1000, probe.move and probe.set_contacts or probeinterface's si_units='mm'"
+        )
+
+
+def _useless_gains(recording: BaseRecording) -> Iterator[str]:
+    if useless := channels_without_gain(recording):
+        yield (
+            f"channels {useless} have a gain of zero, or a gain or offset that is NaN or inf: templates are told in "
+            "the units of the traces, not in uV; set them, recording.set_channel_gains and set_channel_offsets"
         )
 
 

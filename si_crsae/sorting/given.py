@@ -17,6 +17,7 @@ from si_crsae.core.operators.compression import compress_templates
 from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.convert import channels_without_gain
 from si_crsae.sorting.model import Model, make_encoder, make_settings, margin_of
 from si_crsae.sorting.signal.recording import Tile, describe_bad_sample, plan_tiles, plausible_limits, read_tile
 from si_crsae.sorting.signal.sampling import draw_slices, sample_traces
@@ -78,9 +79,10 @@ class Normalization:
 
 
 def _refuse_bad_samples(recording: BaseRecording) -> None:
+    largest = np.finfo("float32").max
+    limits = np.array([[-largest], [largest]]).repeat(recording.get_num_channels(), axis=1)
     for tile in plan_tiles(recording):
         traces = recording.get_traces(segment_index=tile.segment_index, start_frame=tile.start, end_frame=tile.end)
-        limits = np.array([[-np.inf], [np.inf]]).repeat(traces.shape[1], axis=1)
         problem = describe_bad_sample(recording, traces, limits, segment_index=tile.segment_index, start=tile.start)
         if problem:
             raise ValueError(problem)
@@ -129,14 +131,12 @@ def templates_in_traces(recording: BaseRecording, templates: Templates) -> Float
         )
     dense = dense[:, :, _channel_order(recording, templates)]
     if templates.is_in_uV and recording.has_scaleable_traces():
-        gains = recording.get_channel_gains().astype("float32")
-        useless = ~(np.isfinite(gains) & (gains != 0))
-        if useless.any():
+        if useless := channels_without_gain(recording):
             raise ValueError(
-                f"channels {recording.channel_ids[useless].tolist()} have a gain of zero, NaN or inf: templates in uV "
-                "need the gains of the recording, recording.set_channel_gains"
+                f"channels {useless} have a gain of zero, or a gain or offset that is NaN or inf: templates in uV need "
+                "those of the recording, recording.set_channel_gains and set_channel_offsets"
             )
-        dense = dense / gains
+        dense = dense / recording.get_channel_gains().astype("float32")
     return np.ascontiguousarray(dense.transpose(0, 2, 1))
 
 

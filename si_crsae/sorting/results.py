@@ -21,7 +21,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.tables import to_arrays
 from si_crsae.files import written_whole
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.convert import TemplateWindow, samples_in
+from si_crsae.sorting.convert import TemplateWindow, is_scalable, samples_in
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.runs.manifest import noted_whole
@@ -110,7 +110,7 @@ def measure_templates(
     window = TemplateWindow.of(filtered, config)
     unit_ids = np.arange(units.num_units, dtype="int64")
     occupied = np.asarray(units.atoms.any(axis=2))
-    in_uV = filtered.has_scaleable_traces()
+    in_uV = is_scalable(filtered)
     shape = (units.num_units, window.width, filtered.get_num_channels())
     averages = np.zeros(shape, "float32")
     if units.num_units:
@@ -171,7 +171,7 @@ def unit_properties(
     unit_index = units.spikes["unit_index"]
     relative = [units.amplitude[unit_index == unit] / units.scales[unit] for unit in range(count)]
     peaks = np.abs(templates.templates_array).max(axis=1)[np.arange(count), units.main_channel]
-    scaling = recording.get_channel_gains() if templates.is_in_uV else np.ones(recording.get_num_channels())
+    scaling = np.abs(recording.get_channel_gains()) if templates.is_in_uV else np.ones(recording.get_num_channels())
     num_spikes = np.bincount(unit_index, minlength=count)
     expected = {}
     if units.posterior is not None:

@@ -131,6 +131,26 @@ def test_a_recording_shorter_than_a_template_is_refused(simulation, save, refuse
     refuse(recording, "num_samples = 89 in the longest segment: one template takes 90 samples")
 
 
+@pytest.mark.parametrize("gain", [[0.0] * 4, [0.2, 0.2, np.nan, 0.2]], ids=str)
+def test_gains_that_are_none_leave_templates_in_the_units_of_the_traces(
+    simulation, reference, save, sort, gain, tmp_path
+):
+    with pytest.warns(
+        UserWarning, match=r"channels \[.*2.*\] have a gain of zero, or a gain or offset that is NaN or inf"
+    ):
+        sorting = sort(save(simulation, gain=gain))
+    assert np.array_equal(sorting.to_spike_vector(), reference[1].to_spike_vector())
+    templates = si.load(tmp_path / "run_0" / "sorter_output" / "templates.zarr")
+    assert not templates.is_in_uV
+    assert (np.abs(templates.templates_array).max(axis=(1, 2)) > 50).all()
+
+
+def test_the_sign_of_the_gain_does_not_change_signal_to_noise_ratios(simulation, reference, save, sort):
+    sorting = sort(save(simulation, -simulation.traces, gain=-1.0), peak_sign="pos")
+    expected = np.sort(reference[1].get_property("snr"))
+    np.testing.assert_allclose(np.sort(sorting.get_property("snr")), expected, rtol=0.05)
+
+
 @pytest.mark.parametrize("num_samples", [1, 10])
 def test_a_handful_of_samples_is_refused(simulation, save, refuse, num_samples):
     refuse(save(simulation, simulation.traces[:num_samples]), f"num_samples = {num_samples} in the longest segment")
