@@ -61,11 +61,16 @@ def check_counts(observed: Tensor, *, name: str = "observed") -> None:
         raise ValueError(f"{name} has fractional values: counts are whole; do not divide by the bin or by the trials")
 
 
+def check_tensor(name: str, values: object) -> None:
+    """Raise ValueError for what is no tensor."""
+    if not isinstance(values, Tensor):
+        raise ValueError(f"{name} is a {type(values).__name__}: it must be a tensor, such as torch.as_tensor makes")
+
+
 def check_fit(name: str, windows: Tensor, atoms: Tensor, *, axis: int = 1) -> None:
     """Raise ValueError for windows, or with axis 0 codes, that atoms do not fit; the name is that of the argument."""
-    for kind, given in ((name, windows), ("atoms", atoms)):
-        if not isinstance(given, Tensor):
-            raise ValueError(f"{kind} is a {type(given).__name__}: it must be a tensor, such as torch.as_tensor makes")
+    check_tensor(name, windows)
+    check_tensor("atoms", atoms)
     shape, wanted = tuple(windows.shape), tuple(atoms.shape)
     if windows.ndim != atoms.ndim or atoms.ndim not in (3, 4):
         raise ValueError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from spikeinterface.core import BaseRecording
 from spikeinterface.preprocessing import get_motion_presets
 from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correction
@@ -277,7 +277,7 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
     num_extreme = np.maximum((traces == lowest).sum(axis=0), (traces == highest).sum(axis=0))
     enough = num_extreme >= assumed.min_saturated_samples
     saturated = enough & (num_extreme > assumed.saturated_fraction * len(traces))
-    saturated &= (highest > lowest) & ~is_digital(traces)
+    saturated &= (highest > lowest) & (~is_digital(traces) | _fills_range(traces.dtype, lowest, highest))
     if traces.dtype.kind in "iu":  # few levels: extremes are common without any clipping
         saturated &= highest.astype("float64") - lowest.astype("float64") >= assumed.min_quantization_levels
     if saturated.any():
@@ -299,13 +299,17 @@ def _silence(recording: BaseRecording, seed: int) -> Iterator[str]:
         )
 
 
+def _fills_range(dtype: np.dtype, lowest: np.ndarray, highest: np.ndarray) -> Bool[np.ndarray, " channel"]:
+    """Return which channels reach both ends of a signed type."""
+    if dtype.kind != "i":
+        return np.zeros(lowest.shape, bool)
+    limits = np.iinfo(dtype)
+    return (lowest <= limits.min + 1) & (highest >= limits.max - 1)
+
+
 def _misread_hint(dtype: np.dtype, lowest: np.ndarray, highest: np.ndarray) -> str:
     """Say what else it may be where saturated channels fill the range of a signed type."""
-    if dtype.kind != "i":
-        return ""
-    limits = np.iinfo(dtype)
-    fills_range = (lowest <= limits.min + 1) & (highest >= limits.max - 1)
-    if not fills_range.any():
+    if not _fills_range(dtype, lowest, highest).any():
         return ""
     return (
         f"; or unsigned samples were read as {dtype}: read them as u{dtype}, then "

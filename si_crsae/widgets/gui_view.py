@@ -105,8 +105,10 @@ they leave; behind the residual its level, 1 for noise alone. **compute** measur
             given = external if isinstance(external, dict) else {}
             run = given.get(EXTERNAL_NAME)
             try:
-                is_open = run is None or isinstance(run, SortedRecording)
-                self._sorted = run if is_open else open_run(run, trust=given.get(TRUST) is True)
+                if run is None or isinstance(run, SortedRecording):
+                    self._sorted = run
+                else:
+                    self._sorted = open_run(run, trust=given.get(TRUST) is True)
             except UntrustedError as error:
                 self._said = f"{error}: external_data={{{EXTERNAL_NAME!r}: folder, {TRUST!r}: True}}"
             except ValueError as error:

@@ -366,6 +366,16 @@ def test_the_core_refuses_codes_and_atoms_that_are_none():
         fista_solve(WINDOWS, ATOMS, torch.ones(3), num_iterations=2)
 
 
+def test_lambda_is_a_tensor_as_precise_as_the_atoms():
+    for wrong in (2.0, np.ones(2), [1.0, 1.0]):
+        with pytest.raises(ValueError, match="regularization is a .*: it must be a tensor"):
+            Sparse(regularization=wrong)
+    with pytest.raises(ValueError, match=r"prior: regularization has shape \(3,\); with num_atoms = 2 it must have 2"):
+        make_autoencoder(regularization=torch.ones(3))
+    given = make_autoencoder(regularization=torch.ones(2, dtype=torch.float64)).encode(COUNTS)
+    torch.testing.assert_close(given, make_autoencoder().encode(COUNTS), rtol=0, atol=0)
+
+
 def test_a_code_is_decoded_or_refused():
     code = draw(6, 2, 13)
     torch.testing.assert_close(make_crsae().decode(code.numpy()), make_crsae().decode(code), rtol=0, atol=0)

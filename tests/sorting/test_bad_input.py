@@ -178,6 +178,13 @@ def test_integers_near_the_end_of_their_range_are_sorted(simulation, reference, 
     assert score(reference[1], sorting).min() > 0.99
 
 
+@pytest.mark.parametrize("value", [10**6, 4 * 10**7])
+def test_one_loud_sample_costs_only_the_spikes_near_it(simulation, save, sort, score, value):
+    traces = (10 * simulation.traces).astype("int32")
+    traces[90_000, 2] = value
+    assert score(simulation.sorting, sort(save(simulation, traces))).min() > GOOD
+
+
 @pytest.mark.parametrize(("dtype", "value"), [("int32", -(10**9)), ("float32", 1e10), ("float64", 1e20)])
 def test_one_implausible_sample_is_refused(simulation, save, refuse, dtype, value):
     traces = (10 * simulation.traces).astype(dtype)

@@ -115,7 +115,8 @@ class ExponentialAutoencoder(torch.nn.Module):
         if not self.unrolling.tied:
             self.analysis_atoms = torch.nn.Parameter(self.atoms.detach().clone())
             self.decoder_atoms = torch.nn.Parameter(self.atoms.detach().clone())
-        learned = {name: torch.nn.Parameter(tensor.detach().clone()) for name, tensor in prior_tensors(prior).items()}
+        tensors = {name: tensor.detach().clone().to(first) for name, tensor in prior_tensors(prior).items()}
+        learned = {name: torch.nn.Parameter(tensor) for name, tensor in tensors.items()}
         self.prior_parameters = torch.nn.ParameterDict(learned)
 
     @property

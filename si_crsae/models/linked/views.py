@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from si_crsae.core.checks import check_positive
+from si_crsae.core.checks import check_at_least_one, check_positive
 from si_crsae.models.linked.model import Views
 
 
@@ -36,10 +35,10 @@ class View:
 
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range."""
-        for name, least in (("width", 1), ("stride", 1)):
+        for name in ("width", "stride"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Integral) and value >= least):
-                raise ValueError(f"{name} = {value}: it must be a whole number of at least {least}")
+            if value is not None:
+                check_at_least_one(**{name: value})
         check_positive("weight", self.weight, remedy="leave a view out that should not count")
 
 

@@ -31,6 +31,8 @@ CANDIDATES_PER_WINDOW, NUM_PROBES, PROBE_S = 4, 5, 0.02
 NUDGE_UM = 1e-3
 # Of unit noise: whitening makes more of an artifact than the recording shows.
 MAX_TILE_VALUE = 100 * ASSUMED.recordings.max_sample_to_noise
+# No spike is as loud; what artifacts have beyond it would take a descent minutes to explain.
+LOUDEST = 1e4
 # What SpikeInterface's filters need to run forwards and backwards.
 MIN_FILTER_SAMPLES = 32
 
@@ -78,6 +80,8 @@ def tile_bounds(num_samples: int, length: int) -> list[tuple[int, int]]:
 def read_tile(recording: BaseRecording, tile: Tile, margin: int) -> Float[Tensor, "channel sample"]:
     """Return the traces of a tile, of unit noise, and of a margin on both sides, zero beyond the ends of the segment.
 
+    Artifacts are cut off where they are louder than any spike.
+
     Raises
     ------
     ValueError
@@ -92,6 +96,8 @@ def read_tile(recording: BaseRecording, tile: Tile, margin: int) -> Float[Tensor
     if not (lowest >= -MAX_TILE_VALUE and highest <= MAX_TILE_VALUE):
         limits = np.array([[-MAX_TILE_VALUE], [MAX_TILE_VALUE]]).repeat(traces.shape[1], axis=1)
         raise ValueError(describe_bad_sample(recording, traces, limits, segment_index=tile.segment_index, start=start))
+    if lowest < -LOUDEST or highest > LOUDEST:
+        tensor.clamp_(-LOUDEST, LOUDEST)
     return torch.nn.functional.pad(tensor, padding)
 
 
