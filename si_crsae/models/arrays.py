@@ -92,16 +92,21 @@ def check_broadcast(name: str, values: Tensor, shape: tuple[int, ...], *, to: st
         raise ValueError(f"{name} has shape {tuple(values.shape)}: it must broadcast to {to}, {shape}") from error
 
 
-@torch.no_grad()
-def check_values(name: str, tensor: Tensor) -> None:
-    """Raise ValueError for NaN, for infinite values, and for those whose squares are."""
-    if bool(tensor.square().sum().isfinite()):
-        return
+def check_numbers(name: str, tensor: Tensor) -> None:
+    """Raise ValueError for NaN and infinite values, however large the others are."""
     num_bad = int((~tensor.isfinite()).sum())
     if num_bad:
         raise ValueError(
             f"{name} has {num_bad} NaN or infinite values: replace them, with zeros for instance, or leave them out"
         )
+
+
+@torch.no_grad()
+def check_values(name: str, tensor: Tensor) -> None:
+    """Raise ValueError for NaN, for infinite values, and for those whose squares are."""
+    if bool(tensor.square().sum().isfinite()):
+        return
+    check_numbers(name, tensor)
     raise ValueError(
         f"{name} has values up to {float(tensor.abs().max()):.3g}, whose squares are infinite: scale it, or leave out "
         "what is no signal"

@@ -16,7 +16,7 @@ from torch import Tensor
 from si_crsae.core import bases, code_distribution
 from si_crsae.core.checks import check_at_least_one, check_one_of, check_seed
 from si_crsae.core.code_distribution import CodeDistribution, sparse_prior
-from si_crsae.models.arrays import DEVICES, Array, as_tensor, check_values, choose_device, like
+from si_crsae.models.arrays import DEVICES, Array, as_tensor, check_numbers, check_values, choose_device, like
 from si_crsae.models.atoms import draw_pieces
 from si_crsae.models.checks import learned
 from si_crsae.models.saving import dataclasses_of, describe_dataclass, load_saved, plain, revive, save_whole
@@ -310,7 +310,7 @@ class VariationalSparseCoder:
                 f"observed has shape {tuple(windows.shape)}: a window must be at least as long as the atoms, width = "
                 f"{self.width} samples; use longer windows or a smaller width"
             )
-        check_values("observed", windows)
+        check_numbers("observed", windows)
         return windows
 
     def _as_windows(self, windows: Tensor) -> Tensor:

@@ -630,7 +630,7 @@ def test_initial_atoms_that_do_not_fit_are_refused(atoms):
         (lambda: VariationalFitting(dictionary_rate=-1.0), r"dictionary_rate = -1.0: it must be positive"),
         (lambda: VariationalFitting(initial_norm=0.0), r"initial_norm = 0.0: it must be positive"),
         (lambda: VariationalFitting(warmup=(0.5, 0.2)), r"warmup = \(0.5, 0.2\)"),
-        (lambda: VariationalFitting(warmup=(0.5, math.inf)), r"warmup = \(0.5, inf\)"),
+        (lambda: VariationalFitting(warmup=(0.5, math.inf)), r"warmup = inf: it must be at least 0 and finite"),
         (lambda: VariationalFitting(first_noise=1.5), r"first_noise = 1.5: it must be from 0 to 1"),
         (lambda: VariationalFitting(first_kl=-0.1), r"first_kl = -0.1: it must be from 0 to 1"),
         (lambda: UnrolledEncoder(torch.eye(3)[:, :, None], THRESHOLDED, num_iterations=0), r"num_iterations = 0"),
