@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -110,3 +111,14 @@ def run_folder(tmp_path_factory):
     saved = si.load(folder / "recording")
     ss.run_sorter("crsae", saved, folder=folder / "crsae", spike_probabilities=True)
     return folder / "crsae"
+
+
+@pytest.fixture
+def pickled_run(run_folder, tmp_path):
+    """The same run as somebody else may send it: its recording is described by a pickle."""
+    from si_crsae.sorting.folder import load_recording
+
+    folder = shutil.copytree(run_folder, tmp_path / "crsae")
+    load_recording(run_folder).dump_to_pickle(folder / "spikeinterface_recording.pickle")
+    (folder / "spikeinterface_recording.json").unlink()
+    return folder

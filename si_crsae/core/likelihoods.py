@@ -70,7 +70,7 @@ class Likelihood(Protocol):
         """Draw observations."""
         ...
 
-    def check(self, observed: Tensor) -> None:
+    def check(self, observed: Tensor, *, name: str = "observed") -> None:
         """Raise ValueError for values that the density cannot produce."""
         ...
 
@@ -138,9 +138,9 @@ class Gaussian:
         noise = torch.randn(natural.shape, generator=generator, dtype=natural.dtype, device=natural.device)
         return natural + self.noise_sd * noise
 
-    def check(self, observed: Tensor) -> None:
+    def check(self, observed: Tensor, *, name: str = "observed") -> None:
         """Raise ValueError for values that are not finite."""
-        check_finite(observed)
+        check_finite(observed, name=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,12 +211,12 @@ class Binomial:
         """Draw observations."""
         return torch.binomial(torch.full_like(natural, self.num_trials), natural.sigmoid(), generator)
 
-    def check(self, observed: Tensor) -> None:
+    def check(self, observed: Tensor, *, name: str = "observed") -> None:
         """Raise ValueError for what is no count of at most `num_trials`."""
-        check_counts(observed)
+        check_counts(observed, name=name)
         if bool((observed > self.num_trials).any()):
             raise ValueError(
-                f"observed has counts up to {float(observed.max()):g}: with num_trials = {self.num_trials} none may "
+                f"{name} has counts up to {float(observed.max()):g}: with num_trials = {self.num_trials} none may "
                 "exceed it; give the right number of trials, or use Poisson for counts without a limit"
             )
 
@@ -238,9 +238,9 @@ class _LogMean:
         """Return the means, moved to at least `margin` from where the natural parameter is infinite."""
         return mean.clamp_min(margin)
 
-    def check(self, observed: Tensor) -> None:
+    def check(self, observed: Tensor, *, name: str = "observed") -> None:
         """Raise ValueError for what is no count."""
-        check_counts(observed)
+        check_counts(observed, name=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

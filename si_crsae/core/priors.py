@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.checks import check_at_least_one, check_tensor
 
 StepSize = float | Float[Tensor, " batch"]
 
@@ -368,6 +368,7 @@ def _ruled_out(value: Float[Tensor, " batch"], is_outside: Tensor) -> Float[Tens
 
 
 def _check_nonnegative(name: str, values: Tensor) -> None:
+    check_tensor(name, values)
     if not bool((values >= 0).all()):
         raise ValueError(
             f"{name} = {values.tolist()}: every value must be zero or more; "
@@ -376,5 +377,6 @@ def _check_nonnegative(name: str, values: Tensor) -> None:
 
 
 def _check_variance(name: str, values: Tensor) -> None:
+    check_tensor(name, values)
     if not bool((values > 0).all()):
         raise ValueError(f"{name} = {values.tolist()}: every value must be above zero; a large one is a weak prior")

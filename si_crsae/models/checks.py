@@ -5,16 +5,20 @@ from typing import TypeVar
 from torch import Tensor
 from torch.nn import Module
 
+from si_crsae.models.arrays import check_values
+
 Model = TypeVar("Model", bound=Module)
 
 
 def check_windows(**named: Tensor) -> None:
     """Raise ValueError if windows, given by the name of their argument, are none or not finite."""
     for name, windows in named.items():
-        if len(windows) == 0:
-            raise ValueError(f"{name} is empty: it must have at least one window")
-        if not bool(windows.isfinite().all()):
-            raise ValueError(f"{name} has NaN or infinite samples: repair or leave out those windows")
+        if windows.ndim < 2 or windows.numel() == 0:
+            raise ValueError(
+                f"{name} is empty or has no axis of windows, its shape is {tuple(windows.shape)}: it must be "
+                "(batch, channel, ...) with at least one window"
+            )
+        check_values(name, windows)
 
 
 def learned(model: Model | None, face: type) -> Model:

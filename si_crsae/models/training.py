@@ -8,10 +8,12 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.checks import check_at_least_one, check_seed
+from si_crsae.models.arrays import as_floats
 from si_crsae.models.checks import check_windows
 
 
@@ -108,8 +110,8 @@ class FittingSettings(Protocol):
 
 def train(
     trainer: Trainer,
-    windows: Float[Tensor, "batch channel *sample"],
-    validation: Float[Tensor, "held_out channel *sample"],
+    windows: Float[Tensor, "batch channel *sample"] | ArrayLike,
+    validation: Float[Tensor, "held_out channel *sample"] | ArrayLike,
     *,
     num_epochs: int,
     batch_size: int,
@@ -147,8 +149,9 @@ def train(
     ValueError
         If there is nothing to learn from, or a number is out of range.
     """
-    check_windows(windows=windows, validation=validation)
     check_at_least_one(num_epochs=num_epochs, batch_size=batch_size)
+    check_seed(seed)
+    windows, validation = as_both(windows, validation)
     generator = torch.Generator().manual_seed(seed)
     model = trainer.model
     training_loss: list[float] = []
@@ -173,6 +176,20 @@ def train(
         parameters=tuple(parameters),
         best_epoch=best_epoch,
     )
+
+
+def as_both(
+    windows: ArrayLike | Tensor, validation: ArrayLike | Tensor
+) -> tuple[Float[Tensor, "batch channel *sample"], Float[Tensor, "held_out channel *sample"]]:
+    """Return what is learned from and what decides as floats, or raise ValueError if one is not like the other."""
+    windows, validation = as_floats(windows, name="windows"), as_floats(validation, name="validation")
+    check_windows(windows=windows, validation=validation)
+    if validation.ndim != windows.ndim or validation.shape[1] != windows.shape[1]:
+        raise ValueError(
+            f"validation has shape {tuple(validation.shape)} and windows {tuple(windows.shape)}: they must have the "
+            "same axes and channels"
+        )
+    return windows, validation
 
 
 def train_as_set(

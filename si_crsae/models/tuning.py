@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core.checks import check_at_least_one
-from si_crsae.models.checks import check_windows
-from si_crsae.models.training import Trainer
+from si_crsae.core.checks import check_at_least_one, check_positive, check_seed
+from si_crsae.models.training import Trainer, as_both
 
 # The range in which the paper looks for the learning rate of the atoms.
 PAPER_RATES = tuple(10 ** (-5 + step / 3) for step in range(13))
@@ -52,9 +52,8 @@ def choose_batch_size(
     >>> choose_batch_size(9000, spikes_per_window=12.0)
     834
     """
-    check_at_least_one(num_windows=num_windows)
-    if not spikes_per_window > 0:
-        raise ValueError(f"spikes_per_window = {spikes_per_window}: it must be positive; use a rough firing rate")
+    check_at_least_one(num_windows=num_windows, min_spikes=min_spikes, min_batches=min_batches)
+    check_positive("spikes_per_window", spikes_per_window, remedy="use a rough firing rate")
     enough = math.ceil(min_spikes / spikes_per_window)
     return max(min(enough, num_windows // min_batches), 1)
 
@@ -83,8 +82,8 @@ class RangeTest:
 
 def learning_rate_range_test(
     make_trainer: Callable[[float], Trainer],
-    windows: Float[Tensor, "batch channel *sample"],
-    validation: Float[Tensor, "held_out channel *sample"],
+    windows: Float[Tensor, "batch channel *sample"] | ArrayLike,
+    validation: Float[Tensor, "held_out channel *sample"] | ArrayLike,
     *,
     batch_size: int,
     rates: tuple[float, ...] = PAPER_RATES,
@@ -125,7 +124,8 @@ def learning_rate_range_test(
     ----------
     .. [1] Smith, "Cyclical learning rates for training neural networks", WACV 2017, section 3.3.
     """
-    check_windows(windows=windows, validation=validation)
+    windows, validation = as_both(windows, validation)
+    check_seed(seed)
     check_at_least_one(num_steps=num_steps, batch_size=batch_size)
     if len(rates) == 0 or any(not rate > 0 for rate in rates) or list(rates) != sorted(rates):
         raise ValueError(f"rates = {rates}: they must be positive and rising")

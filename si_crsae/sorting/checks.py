@@ -8,21 +8,30 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from spikeinterface.core import BaseRecording
 from spikeinterface.preprocessing import get_motion_presets
 from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correction
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.convert import TemplateWindow
+from si_crsae.sorting.convert import TemplateWindow, channels_without_gain
 from si_crsae.sorting.signal.caching import memory_problems
-from si_crsae.sorting.signal.recording import describe_bad_sample, longest_tile, split_groups, tile_bounds
+from si_crsae.sorting.signal.channels import is_digital
+from si_crsae.sorting.signal.recording import (
+    describe_bad_sample,
+    longest_tile,
+    plausible_limits,
+    split_groups,
+    tile_bounds,
+)
 from si_crsae.sorting.signal.sampling import active_share, draw_slices, draw_traces, sample_traces
 
 # A recording of more values is searched for those that are not finite in slices only: some seconds of reading.
 MAX_SCANNED_VALUES = 2 * 10**8
 NUM_SCANNED_SLICES = 400
+# Integers of so many bytes hold no sample that is implausible.
+NARROW_BYTES = 2
 # From so many its channels are judged.
 NUM_SAMPLED_SLICES = 50
 SLICE_S = 0.1
@@ -36,8 +45,8 @@ logger = logging.getLogger(__name__)
 def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Path | None = None) -> None:
     """Refuse a recording that cannot be sorted with these parameters, and warn of what is doubtful.
 
-    Floating-point recordings are searched for samples that are not finite: all of a short one, random slices of a
-    long one.
+    Recordings of more than 16 bits are searched for samples that are not finite, or implausibly large: all of a short
+    one, random slices of a long one.
 
     Parameters
     ----------
@@ -62,6 +71,7 @@ def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
     for doubt in (
         *_short_segments(recording, config),
         *_doubtful_geometry(recording),
+        *_useless_gains(recording),
         *_saturation(recording, config.seed),
         *_silence(recording, config.seed),
     ):
@@ -173,46 +183,18 @@ def _value_problems(recording: BaseRecording, seed: int) -> Iterator[str]:
     data_type = np.dtype(recording.get_dtype())
     if data_type.kind not in "iuf":
         yield f"dtype = {data_type}: integers or floating-point numbers are needed; convert with recording.astype"
-    if data_type.kind != "f":
         return
-    highest = _highest_samples(recording, seed)
+    if data_type.kind in "iu" and data_type.itemsize <= NARROW_BYTES:
+        return
+    with np.errstate(all="ignore"):  # of what is not finite, which is told by itself
+        sample = sample_traces(recording, seed=seed)
+        limits = plausible_limits(sample.baselines(), sample.noise_levels())
     for segment_index, start, end in _slices_to_scan(recording, seed):
         traces = recording.get_traces(segment_index=segment_index, start_frame=start, end_frame=end)
-        problem = describe_bad_sample(recording, traces, segment_index=segment_index, start=start)
-        problem = problem or _describe_huge_sample(recording, traces, highest, segment_index=segment_index, start=start)
+        problem = describe_bad_sample(recording, traces, limits, segment_index=segment_index, start=start)
         if problem:
             yield problem
             return
-
-
-def _highest_samples(recording: BaseRecording, seed: int) -> Float[np.ndarray, " channel"]:
-    """Return the largest sample of every channel that is plausible; of a silent one what float32 can square."""
-    with np.errstate(all="ignore"):  # of what is not finite, which is told by itself
-        noise = sample_traces(recording, seed=seed).noise_levels().astype("float64")
-    assumed = ASSUMED.recordings
-    return np.where(noise > 0, np.minimum(assumed.max_sample_to_noise * noise, assumed.max_sample), assumed.max_sample)
-
-
-def _describe_huge_sample(
-    recording: BaseRecording,
-    traces: np.ndarray,
-    highest: Float[np.ndarray, " channel"],
-    *,
-    segment_index: int,
-    start: int,
-) -> str:
-    """Return where the first sample stands that is too large to be one of a recording; empty if there is none."""
-    largest = np.maximum(traces.max(axis=0), -traces.min(axis=0))
-    if (largest <= highest).all():
-        return ""
-    sample, channel = np.argwhere(np.abs(traces) > highest)[0].tolist()
-    return (
-        f"traces reach {traces[sample, channel]:g}, first in segment {segment_index} at "
-        f"{(start + sample) / recording.sampling_frequency:.4f} s (sample {start + sample}) on channel "
-        f"{recording.channel_ids[channel].item()!r}, where {highest[channel]:.3g} is the most that noise and "
-        "spikes can be told beside: blank it (spikeinterface.preprocessing.silence_periods) or clip the traces "
-        "(spikeinterface.preprocessing.clip)"
-    )
 
 
 def _disk_problems(recording: BaseRecording, config: CrsaeConfig, folder: Path) -> Iterator[str]:
@@ -281,13 +263,21 @@ def _small_pitch(locations: Float[np.ndarray, "channel dimension"]) -> Iterator[
         )
 
 
+def _useless_gains(recording: BaseRecording) -> Iterator[str]:
+    if useless := channels_without_gain(recording):
+        yield (
+            f"channels {useless} have a gain of zero, or a gain or offset that is NaN or inf: templates are told in "
+            "the units of the traces, not in uV; set them, recording.set_channel_gains and set_channel_offsets"
+        )
+
+
 def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
     traces, assumed = draw_traces(recording, seed=seed), ASSUMED.recordings
     lowest, highest = traces.min(axis=0), traces.max(axis=0)
     num_extreme = np.maximum((traces == lowest).sum(axis=0), (traces == highest).sum(axis=0))
     enough = num_extreme >= assumed.min_saturated_samples
     saturated = enough & (num_extreme > assumed.saturated_fraction * len(traces))
-    saturated &= highest > lowest
+    saturated &= (highest > lowest) & (~is_digital(traces) | _fills_range(traces.dtype, lowest, highest))
     if traces.dtype.kind in "iu":  # few levels: extremes are common without any clipping
         saturated &= highest.astype("float64") - lowest.astype("float64") >= assumed.min_quantization_levels
     if saturated.any():
@@ -309,13 +299,17 @@ def _silence(recording: BaseRecording, seed: int) -> Iterator[str]:
         )
 
 
+def _fills_range(dtype: np.dtype, lowest: np.ndarray, highest: np.ndarray) -> Bool[np.ndarray, " channel"]:
+    """Return which channels reach both ends of a signed type."""
+    if dtype.kind != "i":
+        return np.zeros(lowest.shape, bool)
+    limits = np.iinfo(dtype)
+    return (lowest <= limits.min + 1) & (highest >= limits.max - 1)
+
+
 def _misread_hint(dtype: np.dtype, lowest: np.ndarray, highest: np.ndarray) -> str:
     """Say what else it may be where saturated channels fill the range of a signed type."""
-    if dtype.kind != "i":
-        return ""
-    limits = np.iinfo(dtype)
-    fills_range = (lowest <= limits.min + 1) & (highest >= limits.max - 1)
-    if not fills_range.any():
+    if not _fills_range(dtype, lowest, highest).any():
         return ""
     return (
         f"; or unsigned samples were read as {dtype}: read them as u{dtype}, then "

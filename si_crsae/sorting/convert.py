@@ -33,6 +33,19 @@ def whole_samples(duration_ms: float, sampling_frequency: float) -> int:
     return int(samples_in(duration_ms, sampling_frequency) + ROUNDING)
 
 
+def channels_without_gain(recording: BaseRecording) -> list[int | str]:
+    """Return the ids of channels, of a recording with gains, whose gain is zero, or whose gain or offset not finite."""
+    if not recording.has_scaleable_traces():
+        return []
+    gains, offsets = recording.get_channel_gains(), recording.get_channel_offsets()
+    return recording.channel_ids[~(np.isfinite(gains) & np.isfinite(offsets) & (gains != 0))].tolist()
+
+
+def is_scalable(recording: BaseRecording) -> bool:
+    """Return whether the traces of all channels can be told in uV."""
+    return recording.has_scaleable_traces() and not channels_without_gain(recording)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateWindow:
     """Length of a template in samples.

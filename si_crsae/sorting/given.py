@@ -17,8 +17,9 @@ from si_crsae.core.operators.compression import compress_templates
 from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.convert import channels_without_gain
 from si_crsae.sorting.model import Model, make_encoder, make_settings, margin_of
-from si_crsae.sorting.signal.recording import Tile, plan_tiles, read_tile
+from si_crsae.sorting.signal.recording import Tile, describe_bad_sample, plan_tiles, plausible_limits, read_tile
 from si_crsae.sorting.signal.sampling import draw_slices, sample_traces
 
 # What the noise is measured on: it is encoded before it can be.
@@ -60,16 +61,31 @@ class Normalization:
         """
         sample = sample_traces(recording, seed=seed)
         if not np.isfinite(sample.traces).all():
-            for tile in plan_tiles(recording):  # says where
-                read_tile(recording, tile, 0)
+            _refuse_bad_samples(recording)
         noise = sample.noise_levels()
         gain = np.divide(1, noise, where=noise > 0, out=np.zeros_like(noise))
         return cls(baseline=sample.baselines(), gain=gain)
+
+    @property
+    def plausible_limits(self) -> Float[np.ndarray, "end channel"]:
+        """The lowest and the highest sample of every channel beside which noise and spikes can be told."""
+        noise = np.divide(1, self.gain, where=self.gain > 0, out=np.zeros_like(self.gain))
+        return plausible_limits(self.baseline, noise)
 
     def apply(self, recording: BaseRecording) -> BaseRecording:
         """Return the recording with noise of 1 on every channel, computed as it is read."""
         scaled = scale(recording, gain=self.gain, offset=-self.baseline * self.gain, dtype="float32")
         return cast(BaseRecording, scaled)
+
+
+def _refuse_bad_samples(recording: BaseRecording) -> None:
+    largest = np.finfo("float32").max
+    limits = np.array([[-largest], [largest]]).repeat(recording.get_num_channels(), axis=1)
+    for tile in plan_tiles(recording):
+        traces = recording.get_traces(segment_index=tile.segment_index, start_frame=tile.start, end_frame=tile.end)
+        problem = describe_bad_sample(recording, traces, limits, segment_index=tile.segment_index, start=tile.start)
+        if problem:
+            raise ValueError(problem)
 
 
 def templates_in_traces(recording: BaseRecording, templates: Templates) -> Float[np.ndarray, "unit channel width"]:
@@ -115,14 +131,12 @@ def templates_in_traces(recording: BaseRecording, templates: Templates) -> Float
         )
     dense = dense[:, :, _channel_order(recording, templates)]
     if templates.is_in_uV and recording.has_scaleable_traces():
-        gains = recording.get_channel_gains().astype("float32")
-        useless = ~(np.isfinite(gains) & (gains != 0))
-        if useless.any():
+        if useless := channels_without_gain(recording):
             raise ValueError(
-                f"channels {recording.channel_ids[useless].tolist()} have a gain of zero, NaN or inf: templates in uV "
-                "need the gains of the recording, recording.set_channel_gains"
+                f"channels {useless} have a gain of zero, or a gain or offset that is NaN or inf: templates in uV need "
+                "those of the recording, recording.set_channel_gains and set_channel_offsets"
             )
-        dense = dense / gains
+        dense = dense / recording.get_channel_gains().astype("float32")
     return np.ascontiguousarray(dense.transpose(0, 2, 1))
 
 

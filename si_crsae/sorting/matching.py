@@ -81,11 +81,9 @@ class CrsaeMatching(BaseTemplateMatching):
         """Return the spikes of a chunk with its margins, times counted from the beginning of the margin."""
         if self.encoder is None or len(traces) < self.width:  # SpikeInterface tries it on the first samples
             return np.zeros(0, self.get_dtype())
-        if not np.isfinite(traces.sum()):
-            first = start_frame - self.get_margin()
-            problem = describe_bad_sample(self.recording, traces, segment_index=segment_index, start=first)
-            if problem:
-                raise ValueError(problem)
+        limits, first = self.normalization.plausible_limits, start_frame - self.get_margin()
+        if problem := describe_bad_sample(self.recording, traces, limits, segment_index=segment_index, start=first):
+            raise ValueError(problem)
         with one_torch_thread():
             events = self._encode(traces)
         spikes = np.zeros(len(events), self.get_dtype())

@@ -174,7 +174,7 @@ def unit_properties(
     unit_index = units.spikes["unit_index"]
     relative = [units.amplitude[unit_index == unit] / units.scales[unit] for unit in range(count)]
     peaks = np.abs(templates.templates_array).max(axis=1)[np.arange(count), units.main_channel]
-    scaling = recording.get_channel_gains() if templates.is_in_uV else np.ones(recording.get_num_channels())
+    scaling = np.abs(recording.get_channel_gains()) if templates.is_in_uV else np.ones(recording.get_num_channels())
     num_spikes = np.bincount(unit_index, minlength=count)
     expected = {}
     if units.posterior is not None:

@@ -9,7 +9,7 @@ from spikeinterface.core import BaseRecording, Templates, estimate_templates
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.convert import TemplateWindow, nearest_samples
+from si_crsae.sorting.convert import TemplateWindow, is_scalable, nearest_samples
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.signal.recording import with_one_probe
 
@@ -47,7 +47,7 @@ def measure_templates(
     window = TemplateWindow.of(filtered, config)
     reach = nearest_samples(ASSUMED.units.max_peak_shift_ms, filtered.sampling_frequency)
     unit_ids = np.arange(units.num_units, dtype="int64")
-    in_uV = filtered.has_scaleable_traces()
+    in_uV = is_scalable(filtered)
     averages = np.zeros((units.num_units, window.width + 2 * reach, filtered.get_num_channels()), "float32")
     if units.num_units:
         averages[:] = estimate_templates(

@@ -6,6 +6,7 @@ from spikeinterface_gui.view_base import ViewBase
 
 from si_crsae.evaluation.figures import new_figure
 from si_crsae.evaluation.sorted_recording import SortedRecording, explain_sorting, open_run
+from si_crsae.sorting.runs.trust import UntrustedError
 from si_crsae.widgets.static_plots.decomposition import ROW_HEIGHT, draw_decomposition
 from si_crsae.widgets.view_models.decomposition import decomposition_model
 from si_crsae.widgets.view_models.explanation import explain_residual
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 EXTERNAL_NAME = "crsae"
 """What of ``external_data`` of the GUI is the run to show."""
+TRUST = "trust"
+"""What of it says whether to load all that the run describes, as ``trust=True`` of `open_run` does."""
 NOTHING_YET = (
     "Press compute: the mean waveform of every unit is measured,\n"
     "and the traces are shown as their sum and a residual.\n\n"
@@ -28,8 +31,9 @@ class GuiDecompositionView(ViewBase):
 
     It follows the time, the visible units and the colors of the GUI. Any analyzer with a recording will do, whatever
     its sorter: `explain_sorting` gives each unit its mean waveform. With ``external_data={"crsae": run}``, a folder or
-    a `SortedRecording`, the code of that run is shown instead. In a window, a click moves the time of the GUI, and one
-    on a bump of the residual names the nearest atom and the threshold that would have caught it.
+    a `SortedRecording`, the code of that run is shown instead; ``"trust": True`` beside it loads what the folder
+    describes even if that may run what somebody has written there, see `open_run`. In a window, a click moves the time
+    of the GUI, and one on a bump of the residual names the nearest atom and the threshold that would have caught it.
     """
 
     controller: Any
@@ -98,9 +102,15 @@ they leave; behind the residual its level, 1 for noise alone. **compute** measur
     def _shown(self) -> SortedRecording | None:
         if self._sorted is None:
             external = self.controller.external_data
-            run = external.get(EXTERNAL_NAME) if isinstance(external, dict) else None
+            given = external if isinstance(external, dict) else {}
+            run = given.get(EXTERNAL_NAME)
             try:
-                self._sorted = run if run is None or isinstance(run, SortedRecording) else open_run(run)
+                if run is None or isinstance(run, SortedRecording):
+                    self._sorted = run
+                else:
+                    self._sorted = open_run(run, trust=given.get(TRUST) is True)
+            except UntrustedError as error:
+                self._said = f"{error}: external_data={{{EXTERNAL_NAME!r}: folder, {TRUST!r}: True}}"
             except ValueError as error:
                 self._said = str(error)
         return self._sorted

@@ -91,10 +91,11 @@ class LearningMonitor(WidgetView):
         *,
         recording: BaseRecording | None = None,
         truth: BaseSorting | None = None,
+        trust: bool = False,
         **traits: Any,
     ) -> "LearningMonitor":
         """Return the monitor of a run that is over; arguments as for `open_session`."""
-        return cls(open_session(folder, recording=recording, truth=truth), **traits)
+        return cls(open_session(folder, recording=recording, truth=truth, trust=trust), **traits)
 
     @classmethod
     def from_history(cls, history: TrainingHistory, **traits: Any) -> "LearningMonitor":

@@ -19,8 +19,11 @@ def _make_kept_dispatcher(self, py_func, *arguments, **options):
         self.enable_caching()
 
 
-def _collect_what_is_new(generation=1, *, collect=gc.collect):
-    return collect(min(generation, 1))
+collect_everything = gc.collect
+
+
+def _collect_what_is_new(generation=1):
+    return collect_everything(min(generation, 1))
 
 
 gc.collect = _collect_what_is_new

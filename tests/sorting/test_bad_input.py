@@ -1,6 +1,7 @@
 """Whatever is wrong with a recording, the run ends in a valid sorting or in one clear error."""
 
 import errno
+import re
 import warnings
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_noise_alone_has_no_unit(simulation, save, sort, num_channels):
         assert sort(recording).get_num_units() == 0
 
 
-@pytest.mark.parametrize("num_samples", [90, 91, 300, 6000, 15_000])
+@pytest.mark.parametrize("num_samples", [90, 91, 300, 6000, 15_000, 24_000])
 def test_very_little_signal_gives_a_valid_sorting(simulation, save, sort, num_samples):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -128,6 +129,68 @@ def test_segments_shorter_than_a_template_have_no_spikes(simulation, save, sort,
 def test_a_recording_shorter_than_a_template_is_refused(simulation, save, refuse):
     recording = save(simulation, simulation.traces[:50], simulation.traces[:89])
     refuse(recording, "num_samples = 89 in the longest segment: one template takes 90 samples")
+
+
+@pytest.mark.parametrize("gain", [[0.0] * 4, [0.2, 0.2, np.nan, 0.2]], ids=str)
+def test_gains_that_are_none_leave_templates_in_the_units_of_the_traces(
+    simulation, reference, save, sort, gain, tmp_path
+):
+    with pytest.warns(
+        UserWarning, match=r"channels \[.*2.*\] have a gain of zero, or a gain or offset that is NaN or inf"
+    ):
+        sorting = sort(save(simulation, gain=gain))
+    assert np.array_equal(sorting.to_spike_vector(), reference[1].to_spike_vector())
+    templates = si.load(tmp_path / "run_0" / "sorter_output" / "templates.zarr")
+    assert not templates.is_in_uV
+    assert (np.abs(templates.templates_array).max(axis=(1, 2)) > 50).all()
+
+
+def test_the_sign_of_the_gain_does_not_change_signal_to_noise_ratios(simulation, reference, save, sort):
+    sorting = sort(save(simulation, -simulation.traces, gain=-1.0), peak_sign="pos")
+    expected = np.sort(reference[1].get_property("snr"))
+    np.testing.assert_allclose(np.sort(sorting.get_property("snr")), expected, rtol=0.05)
+
+
+@pytest.mark.parametrize("num_samples", [1, 10])
+def test_a_handful_of_samples_is_refused(simulation, save, refuse, num_samples):
+    refuse(save(simulation, simulation.traces[:num_samples]), f"num_samples = {num_samples} in the longest segment")
+
+
+def test_thousands_of_segments_of_one_sample_cost_one_warning(simulation, reference, save, sort):
+    samples = [simulation.traces[sample : sample + 1] for sample in range(300)]
+    recording = save(simulation, *samples, simulation.traces)
+    with pytest.warns(UserWarning, match=r"300 of 301 segments \(0, 1, 2, 3, 4, ...\) have less") as told:
+        sorting = sort(recording)
+    assert sum("segments" in str(warning.message) for warning in told) == 1
+    expected = reference[1].to_spike_vector()
+    spikes = sorting.to_spike_vector()
+    assert np.array_equal(spikes["sample_index"], expected["sample_index"])
+    assert np.array_equal(spikes["unit_index"], expected["unit_index"])
+    assert np.all(spikes["segment_index"] == 300)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e9])
+def test_integers_near_the_end_of_their_range_are_sorted(simulation, reference, save, sort, score, offset):
+    traces = simulation.traces.astype("float64")
+    stored = traces * 1e9 / np.abs(traces).max() if offset == 0 else 100 * traces + offset
+    sorting = sort(save(simulation, np.round(stored).astype("int32")))
+    assert sorting.get_num_units() == reference[1].get_num_units()
+    assert score(reference[1], sorting).min() > 0.99
+
+
+@pytest.mark.parametrize("value", [10**6, 4 * 10**7])
+def test_one_loud_sample_costs_only_the_spikes_near_it(simulation, save, sort, score, value):
+    traces = (10 * simulation.traces).astype("int32")
+    traces[90_000, 2] = value
+    assert score(simulation.sorting, sort(save(simulation, traces))).min() > GOOD
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("int32", -(10**9)), ("float32", 1e10), ("float64", 1e20)])
+def test_one_implausible_sample_is_refused(simulation, save, refuse, dtype, value):
+    traces = (10 * simulation.traces).astype(dtype)
+    traces[90_000, 2] = value
+    told = re.escape(f"traces reach {value:g}, first in segment 0 at 3.0000 s (sample 90000) on channel 2, where")
+    refuse(save(simulation, traces), told)
 
 
 def test_shared_contact_positions_are_sorted_with_a_warning(simulation, make_simulation, save, sort, score):

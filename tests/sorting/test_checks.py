@@ -214,6 +214,14 @@ def test_coarse_and_silent_traces_are_not_called_saturated(probability):
         check_recording(make_recording(coarse), CrsaeConfig())
 
 
+def test_a_sync_line_is_not_called_saturated():
+    noise = make_noise(90000)
+    noise[:, 2] = 3000 * (np.arange(len(noise)) // 15000 % 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_recording(make_recording(noise), CrsaeConfig())
+
+
 @pytest.mark.parametrize(("share", "said"), [(0.4, "40%"), (0.9, "90%")])
 def test_silence_is_told_once_with_its_share(share, said):
     noise = make_noise(90000)

@@ -54,6 +54,23 @@ def test_a_sample_that_no_sample_of_the_noise_met_is_named_too():
         method.compute_matching(traces, 2000, 3000, 0)
 
 
+@pytest.mark.parametrize("value", [1e10, -1e10, 1e30])
+@pytest.mark.parametrize("sample", [5, 40000])
+def test_a_sample_that_is_implausible_is_named(value, sample):
+    traces = draw_traces()
+    traces[sample, 1] = value
+    with pytest.raises(ValueError, match=rf"traces reach .*first in segment 1 at .* \(sample {sample}\) on channel 1"):
+        match([draw_traces(), traces])
+
+
+@pytest.mark.parametrize("value", [1e4, 9e5])
+def test_an_artifact_costs_no_spike_but_those_beneath_it(value):
+    traces = draw_traces()
+    traces[40000, 1] = value
+    found = match([traces])["sample_index"]
+    assert all(np.abs(found - time).min() <= 1 for time in TIMES if abs(time - 40000) > 2 * WIDTH)
+
+
 @pytest.mark.parametrize("num_samples", [1, 10, 60, 89, 90, 150, 199, 250])
 def test_short_recordings_are_matched(num_samples):
     times = [time for time in (120,) if time + 60 < num_samples]

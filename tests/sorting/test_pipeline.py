@@ -92,6 +92,13 @@ def test_a_tile_with_a_value_that_is_no_number_is_refused(value):
         read_tile(recording, Tile(segment_index=0, start=500, end=1000), 100)
 
 
+def test_artifacts_in_a_tile_are_cut_off_beyond_any_spike():
+    traces = np.random.default_rng(0).standard_normal((1000, 2)).astype("float32")
+    traces[[300, 700], 1] = 5e4, -1e6
+    tile = read_tile(NumpyRecording(traces, 30000.0), Tile(segment_index=0, start=0, end=1000), 0)
+    np.testing.assert_array_equal(tile, np.clip(traces.T, -1e4, 1e4))
+
+
 class Recorder:
     """Notes which of the functions behind the stages are called."""
 

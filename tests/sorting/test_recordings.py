@@ -182,7 +182,16 @@ def test_where_the_preprocessed_signal_is_kept_changes_nothing(reference, sort, 
     assert list(tmp_path.rglob("cache*")) == []
 
 
-@pytest.mark.parametrize("job_kwargs", [{"n_jobs": 2}, {"n_jobs": 1, "chunk_duration": "300ms"}])
+@pytest.mark.parametrize(
+    "job_kwargs",
+    [
+        {"n_jobs": 2},
+        {"n_jobs": 1, "chunk_duration": "300ms"},
+        {"n_jobs": 1, "chunk_size": 7001},
+        {"n_jobs": 2, "chunk_duration": "10s"},
+    ],
+    ids=str,
+)
 def test_jobs_and_chunks_change_nothing(reference, sort, job_kwargs):
     recording, expected = reference
     sorting = sort(recording, job_kwargs=job_kwargs)

@@ -114,6 +114,15 @@ def test_what_cannot_be_shown_is_told(mode, analyzer, external, said):
     assert said in text_of(view)
 
 
+def test_a_run_of_somebody_else_is_shown_once_it_is_trusted(mode, analyzer, pickled_run):
+    _, view = open_gui(mode, analyzer, external_data={"crsae": pickled_run})
+    assert "is a pickle" in text_of(view)
+    assert "'trust': True}" in text_of(view)
+    _, view = open_gui(mode, analyzer, external_data={"crsae": pickled_run, "trust": True})
+    assert len(view.figure.axes) >= 3
+    assert not text_of(view)
+
+
 def test_clicks_move_the_gui_and_explain_the_residual(analyzer, run_folder):
     pytest.importorskip("PySide6", reason="PySide6 is not installed")
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")

@@ -11,6 +11,7 @@ import traitlets
 
 from si_crsae import widgets
 from si_crsae.evaluation.sorted_recording import explain_like, explain_sorting, open_run
+from si_crsae.sorting.runs.trust import UntrustedError
 from si_crsae.widgets import (
     VIEWS,
     CodeRaster,
@@ -344,3 +345,12 @@ def test_options_that_are_no_numbers_are_refused(run_folder, view, name, value):
     with pytest.raises(traitlets.TraitError, match=name):
         setattr(made, name, value)
     assert getattr(made, name) == before
+
+
+@pytest.mark.parametrize(
+    "door", [open_session, lambda folder, **trust: LearningMonitor.from_folder(folder, **trust).session]
+)
+def test_a_run_of_somebody_else_opens_once_it_is_trusted(pickled_run, door):
+    with pytest.raises(UntrustedError, match="is a pickle, which runs whatever .*say trust=True"):
+        door(pickled_run)
+    assert door(pickled_run, trust=True).tested.whitened is not None

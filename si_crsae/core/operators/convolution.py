@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from si_crsae.core.checks import check_fit
+
 # The bound of `lipschitz_bound` exceeds the true value by at most 1 / cos(pi / 16), that is 2 %.
 _FREQUENCIES_PER_SAMPLE = 16
 
@@ -89,6 +91,7 @@ def synthesize(
     >>> synthesize(torch.tensor([[[0.0, 2.0, 0.0]]]), torch.tensor([[[1.0, -3.0]]]))
     tensor([[[ 0.,  2., -6.,  0.]]])
     """
+    check_fit("code", code, atoms, axis=0)
     margins = (margin,) * (atoms.ndim - 2) if isinstance(margin, int) else margin
     sizes = zip(code.shape[2:], atoms.shape[2:], margins, strict=True)
     covered = tuple(stride * (shifts - 1) + width - 2 * reach for shifts, width, reach in sizes)
@@ -135,6 +138,7 @@ def correlate(
     >>> correlate(torch.tensor([[[0.0, 2.0, -6.0, 0.0]]]), torch.tensor([[[1.0, -3.0]]]))
     tensor([[[-6., 20., -6.]]])
     """
+    check_fit("traces", traces, atoms)
     for num_samples, width in zip(traces.shape[2:], atoms.shape[2:], strict=True):
         count_shifts(num_samples, width=width)
     if atoms.ndim == 4 and stride > 1:
@@ -189,6 +193,11 @@ def lipschitz_bound(atoms: Float[Tensor, "atom channel *width"]) -> Float[Tensor
     Tensor, scalar
         The bound, up to rounding; differentiable with respect to `atoms`.
 
+    Raises
+    ------
+    ValueError
+        If the atoms are NaN, infinite or none.
+
     Notes
     -----
     The cost is ``8 * width`` singular value decompositions of a (channel, atom) matrix, ``128 * width**2`` for images:
@@ -203,6 +212,9 @@ def lipschitz_bound(atoms: Float[Tensor, "atom channel *width"]) -> Float[Tensor
     >>> float(lipschitz_bound(torch.tensor([[[3.0]], [[4.0]]])))
     25.0
     """
+    check_fit("atoms", atoms, atoms)
+    if atoms.numel() == 0 or not bool(atoms.isfinite().all()):
+        raise ValueError(f"atoms has shape {tuple(atoms.shape)}: it must have values, none of them NaN or infinite")
     widths = atoms.shape[2:]
     num_frequencies = [_FREQUENCIES_PER_SAMPLE * width for width in widths]
     transfer = torch.fft.rfftn(atoms, s=num_frequencies).flatten(2).permute(2, 1, 0)

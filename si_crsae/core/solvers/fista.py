@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from si_crsae.core.checks import check_fit
 from si_crsae.core.operators.convolution import correlate, synthesize
 from si_crsae.core.priors import Prior, Sparse, StepSize
 from si_crsae.core.solvers.iteration import iterate
@@ -171,6 +172,11 @@ def fista_solve(
     RuntimeWarning
         If a tolerance was given and `num_iterations` did not suffice.
     """
+    check_fit("traces", traces, atoms)
+    if regularization.shape[-1:] != (len(atoms),):
+        raise ValueError(
+            f"regularization has shape {tuple(regularization.shape)}: it must have one value per atom, {len(atoms)}"
+        )
     problem = Convolutional(traces=traces, atoms=atoms)
     solver = Fista(tolerance=tolerance, step_size=step_size)
     prior = Sparse(regularization=regularization, nonnegative=nonnegative)

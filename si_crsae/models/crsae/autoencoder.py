@@ -2,19 +2,23 @@
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.checks import check_at_least_one, check_positive
 from si_crsae.core.compiled import HAS_NUMBA
 from si_crsae.core.operators.convolution import atom_correlations, correlate, synthesize
 from si_crsae.core.solvers.fista import fista_solve
 from si_crsae.core.solvers.problems import safe_step_size
 from si_crsae.core.solvers.unrolled import unroll
+from si_crsae.models.arrays import Values, as_atoms, as_floats, as_windows
 from si_crsae.models.atoms import with_unit_norm
 
 
 class Crsae(torch.nn.Module):
     """The constrained recurrent sparse auto-encoder of [1]_, for traces and for images.
+
+    Arrays of numpy are taken for tensors of single precision; windows become as precise as the atoms.
 
     The encoder is Algorithm 1: some iterations of FISTA on ``1/2 ||y - H x||^2 + noise_sd^2 * rate * ||x||_1``. The
     decoder is ``H``, with the same atoms. Two parameters are learned: the atoms and the rate.
@@ -53,8 +57,8 @@ class Crsae(torch.nn.Module):
 
     def __init__(
         self,
-        atoms: Float[Tensor, "atom channel *width"],
-        rate: Float[Tensor, "*atom"],
+        atoms: Float[Tensor, "atom channel *width"] | ArrayLike,
+        rate: Float[Tensor, "*atom"] | ArrayLike | float,
         *,
         noise_sd: float = 1.0,
         num_iterations: int = 180,
@@ -62,9 +66,9 @@ class Crsae(torch.nn.Module):
         nonnegative: bool = False,
     ) -> None:
         super().__init__()
-        _check(atoms, rate, noise_sd, num_iterations, step_size)
-        self.atoms = torch.nn.Parameter(with_unit_norm(atoms.detach().clone()))
-        self.rate = torch.nn.Parameter(rate.detach().clone())
+        _check_numbers(noise_sd, num_iterations, step_size)
+        self.atoms = torch.nn.Parameter(with_unit_norm(as_atoms(atoms)))
+        self.rate = torch.nn.Parameter(_as_rate(rate, self.atoms))
         self.noise_sd = noise_sd
         self.num_iterations = num_iterations
         self.step_size = step_size
@@ -75,7 +79,7 @@ class Crsae(torch.nn.Module):
         """Weight of the l1 norm of each atom's code: ``noise_sd^2 * rate``."""
         return (self.noise_sd**2 * self.rate).expand(len(self.atoms))
 
-    def encode(self, traces: Float[Tensor, "batch channel *sample"]) -> Float[Tensor, "batch atom *shift"]:
+    def encode(self, traces: Float[Tensor, "batch channel *sample"] | ArrayLike) -> Float[Tensor, "batch atom *shift"]:
         """Return the code of some windows or images: Algorithm 1.
 
         Parameters
@@ -86,7 +90,13 @@ class Crsae(torch.nn.Module):
         -------
         Tensor, shape (batch, atom, ...)
             Exactly sparse; differentiable with respect to the traces and the parameters.
+
+        Raises
+        ------
+        ValueError
+            If the traces are not finite, or do not fit the atoms.
         """
+        traces = as_windows(traces, name="traces", atoms=self.atoms)
         settings = {
             "num_iterations": self.num_iterations,
             "step_size": self.step_size or safe_step_size(self.atoms),
@@ -97,11 +107,13 @@ class Crsae(torch.nn.Module):
             return unroll(maps, atom_correlations(self.atoms), self.regularization, **settings)
         return fista_solve(traces, self.atoms, self.regularization, **settings)
 
-    def decode(self, code: Float[Tensor, "batch atom *shift"]) -> Float[Tensor, "batch channel *sample"]:
+    def decode(self, code: Float[Tensor, "batch atom *shift"] | ArrayLike) -> Float[Tensor, "batch channel *sample"]:
         """Return the traces that a code stands for."""
-        return synthesize(code, self.atoms)
+        return synthesize(as_floats(code, name="code").to(self.atoms.dtype), self.atoms)
 
-    def forward(self, traces: Float[Tensor, "batch channel *sample"]) -> Float[Tensor, "batch channel *sample"]:
+    def forward(
+        self, traces: Float[Tensor, "batch channel *sample"] | ArrayLike
+    ) -> Float[Tensor, "batch channel *sample"]:
         """Return the traces as the auto-encoder sees them: Eq. 23."""
         return self.decode(self.encode(traces))
 
@@ -118,17 +130,20 @@ def reconstruction_loss(
     return (traces - reconstruction).square().sum() / (2 * len(traces))
 
 
-def _check(atoms: Tensor, rate: Tensor, noise_sd: float, num_iterations: int, step_size: float | None) -> None:
-    if not bool((atoms.flatten(1).norm(dim=1) > 0).all()):
-        raise ValueError("atoms: one or more are all zero, or NaN; each must have a shape, see initialize_atoms")
-    if rate.shape not in ((), (len(atoms),)):
-        raise ValueError(f"rate has shape {tuple(rate.shape)}: it must be a scalar or have one value per atom")
-    if not bool((rate > 0).all()):
+def _as_rate(rate: Values, atoms: Tensor) -> Float[Tensor, "*atom"]:
+    tensor = as_floats(rate, name="rate").detach().clone().to(atoms)
+    if tensor.shape not in ((), (len(atoms),)):
+        raise ValueError(f"rate has shape {tuple(tensor.shape)}: it must be a scalar or have one value per atom")
+    if not bool((tensor > 0).all() and tensor.isfinite().all()):
         raise ValueError(
-            f"rate = {rate.tolist()}: it must be positive; sqrt(2 log(num_coefficients)) / noise_sd is usual"
+            f"rate = {tensor.tolist()}: it must be positive, and finite; sqrt(2 log(num_coefficients)) / noise_sd is "
+            "usual"
         )
-    if not noise_sd > 0:
-        raise ValueError(f"noise_sd = {noise_sd}: it must be positive; estimate it from the traces")
+    return tensor
+
+
+def _check_numbers(noise_sd: float, num_iterations: int, step_size: float | None) -> None:
+    check_positive("noise_sd", noise_sd, remedy="estimate it from the traces")
     check_at_least_one(num_iterations=num_iterations)
-    if step_size is not None and not step_size > 0:
-        raise ValueError(f"step_size = {step_size}: it must be positive; pass None to derive it from the atoms")
+    if step_size is not None:
+        check_positive("step_size", step_size, remedy="pass None to derive it from the atoms")

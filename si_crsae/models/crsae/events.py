@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 from scipy.ndimage import maximum_filter1d
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from si_crsae.core.solvers.windows import solve_windows
 from si_crsae.core.tables import concatenate_rows
 from si_crsae.core.threads import in_threads
 from si_crsae.core.types import Dictionary
-from si_crsae.models.checks import check_windows
+from si_crsae.models.arrays import as_floats, as_windows
 from si_crsae.models.crsae.autoencoder import Crsae, reconstruction_loss
 
 # Non-zeros of one atom up to this far apart are one event (samples).
@@ -64,7 +65,7 @@ class WindowEvents:
         return code
 
 
-def make_event_encoder(model: Crsae, windows: Float[Tensor, "batch channel sample"]) -> Encoder:
+def make_event_encoder(model: Crsae, windows: Float[Tensor, "batch channel sample"] | ArrayLike) -> Encoder:
     """Return the encoder that finds a model's events: amplitude windows and their spread come from some windows.
 
     Parameters
@@ -84,11 +85,11 @@ def make_event_encoder(model: Crsae, windows: Float[Tensor, "batch channel sampl
     ValueError
         If the windows are none or not finite, or the model is one for images.
     """
-    check_windows(windows=windows)
     if model.atoms.ndim != 3:
         raise ValueError(
             f"model.atoms has shape {tuple(model.atoms.shape)}: events are those of traces, one axis of samples"
         )
+    windows = as_windows(windows, name="windows", atoms=model.atoms)
     atoms, level = model.atoms.detach().cpu(), model.regularization.detach().cpu()
     sample = windows[:: -(-len(windows) // _MAX_WINDOWS_TO_CALIBRATE)]
     scales, spread = _typical_amplitudes(model, sample)
@@ -113,7 +114,7 @@ def make_event_encoder(model: Crsae, windows: Float[Tensor, "batch channel sampl
     return Encoder.of(dictionary, settings)
 
 
-def find_events(encoder: Encoder, windows: Float[Tensor, "batch channel sample"]) -> WindowEvents:
+def find_events(encoder: Encoder, windows: Float[Tensor, "batch channel sample"] | ArrayLike) -> WindowEvents:
     """Return the events of windows, none of which meets another.
 
     Parameters
@@ -132,8 +133,9 @@ def find_events(encoder: Encoder, windows: Float[Tensor, "batch channel sample"]
     ValueError
         If the windows are none or not finite.
     """
-    check_windows(windows=windows)
-    windows, num_samples, width = windows.cpu(), windows.shape[2], encoder.dictionary.width
+    windows = as_floats(windows, name="windows").detach().cpu()
+    windows = as_windows(windows, name="windows", atoms=encoder.dictionary.atoms)
+    num_samples, width = windows.shape[2], encoder.dictionary.width
     stride = num_samples + width
 
     def encode(group: slice) -> WindowEvents:
@@ -196,6 +198,7 @@ class EventMaximization:
 
     def step(self, windows: Tensor) -> float:
         """Set the atoms to their optimum for a mini-batch; returns the loss before."""
+        windows = as_windows(windows, name="windows", atoms=self.model.atoms)
         code = self._encode(windows)
         loss = self._loss_of(code, windows)
         with torch.no_grad():
@@ -208,6 +211,7 @@ class EventMaximization:
         Without the price, atoms that explain a few events less and leave them out of the code would seem worse or
         better by what those events were worth.
         """
+        windows = as_windows(windows, name="windows", atoms=self.model.atoms)
         return self._loss_of(self._encode(windows), windows)
 
     @torch.no_grad()

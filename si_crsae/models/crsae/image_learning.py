@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.checks import check_at_least_one, check_at_least_zero, check_positive, check_seed, check_share
 from si_crsae.core.regularization import regularization_loss, update_regularization
+from si_crsae.models.arrays import as_windows
 from si_crsae.models.crsae.autoencoder import Crsae, reconstruction_loss
-from si_crsae.models.crsae.images import SMOOTHNESS, check_image, check_noise_sd, smooth_part
+from si_crsae.models.crsae.images import SMOOTHNESS, as_image, check_noise_sd, smooth_part
 from si_crsae.models.crsae.learning import RatePrior, atom_step
 from si_crsae.models.training import Trainer, train
 
@@ -68,10 +70,12 @@ class ImageLearning:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
-        check_at_least_one(num_atoms=self.num_atoms, width=self.width, num_patches=self.num_patches)
-        for name in ("first_rate", "prior_mean", "prior_strength"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be positive")
+        counts = ("num_atoms", "width", "num_iterations", "patch_size", "num_patches", "num_epochs", "batch_size")
+        check_at_least_one(**{name: getattr(self, name) for name in counts})
+        for name in ("first_rate", "prior_mean", "prior_strength", "learning_rate"):
+            check_positive(name, getattr(self, name))
+        check_share(rate_share=self.rate_share)
+        check_at_least_zero(smoothness=self.smoothness)
         if self.patch_size < self.width:
             raise ValueError(
                 f"patch_size = {self.patch_size}: it must be at least width = {self.width}; 4 times that is usual"
@@ -111,6 +115,7 @@ class ImageTrainer:
     def step(self, windows: Tensor) -> float:
         """Change atoms and rate for a mini-batch; returns the loss of Eq. 24 before the change."""
         model = self.model
+        windows = as_windows(windows, name="windows", atoms=model.atoms)
         with torch.no_grad():
             code = model.encode(windows)
         loss, model.atoms.grad = atom_step(model, windows, code)
@@ -126,6 +131,7 @@ class ImageTrainer:
     def loss(self, windows: Tensor) -> float:
         """Return the negative logarithm of Eq. 17, up to a constant, per window: unlike Eq. 24, it bounds the rate."""
         model = self.model
+        windows = as_windows(windows, name="windows", atoms=model.atoms)
         code = model.encode(windows)
         misfit = reconstruction_loss(windows, model.decode(code)) / model.noise_sd**2
         code_l1, num_pixels, prior = _l1_of_window(code), windows[0].numel(), self.settings.rate_prior
@@ -136,7 +142,7 @@ class ImageTrainer:
 
 
 def learn_image_atoms(
-    images: Sequence[Tensor],
+    images: Sequence[Tensor | ArrayLike],
     noise_sd: float,
     *,
     settings: ImageLearning | None = None,
@@ -177,6 +183,7 @@ def learn_image_atoms(
        learning", IEEE TNNLS, 2021.
     """
     settings = settings or ImageLearning()
+    check_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     num_validation = max(settings.num_patches // 8, _MIN_VALIDATION_PATCHES)
     patches = draw_detail_patches(
@@ -196,7 +203,7 @@ def learn_image_atoms(
 
 
 def draw_detail_patches(
-    images: Sequence[Tensor],
+    images: Sequence[Tensor | ArrayLike],
     noise_sd: float,
     *,
     num_patches: int,
@@ -230,9 +237,8 @@ def draw_detail_patches(
     if len(images) == 0:
         raise ValueError("images is empty: there must be at least one image to learn from")
     size = settings.patch_size
-    for index, image in enumerate(images):
-        check_image(image, name=f"images[{index}]", min_shape=(size, size))
-    details = [(image - smooth_part(image, smoothness=settings.smoothness)) / noise_sd for image in images]
+    checked = [as_image(image, name=f"images[{index}]", min_shape=(size, size)) for index, image in enumerate(images)]
+    details = [(image - smooth_part(image, smoothness=settings.smoothness)) / noise_sd for image in checked]
     patches = []
     for number in range(num_patches):
         detail = details[number % len(details)]

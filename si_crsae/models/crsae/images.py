@@ -9,15 +9,18 @@ import math
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional
 
+from si_crsae.core.checks import check_at_least_zero, check_positive
+from si_crsae.models.arrays import as_floats, check_values
 from si_crsae.models.crsae.autoencoder import Crsae
 
 SMOOTHNESS = 20.0
 
 
-def smooth_part(image: Tensor, *, smoothness: float = SMOOTHNESS) -> Float[Tensor, "height width"]:
+def smooth_part(image: Tensor | ArrayLike, *, smoothness: float = SMOOTHNESS) -> Float[Tensor, "height width"]:
     """Return the image that has little slope and yet resembles the given one: its Tikhonov regularization.
 
     The minimizer of ``1/2 ||s - y||^2 + smoothness / 2 * ||grad s||^2``, with differences of neighboring pixels for the
@@ -38,11 +41,10 @@ def smooth_part(image: Tensor, *, smoothness: float = SMOOTHNESS) -> Float[Tenso
     Raises
     ------
     ValueError
-        If the image has a wrong number of axes, integers, NaN or infinite values, or `smoothness` is negative.
+        If the image has a wrong number of axes, NaN or infinite values, or `smoothness` is negative.
     """
-    check_image(image, name="image")
-    if not smoothness >= 0:
-        raise ValueError(f"smoothness = {smoothness}: it must be zero or more")
+    image = as_image(image, name="image")
+    check_at_least_zero(smoothness=smoothness)
     (rows, row_slopes), (columns, column_slopes) = (_cosine_transform(size, image) for size in image.shape)
     spectrum = rows @ image @ columns.T
     return rows.T @ (spectrum / (1 + smoothness * (row_slopes[:, None] + column_slopes))) @ columns
@@ -50,7 +52,7 @@ def smooth_part(image: Tensor, *, smoothness: float = SMOOTHNESS) -> Float[Tenso
 
 @torch.no_grad()
 def denoise_image(
-    image: Tensor, noise_sd: float, *, model: Crsae, smoothness: float = SMOOTHNESS
+    image: Tensor | ArrayLike, noise_sd: float, *, model: Crsae, smoothness: float = SMOOTHNESS
 ) -> Float[Tensor, "height width"]:
     """Return the image without its noise, as far as the model tells them apart.
 
@@ -80,7 +82,7 @@ def denoise_image(
     check_noise_sd(noise_sd)
     _check_model(model)
     height, width = (int(size) for size in model.atoms.shape[2:])
-    check_image(image, name="image", min_shape=(height, width))
+    image = as_image(image, name="image", min_shape=(height, width)).to(model.atoms.device)
     smooth = smooth_part(image, smoothness=smoothness)
     margins = (width - 1, width - 1, height - 1, height - 1)
     detail = functional.pad(((image - smooth) / noise_sd)[None, None], margins, mode="reflect")
@@ -98,8 +100,7 @@ def _cosine_transform(size: int, like: Tensor) -> tuple[Float[Tensor, "frequency
 
 def check_noise_sd(noise_sd: float) -> None:
     """Raise ValueError if the noise of an image is none."""
-    if not (noise_sd > 0 and math.isfinite(noise_sd)):
-        raise ValueError(f"noise_sd = {noise_sd}: it must be positive and finite; estimate it from the images")
+    check_positive("noise_sd", noise_sd, remedy="estimate it from the images")
 
 
 def _check_model(model: Crsae) -> None:
@@ -110,19 +111,21 @@ def _check_model(model: Crsae) -> None:
         )
 
 
-def check_image(image: Tensor, *, name: str, min_shape: tuple[int, int] = (1, 1)) -> None:
-    """Raise ValueError if an image, given by the name of its argument, is no finite gray one or too small."""
-    if image.ndim != 2:
+def as_image(
+    image: Tensor | ArrayLike, *, name: str, min_shape: tuple[int, int] = (1, 1)
+) -> Float[Tensor, "height width"]:
+    """Return a finite gray image as floats, or raise ValueError, with the name of its argument, if it is none."""
+    tensor = as_floats(image, name=name)
+    shape = tuple(tensor.shape)
+    if tensor.ndim != 2:
         raise ValueError(
-            f"{name} has shape {tuple(image.shape)}: it must have two axes, (height, width); "
+            f"{name} has shape {shape}: it must have two axes, (height, width); "
             "convert color images to gray, and give a stack of images one by one"
         )
-    if not image.is_floating_point():
-        raise ValueError(f"{name} has dtype {image.dtype}: it must be floating; convert it with {name}.float()")
-    if image.shape[0] < min_shape[0] or image.shape[1] < min_shape[1]:
+    if shape[0] < min_shape[0] or shape[1] < min_shape[1]:
         raise ValueError(
-            f"{name} has shape {tuple(image.shape)}: it must be at least {min_shape}, the size of the atoms or of the "
+            f"{name} has shape {shape}: it must be at least {min_shape}, the size of the atoms or of the "
             "patches to learn from; use a larger image, or smaller atoms or patches"
         )
-    if not bool(image.isfinite().all()):
-        raise ValueError(f"{name} has NaN or infinite pixels: fill them in, or cut them off")
+    check_values(name, tensor)
+    return tensor

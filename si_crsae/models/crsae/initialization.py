@@ -3,11 +3,14 @@
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from scipy.signal import find_peaks
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one, check_positive, check_seed
+from si_crsae.models.arrays import as_floats
 from si_crsae.models.atoms import with_unit_norm
 from si_crsae.models.checks import check_windows
 
@@ -15,7 +18,7 @@ _MAX_PEAKS = 50_000
 
 
 def initialize_atoms(
-    windows: Float[Tensor, "batch channel sample"],
+    windows: Float[Tensor, "batch channel sample"] | ArrayLike,
     num_atoms: int,
     width: int,
     *,
@@ -54,6 +57,15 @@ def initialize_atoms(
     .. [1] Tolooshams, Dey and Ba, "Deep residual auto-encoders for expectation maximization-based dictionary
        learning", IEEE TNNLS, 2021.
     """
+    check_at_least_one(num_atoms=num_atoms, width=width, num_components=num_components)
+    check_positive("threshold", threshold)
+    check_seed(seed)
+    windows = as_floats(windows, name="windows").detach()
+    if windows.ndim != 3 or windows.shape[2] < width:
+        raise ValueError(
+            f"windows has shape {tuple(windows.shape)}: it must be (batch, channel, sample), with at least width = "
+            f"{width} samples"
+        )
     check_windows(windows=windows)
     num_before = width // 3
     traces = windows.cpu().numpy()

@@ -2,12 +2,15 @@
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one, check_at_least_zero, check_positive
 from si_crsae.core.operators.convolution import correlate, synthesize
 from si_crsae.core.priors import Sparse
 from si_crsae.core.solvers.fista import Fista, FistaState
 from si_crsae.core.solvers.problems import Convolutional, safe_step_size
+from si_crsae.models.arrays import as_atoms, as_floats, as_windows
 from si_crsae.models.crsae.autoencoder import reconstruction_loss
 
 
@@ -28,18 +31,22 @@ class Lcsc(torch.nn.Module):
     """
 
     def __init__(
-        self, atoms: Float[Tensor, "atom channel width"], threshold: float, *, num_iterations: int = 3
+        self, atoms: Float[Tensor, "atom channel width"] | ArrayLike, threshold: float, *, num_iterations: int = 3
     ) -> None:
         super().__init__()
-        step_size = safe_step_size(atoms)
-        self.atoms = torch.nn.Parameter(atoms.detach().clone())
-        self.analysis = torch.nn.Parameter(step_size * atoms.detach())
-        self.synthesis = torch.nn.Parameter(atoms.detach().clone())
-        self.threshold = torch.nn.Parameter(torch.full((len(atoms),), step_size * threshold, device=atoms.device))
+        check_at_least_zero(threshold=threshold)
+        check_at_least_one(num_iterations=num_iterations)
+        first = as_atoms(atoms)
+        step_size = safe_step_size(first)
+        self.atoms = torch.nn.Parameter(first)
+        self.analysis = torch.nn.Parameter(step_size * first)
+        self.synthesis = torch.nn.Parameter(first.clone())
+        self.threshold = torch.nn.Parameter(first.new_full((len(first),), step_size * threshold))
         self.num_iterations = num_iterations
 
-    def encode(self, traces: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch atom shift"]:
+    def encode(self, traces: Float[Tensor, "batch channel sample"] | ArrayLike) -> Float[Tensor, "batch atom shift"]:
         """Return the code of some windows."""
+        traces = as_windows(traces, name="traces", atoms=self.atoms)
         problem = Convolutional(traces=traces, atoms=self.synthesis, analysis_atoms=self.analysis)
         prior = Sparse(regularization=self.threshold.clamp_min(0.0))
         solver = Fista(accelerated=False)
@@ -48,7 +55,9 @@ class Lcsc(torch.nn.Module):
             state = solver.step(problem, prior, state)
         return state.code
 
-    def forward(self, traces: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch channel sample"]:
+    def forward(
+        self, traces: Float[Tensor, "batch channel sample"] | ArrayLike
+    ) -> Float[Tensor, "batch channel sample"]:
         """Return the reconstruction by the decoder's own atoms."""
         return synthesize(self.encode(traces), self.atoms)
 
@@ -64,11 +73,13 @@ class ReconstructionTraining:
     """
 
     def __init__(self, model: torch.nn.Module, *, learning_rate: float) -> None:
+        check_positive("learning_rate", learning_rate)
         self.model = model
         self.optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, amsgrad=True)
 
     def step(self, windows: Tensor) -> float:
         """Change the model for a mini-batch; returns its loss before the change."""
+        windows = as_floats(windows, name="windows")
         self.optimizer.zero_grad()
         loss = reconstruction_loss(windows, self.model(windows))
         loss.backward()
@@ -78,4 +89,5 @@ class ReconstructionTraining:
     @torch.no_grad()
     def loss(self, windows: Tensor) -> float:
         """Return half the squared error of a window."""
+        windows = as_floats(windows, name="windows")
         return float(reconstruction_loss(windows, self.model(windows)))

@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_zero, check_one_of, check_positive, check_share
 from si_crsae.core.maximization import normal_equations, update_atoms
 from si_crsae.core.regularization import regularization_loss, update_regularization
 from si_crsae.core.solvers.windows import solve_windows
+from si_crsae.models.arrays import as_windows
 from si_crsae.models.atoms import on_tangent
 from si_crsae.models.crsae.autoencoder import Crsae, reconstruction_loss
 
@@ -32,11 +34,20 @@ class RatePrior:
     shape: float
     rate: float | Float[Tensor, " atom"]
 
+    def __post_init__(self) -> None:
+        """Refuse what is no prior."""
+        check_positive("shape", self.shape)
+        if isinstance(self.rate, Tensor):
+            if not bool((self.rate > 0).all()):
+                raise ValueError(f"rate = {self.rate.tolist()}: every value must be positive")
+        else:
+            check_positive("rate", self.rate)
+
     @classmethod
     def around(cls, mean: float, *, rate: float = PAPER_PRIOR_RATE) -> "RatePrior":
         """Return the prior of Table III: centered on a first estimate of the rate, loose enough for it to move."""
-        if not (mean > 0 and rate > 0):
-            raise ValueError(f"mean = {mean}, rate = {rate}: both must be positive")
+        check_positive("mean", mean)
+        check_positive("rate", rate)
         return cls(shape=rate * mean, rate=rate)
 
 
@@ -77,6 +88,8 @@ class Backpropagation:
         rate_learning_rate: float,
         atom_gradient: Literal["fixed-code", "unrolled"] = "fixed-code",
     ) -> None:
+        check_at_least_zero(atom_learning_rate=atom_learning_rate, rate_learning_rate=rate_learning_rate)
+        check_one_of("atom_gradient", atom_gradient, ("fixed-code", "unrolled"))
         self.model, self.prior, self.atom_gradient = model, prior, atom_gradient
         self.optimizer = torch.optim.Adam(
             [
@@ -89,6 +102,7 @@ class Backpropagation:
     def step(self, windows: Tensor) -> float:
         """Change atoms and rate for a mini-batch; returns the loss of Eq. 24 before the change."""
         model = self.model
+        windows = as_windows(windows, name="windows", atoms=model.atoms)
         code = model.encode(windows)
         decoded = code.detach() if self.atom_gradient == "fixed-code" else code
         loss, model.atoms.grad = atom_step(model, windows, decoded)
@@ -102,6 +116,7 @@ class Backpropagation:
     @torch.no_grad()
     def loss(self, windows: Tensor) -> float:
         """Return the loss of Eq. 24, per window."""
+        windows = as_windows(windows, name="windows", atoms=self.model.atoms)
         return float(reconstruction_loss(windows, self.model(windows)))
 
 
@@ -134,11 +149,15 @@ class ExpectationMaximization:
                 f"model.atoms has shape {tuple(model.atoms.shape)}: the closed form is for atoms with one axis of "
                 "samples; train models for images with Backpropagation"
             )
+        check_share(decay=decay)
+        if first_regularization is not None:
+            check_at_least_zero(first_regularization=first_regularization)
         self.model, self.prior, self.decay = model, prior, decay
         self.floor = first_regularization or 0.0
 
     def step(self, windows: Tensor) -> float:
         """Set atoms and rate to their optimum for a mini-batch; returns the loss before."""
+        windows = as_windows(windows, name="windows", atoms=self.model.atoms)
         code = self._encode(windows, self.model.regularization.clamp_min(self.floor))
         loss = self._loss_of(code, windows)
         self.floor *= self.decay
@@ -156,6 +175,7 @@ class ExpectationMaximization:
 
         The negative logarithm of Eq. 17, up to a constant: what expectation-maximization lowers.
         """
+        windows = as_windows(windows, name="windows", atoms=self.model.atoms)
         return self._loss_of(self._encode(windows, self.model.regularization), windows)
 
     def _encode(self, windows: Tensor, regularization: Tensor) -> Tensor:

@@ -1,15 +1,18 @@
 """The auto-encoder for the exponential family: an unrolled solver under any likelihood and prior, and its decoder."""
 
+import math
 from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.checks import check_at_least_one, check_positive
 from si_crsae.core.likelihoods import Likelihood
 from si_crsae.core.priors import OnSupport, Prior
 from si_crsae.core.solvers.generalized import GeneralizedModel, Placement, infer_baseline, noise_gain
+from si_crsae.models.arrays import as_atoms, as_floats, as_windows, check_broadcast, check_values
 from si_crsae.models.atoms import on_tangent, with_unit_norm
 
 # A variance that training drove to zero or below it would be no prior any more.
@@ -53,8 +56,8 @@ class Unrolling:
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be encoded."""
         check_at_least_one(num_iterations=self.num_iterations)
-        if self.step_size is not None and not self.step_size > 0:
-            raise ValueError(f"step_size = {self.step_size}: it must be positive; pass None for a safe one")
+        if self.step_size is not None:
+            check_positive("step_size", self.step_size, remedy="pass None for a safe one")
 
 
 class ExponentialAutoencoder(torch.nn.Module):
@@ -97,22 +100,23 @@ class ExponentialAutoencoder(torch.nn.Module):
 
     def __init__(
         self,
-        atoms: Float[Tensor, "atom channel *width"],
+        atoms: Float[Tensor, "atom channel *width"] | ArrayLike,
         likelihood: Likelihood,
         prior: Prior,
         *,
         unrolling: Unrolling | None = None,
     ) -> None:
         super().__init__()
-        if not bool((atoms.flatten(1).norm(dim=1) > 0).all()):
-            raise ValueError("atoms: one or more are all zero, or NaN; each must have a shape")
+        first = with_unit_norm(as_atoms(atoms))
+        check_prior(prior, len(first))
         self.likelihood, self.unrolling = likelihood, unrolling or Unrolling()
         self._prior = prior
-        self.atoms = torch.nn.Parameter(with_unit_norm(atoms.detach().clone()))
+        self.atoms = torch.nn.Parameter(first)
         if not self.unrolling.tied:
             self.analysis_atoms = torch.nn.Parameter(self.atoms.detach().clone())
             self.decoder_atoms = torch.nn.Parameter(self.atoms.detach().clone())
-        learned = {name: torch.nn.Parameter(tensor.detach().clone()) for name, tensor in prior_tensors(prior).items()}
+        tensors = {name: tensor.detach().clone().to(first) for name, tensor in prior_tensors(prior).items()}
+        learned = {name: torch.nn.Parameter(tensor) for name, tensor in tensors.items()}
         self.prior_parameters = torch.nn.ParameterDict(learned)
 
     @property
@@ -122,9 +126,9 @@ class ExponentialAutoencoder(torch.nn.Module):
 
     def encode(
         self,
-        observed: Float[Tensor, "batch channel *sample"],
+        observed: Float[Tensor, "batch channel *sample"] | ArrayLike,
         *,
-        baseline: Tensor | None = None,
+        baseline: Tensor | ArrayLike | None = None,
         support: Tensor | None = None,
     ) -> Float[Tensor, "batch atom *shift"]:
         """Return the code of some windows.
@@ -141,10 +145,18 @@ class ExponentialAutoencoder(torch.nn.Module):
         -------
         Tensor, shape (batch, atom, ...)
             Differentiable with respect to the parameters.
+
+        Raises
+        ------
+        ValueError
+            If the windows are not finite or do not fit the atoms, or the baseline or the support does not fit them.
         """
+        observed = as_windows(observed, name="observed", atoms=self.atoms)
         baseline = self._baseline(observed, baseline)
         model = self._generalized_model(observed, baseline)
         if support is not None:
+            code_shape = (len(observed), *model.placement.code_shape(tuple(observed.shape[2:]), self.atoms))
+            check_broadcast("support", support, code_shape, to="the code")
             model = replace(model, prior=OnSupport(prior=model.prior, support=support))
         unrolling = self.unrolling
         return model.solve(
@@ -156,7 +168,7 @@ class ExponentialAutoencoder(torch.nn.Module):
         )
 
     def decode(
-        self, code: Float[Tensor, "batch atom *shift"], *, like: Tensor, baseline: Tensor | None = None
+        self, code: Float[Tensor, "batch atom *shift"], *, like: Tensor, baseline: Tensor | ArrayLike | None = None
     ) -> Float[Tensor, "batch channel *sample"]:
         """Return the natural parameters that a code of windows `like` these stands for."""
         baseline = self._baseline(like, baseline)
@@ -167,17 +179,24 @@ class ExponentialAutoencoder(torch.nn.Module):
 
     def forward(
         self,
-        observed: Float[Tensor, "batch channel *sample"],
+        observed: Float[Tensor, "batch channel *sample"] | ArrayLike,
         *,
-        baseline: Tensor | None = None,
+        baseline: Tensor | ArrayLike | None = None,
         support: Tensor | None = None,
     ) -> Float[Tensor, "batch channel *sample"]:
         """Return the natural parameters of the auto-encoder's reconstruction."""
+        observed = as_windows(observed, name="observed", atoms=self.atoms)
         code = self.encode(observed, baseline=baseline, support=support)
         return self.decode(code, like=observed, baseline=baseline)
 
     @torch.no_grad()
-    def denoise(self, observed: Tensor, *, baseline: Tensor | None = None, support: Tensor | None = None) -> Tensor:
+    def denoise(
+        self,
+        observed: Tensor | ArrayLike,
+        *,
+        baseline: Tensor | ArrayLike | None = None,
+        support: Tensor | None = None,
+    ) -> Tensor:
         """Return the expectation of the observations: rates for counts, a number of successes for the binomial."""
         return self.likelihood.mean(self(observed, baseline=baseline, support=support))
 
@@ -194,8 +213,10 @@ class ExponentialAutoencoder(torch.nn.Module):
         if unit_norm:
             self.atoms.copy_(with_unit_norm(self.atoms))
 
-    def _baseline(self, observed: Tensor, baseline: Tensor | None) -> Tensor:
-        return infer_baseline(self.likelihood, observed) if baseline is None else baseline
+    def _baseline(self, observed: Tensor, baseline: Tensor | ArrayLike | None) -> Tensor:
+        if baseline is None:
+            return infer_baseline(self.likelihood, observed)
+        return as_baseline(baseline, observed)
 
     def _generalized_model(self, observed: Tensor, baseline: Tensor) -> GeneralizedModel:
         return GeneralizedModel(
@@ -206,6 +227,29 @@ class ExponentialAutoencoder(torch.nn.Module):
             analysis_atoms=None if self.unrolling.tied else self.analysis_atoms,
             gain=noise_gain(self.likelihood, baseline) if self.unrolling.noise_units else None,
         )
+
+
+def as_baseline(baseline: Tensor | ArrayLike, observed: Tensor) -> Tensor:
+    """Return a finite natural parameter that broadcasts to the observations, or raise ValueError."""
+    base = as_floats(baseline, name="baseline").to(observed)
+    check_broadcast("baseline", base, tuple(observed.shape), to="observed")
+    if not bool(base.isfinite().all()):
+        raise ValueError("baseline has NaN or infinite values: the natural parameter of a rate of zero is none")
+    check_values("baseline", base)
+    return base
+
+
+def check_prior(prior: Prior, num_atoms: int) -> None:
+    """Raise ValueError for a prior whose tensors do not have one value per atom, or per group of atoms."""
+    group_size = getattr(prior, "group_size", 1)
+    for name, values in prior_tensors(prior).items():
+        if values.shape != (num_atoms / group_size,):
+            raise ValueError(
+                f"prior: {name} has shape {tuple(values.shape)}; with num_atoms = {num_atoms} it must have "
+                f"{math.floor(num_atoms / group_size)} values, and num_atoms must be a multiple of the group size"
+            )
+        if not bool(values.isfinite().all()):
+            raise ValueError(f"prior: {name} = {values.tolist()}: every value must be finite")
 
 
 def prior_tensors(prior: Prior) -> dict[str, Tensor]:

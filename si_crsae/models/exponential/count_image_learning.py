@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.checks import check_at_least_one, check_positive, check_seed
+from si_crsae.models.arrays import as_floats
 from si_crsae.models.exponential.count_images import CountImageDenoiser, CountImageNetwork
 
 _MAX_GRADIENT_NORM = 0.05
@@ -51,12 +53,19 @@ class CountImageLearning:
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
         check_at_least_one(num_steps=self.num_steps, batch_size=self.batch_size, patch_size=self.patch_size)
-        if len(self.peaks) == 0 or any(not peak > 0 for peak in self.peaks):
-            raise ValueError(f"peaks = {self.peaks}: there must be at least one, all positive")
+        check_positive("learning_rate", self.learning_rate)
+        for name in ("peaks", "num_grids"):
+            values = getattr(self, name)
+            if not isinstance(values, Sequence) or len(values) == 0:
+                raise ValueError(f"{name} = {values!r}: it must be a sequence of at least one number, all positive")
+        for peak in self.peaks:
+            check_positive("peaks", peak)
+        for number in self.num_grids:
+            check_at_least_one(num_grids=number)
 
 
 def learn_count_images(
-    images: Sequence[Tensor],
+    images: Sequence[Tensor | ArrayLike],
     *,
     learning: CountImageLearning | None = None,
     network: CountImageNetwork | None = None,
@@ -94,6 +103,7 @@ def learn_count_images(
         If there is no image, or one is negative, not finite or smaller than the patches.
     """
     learning = learning or CountImageLearning()
+    check_seed(seed)
     denoiser = CountImageDenoiser(network)
     clean = [_checked(image, index, learning.patch_size) for index, image in enumerate(images)]
     if len(clean) == 0:
@@ -163,8 +173,9 @@ def _draw_patches(
     return torch.stack(patches), torch.tensor(learning.peaks)[chosen][:, None, None].to(patches[0].device)
 
 
-def _checked(image: Tensor, index: int, min_size: int) -> Float[Tensor, "row column"]:
+def _checked(given: Tensor | ArrayLike, index: int, min_size: int) -> Float[Tensor, "row column"]:
     """Return an image with a maximum of 1, or raise ValueError."""
+    image = as_floats(given, name=f"images[{index}]")
     if image.ndim != 2 or min(image.shape) < min_size:
         raise ValueError(
             f"images[{index}] has shape {tuple(image.shape)}: it must have two axes of at least patch_size = {min_size}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,6 +21,7 @@ from si_crsae.core.checks import check_at_least_one
 from si_crsae.core.likelihoods import Poisson
 from si_crsae.core.priors import Sparse
 from si_crsae.core.solvers.generalized import GeneralizedModel, Placement, noise_gain
+from si_crsae.models.arrays import as_floats, check_values
 
 # Between the logarithms of a rate that one photon in a hundred pixels would have, and of one beyond any detector.
 _NATURAL_RANGE = (-4.5, 12.0)
@@ -180,7 +182,7 @@ class CountImageDenoiser(torch.nn.Module):
 
 @torch.no_grad()
 def denoise_count_image(
-    counts: Tensor, denoiser: CountImageDenoiser, *, num_grids: Sequence[int] = (6, 8, 10)
+    counts: Tensor | ArrayLike, denoiser: CountImageDenoiser, *, num_grids: Sequence[int] = (6, 8, 10)
 ) -> Float[Tensor, "row column"]:
     """Return the rate of every pixel of an image of counts.
 
@@ -204,6 +206,7 @@ def denoise_count_image(
         If these are no counts, or the image is too small.
     """
     network = denoiser.network
+    counts = as_floats(counts, name="counts")
     if counts.ndim != 2:
         raise ValueError(f"counts has shape {tuple(counts.shape)}: it must have two axes, (row, column)")
     if min(counts.shape) < network.min_size:
@@ -216,7 +219,8 @@ def denoise_count_image(
             f"num_grids = {tuple(num_grids)}: it must have {network.num_levels} numbers from 1 to {network.stride**2}"
         )
     counts = counts.to(denoiser.atoms)
-    Poisson().check(counts)
+    check_values("counts", counts)
+    Poisson().check(counts, name="counts")
     multiple = 2**network.num_levels
     rows, columns = counts.shape
     padded = functional.pad(counts[None], (0, -columns % multiple, 0, -rows % multiple), mode="reflect")

@@ -1,18 +1,19 @@
 """A scikit-learn-like face of the exponential-family auto-encoder: fit, encode, denoise, score, save and load."""
 
-import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from pathlib import Path
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core.checks import check_at_least_one, check_one_of
+from si_crsae.core.checks import check_at_least_one, check_one_of, check_positive, check_seed
 from si_crsae.core.likelihoods import LIKELIHOODS, Likelihood
 from si_crsae.core.priors import PRIORS, Prior, Sparse
 from si_crsae.core.solvers.generalized import Placement, infer_baseline
-from si_crsae.models.arrays import DEVICES, Array, as_tensor, choose_device, like
+from si_crsae.models.arrays import DEVICES, Array, as_atoms, as_tensor, check_values, choose_device, like
 from si_crsae.models.checks import learned
 from si_crsae.models.exponential.autoencoder import (
     ExponentialAutoencoder,
@@ -20,6 +21,8 @@ from si_crsae.models.exponential.autoencoder import (
     NetworkTraining,
     Unrolling,
     Windows,
+    as_baseline,
+    check_prior,
     prior_tensors,
     with_tensors,
 )
@@ -52,6 +55,12 @@ class Fitting:
     learning_rate: float = 0.01
     seed: int = 0
     progress: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse numbers with which nothing can be learned."""
+        check_at_least_one(num_epochs=self.num_epochs, batch_size=self.batch_size)
+        check_positive("learning_rate", self.learning_rate)
+        check_seed(self.seed)
 
 
 @dataclass(kw_only=True)
@@ -105,7 +114,8 @@ class Denoiser:
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
         check_at_least_one(num_atoms=self.num_atoms)
-        if not 1 <= len(self._widths) <= 2 or any(width < 1 for width in self._widths):
+        widths = self._widths
+        if not 1 <= len(widths) <= 2 or any(not (isinstance(width, Integral) and width >= 1) for width in widths):
             raise ValueError(f"width = {self.width}: it must be one or two numbers of at least 1")
         check_one_of("device", self.device, DEVICES)
 
@@ -152,6 +162,8 @@ class Denoiser:
             raise ValueError(
                 f"targets has shape {tuple(clean.shape)}: it must be that of observed, {tuple(windows.shape)}"
             )
+        if clean is not None:
+            check_values("targets", clean)
         generator = torch.Generator().manual_seed(fitting.seed)
         model = self._first_model(windows, initial_atoms, generator)
         stacked = Windows(observed=windows, baseline=base.expand_as(windows), targets=clean).stacked()
@@ -211,7 +223,7 @@ class Denoiser:
                 "likelihood": describe_dataclass(model.likelihood, _KINDS),
                 "prior": describe_dataclass(model.prior, _KINDS),
                 "unrolling": unrolling,
-                "width": list(self._widths),
+                "width": [int(width) for width in self._widths],
                 "state": model.state_dict(),
             },
             path,
@@ -245,7 +257,7 @@ class Denoiser:
 
     @property
     def _widths(self) -> tuple[int, ...]:
-        return (self.width,) if isinstance(self.width, int) else tuple(self.width)
+        return tuple(self.width) if isinstance(self.width, Sequence) else (self.width,)
 
     @property
     def _torch_device(self) -> torch.device:
@@ -269,11 +281,11 @@ class Denoiser:
         if initial_atoms is None:
             atoms = torch.randn(shape, generator=generator).to(windows)
         else:
-            atoms = as_tensor(initial_atoms, name="initial_atoms", device=self._torch_device).to(windows)
+            atoms = as_atoms(initial_atoms, name="initial_atoms").to(windows)
             if atoms.shape != shape:
                 raise ValueError(f"initial_atoms has shape {tuple(atoms.shape)}: it must be {shape}")
         prior = self.prior or Sparse(regularization=torch.full((self.num_atoms,), _DEFAULT_LEVEL))
-        _check_prior(prior, self.num_atoms)
+        check_prior(prior, self.num_atoms)
         prior = with_tensors(prior, {name: tensor.to(windows) for name, tensor in prior_tensors(prior).items()})
         return ExponentialAutoencoder(atoms, self.likelihood, prior, unrolling=self.unrolling).to(windows.device)
 
@@ -290,32 +302,14 @@ class Denoiser:
             raise ValueError(
                 f"observed has shape {tuple(windows.shape)}: it must be at least width = {self.width} long"
             )
+        check_values("observed", windows)
         self.likelihood.check(windows)
         if baseline is None:
             return windows, infer_baseline(self.likelihood, windows)
-        base = as_tensor(baseline, name="baseline", device=self._torch_device).to(windows)
-        try:
-            base = base.broadcast_to(windows.shape)
-        except RuntimeError as error:
-            raise ValueError(
-                f"baseline has shape {tuple(base.shape)}: it must broadcast to observed, {tuple(windows.shape)}"
-            ) from error
-        if not bool(base.isfinite().all()):
-            raise ValueError("baseline has NaN or infinite values: the natural parameter of a rate of zero is none")
-        return windows, base
+        return windows, as_baseline(baseline, windows).broadcast_to(windows.shape)
 
 
 def _trainer(model: ExponentialAutoencoder, fitting: Fitting, *, is_supervised: bool) -> Trainer:
     if is_supervised or not model.unrolling.tied:
         return NetworkTraining(model, learning_rate=fitting.learning_rate)
     return LikelihoodTraining(model, learning_rate=fitting.learning_rate)
-
-
-def _check_prior(prior: Prior, num_atoms: int) -> None:
-    group_size = getattr(prior, "group_size", 1)
-    for name, values in prior_tensors(prior).items():
-        if values.shape != (num_atoms / group_size,):
-            raise ValueError(
-                f"prior: {name} has shape {tuple(values.shape)}; with num_atoms = {num_atoms} it must have "
-                f"{math.floor(num_atoms / group_size)} values, and num_atoms must be a multiple of the group size"
-            )

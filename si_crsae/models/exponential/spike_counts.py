@@ -1,6 +1,7 @@
 """Rates behind spike counts: the kernels that the units of a population share, and when each unit uses them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core.checks import check_at_least_one, check_at_least_zero
+from si_crsae.core.checks import check_at_least_one, check_at_least_zero, check_positive, check_seed
 from si_crsae.core.likelihoods import Likelihood, Poisson
 from si_crsae.core.priors import Ridge, Sparse
 from si_crsae.models.exponential.autoencoder import ExponentialAutoencoder, LikelihoodTraining, Unrolling
@@ -58,9 +59,14 @@ class CountModel:
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
         check_at_least_one(num_kernels=self.num_kernels, width=self.width, num_iterations=self.num_iterations)
-        check_at_least_zero(num_epochs=self.num_epochs)
-        if len(self.levels) == 0 or any(not level >= 0 for level in self.levels):
-            raise ValueError(f"levels = {self.levels}: there must be at least one, all zero or more")
+        if self.num_epochs != 0:
+            check_at_least_one(num_epochs=self.num_epochs)
+        check_positive("learning_rate", self.learning_rate)
+        check_seed(self.seed)
+        if not isinstance(self.levels, Sequence) or len(self.levels) == 0:
+            raise ValueError(f"levels = {self.levels!r}: it must be a sequence of at least one, all zero or more")
+        for level in self.levels:
+            check_at_least_zero(levels=level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,13 @@
 import copy
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from si_crsae.core.likelihoods import Likelihood
+from si_crsae.models.arrays import as_tensor, as_whole_numbers, check_values
 from si_crsae.models.exponential.autoencoder import ExponentialAutoencoder, Windows
 
 
@@ -78,12 +78,12 @@ def support_of_events(
     single_trials : bool
         Whether each trial has a code of its own.
     """
-    bins = torch.as_tensor(np.asarray(event_bins))
+    bins = torch.from_numpy(as_whole_numbers(event_bins, name="event_bins").astype("int64"))
     num_units, num_trials, num_bins = counts.shape
-    if bins.is_floating_point() or bins.ndim not in (1, 2) or (bins.ndim == 2 and len(bins) != num_trials):
+    if bins.ndim not in (1, 2) or (bins.ndim == 2 and len(bins) != num_trials) or bins.numel() == 0:
         raise ValueError(
-            f"event_bins has shape {tuple(bins.shape)} and dtype {bins.dtype}: it must hold whole numbers, of shape "
-            f"(event,) or (trial, event) with {num_trials} trials"
+            f"event_bins has shape {tuple(bins.shape)}: it must be (event,) or (trial, event) with {num_trials} "
+            "trials, and not empty"
         )
     if bins.ndim == 2 and not single_trials:
         raise ValueError("event_bins differ from trial to trial: pass single_trials=True")
@@ -97,7 +97,7 @@ def support_of_events(
 
 def checked_counts(counts: ArrayLike, likelihood: Likelihood, *, width: int) -> Float[Tensor, "unit trial bin"]:
     """Return counts as a tensor, or raise ValueError if the likelihood has none such or kernels do not fit in."""
-    checked = torch.as_tensor(np.asarray(counts)).float()
+    checked = as_tensor(counts, name="counts", device=torch.device("cpu")).float()
     if checked.ndim != 3:
         raise ValueError(f"counts has shape {tuple(checked.shape)}: it must have three axes, (unit, trial, bin)")
     if checked.numel() == 0:
@@ -107,5 +107,6 @@ def checked_counts(counts: ArrayLike, likelihood: Likelihood, *, width: int) -> 
             f"counts has {checked.shape[2]} bins: there must be at least width = {width}; use a longer window, "
             "shorter bins or a smaller width"
         )
-    likelihood.check(checked)
+    check_values("counts", checked)
+    likelihood.check(checked, name="counts")
     return checked

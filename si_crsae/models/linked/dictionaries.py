@@ -1,6 +1,5 @@
 """A scikit-learn-like face of linked dictionaries: fit several views, encode any of them, predict any other."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core.checks import check_at_least_one, check_one_of
+from si_crsae.core.checks import check_at_least_one, check_one_of, check_positive
 from si_crsae.core.solvers.by_name import AUTO, solver_names
 from si_crsae.core.solvers.quadratic import LinkedView, Quadratic
-from si_crsae.models.arrays import DEVICES, Array, as_tensor, choose_device, like
+from si_crsae.models.arrays import DEVICES, Array, as_tensor, check_values, choose_device, like
 from si_crsae.models.atoms import draw_pieces
 from si_crsae.models.checks import learned
 from si_crsae.models.linked.model import (
@@ -100,8 +99,7 @@ class LinkedDictionaries:
         """Refuse what cannot be learned."""
         check_views(self.views)
         check_at_least_one(num_atoms=self.num_atoms)
-        if not 0 < self.regularization < math.inf:
-            raise ValueError(f"regularization = {self.regularization}: it must be positive")
+        check_positive("regularization", self.regularization)
         self.num_atoms, self.regularization = int(self.num_atoms), float(self.regularization)
         check_one_of("threshold", self.threshold, _THRESHOLDS)
         prior = threshold_prior(hard=self.threshold == "hard")
@@ -212,8 +210,9 @@ class LinkedDictionaries:
     def score(self, observed: ViewArrays, truth: ArrayLike | Tensor, *, target: str) -> float:
         """Return the share of a view's energy that its prediction from other views explains; at most 1."""
         predicted = torch.as_tensor(self.predict(observed, target=target)).cpu()
-        true = torch.as_tensor(truth).to(predicted)
-        if self._sizes.have_positions and 0 < true.shape[-1] - predicted.shape[-1] < self.views[target].stride:
+        true = as_tensor(truth, name="truth", device=predicted.device).to(predicted)
+        is_signal = self._sizes.have_positions and true.ndim == predicted.ndim
+        if is_signal and 0 < true.shape[-1] - predicted.shape[-1] < self.views[target].stride:
             true = true[..., : predicted.shape[-1]]
         if true.shape != predicted.shape:
             raise ValueError(
@@ -326,8 +325,7 @@ class LinkedDictionaries:
         tensor = as_tensor(values, name=name, device=self._torch_device).float()
         if tensor.ndim < 2:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}: its first axis must be that of windows")
-        if not bool(tensor.isfinite().all()):
-            raise ValueError(f"{name} has NaN or infinite values: repair or leave out those windows")
+        check_values(name, tensor)
         return tensor
 
     def _as_drive(self, drive: ArrayLike | Tensor, views: Views) -> Tensor:

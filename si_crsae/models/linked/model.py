@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from si_crsae.core.checks import check_at_least_one
+from si_crsae.core.checks import check_at_least_one, check_positive, check_seed, check_share
 from si_crsae.core.priors import Counted, Sparse
 from si_crsae.core.solvers.by_name import AUTO
 from si_crsae.core.solvers.quadratic import LinkedView, Quadratic
@@ -225,13 +225,13 @@ class LinkedFitting:
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
         check_at_least_one(num_epochs=self.num_epochs, batch_size=self.batch_size)
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate = {self.learning_rate}: it must be positive")
-        if not 0 <= self.contrast <= 1:
-            raise ValueError(f"contrast = {self.contrast}: it must be from 0 to 1")
-        if not 0 < self.validation_share < 1:
+        check_positive("learning_rate", self.learning_rate)
+        check_share(contrast=self.contrast, validation_share=self.validation_share)
+        if self.validation_share in (0, 1):
             raise ValueError(f"validation_share = {self.validation_share}: it must be above 0 and below 1")
-        if isinstance(self.seen, str):
+        check_seed(self.seed)
+        is_list = isinstance(self.seen, Sequence) and not isinstance(self.seen, str)
+        if not (is_list and all(isinstance(name, str) for name in self.seen)):
             raise ValueError(f"seen = {self.seen!r}: it must be a sequence of names, such as [{self.seen!r}]")
 
 

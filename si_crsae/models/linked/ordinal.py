@@ -1,8 +1,12 @@
 """Neurons that belong to classes: which ones a class drives, and whether they answer to it."""
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
+
+from si_crsae.core.checks import check_at_least_one
+from si_crsae.models.arrays import as_tensor, as_whole_numbers, check_values
 
 
 def class_blocks(
@@ -44,6 +48,9 @@ def class_blocks(
            [1., 1., 0., 0., 0.]], dtype=float32)
     """
     classes = _checked(labels)
+    check_at_least_one(num_atoms=num_atoms, atoms_per_class=atoms_per_class)
+    if num_classes is not None:
+        check_at_least_one(num_classes=num_classes)
     number = int(classes.max()) + 1 if num_classes is None else num_classes
     if classes.max() >= number:
         raise ValueError(f"labels has the class {classes.max()}: with num_classes = {number} they go to {number - 1}")
@@ -53,7 +60,7 @@ def class_blocks(
             f"labels: there is no sample of {', '.join(map(str, without[:5]))}; its neurons would learn nothing: leave "
             "that class out, or add samples"
         )
-    if not isinstance(atoms_per_class, int) or atoms_per_class < 1 or number * atoms_per_class > num_atoms:
+    if number * atoms_per_class > num_atoms:
         raise ValueError(
             f"atoms_per_class = {atoms_per_class}: {number} classes need at least one and at most "
             f"{num_atoms // number} of num_atoms = {num_atoms} each"
@@ -99,10 +106,13 @@ def strongest_block(code: ArrayLike, *, atoms_per_class: int, num_classes: int) 
 
 
 def _sizes(code: ArrayLike, *, num_classes: int, atoms_per_class: int) -> Float[np.ndarray, "batch atom"]:
-    size = np.abs(np.asarray(code, dtype=float))
-    if size.ndim != 2:
-        raise ValueError(f"code has shape {size.shape}: it must be (batch, atom)")
-    if atoms_per_class < 1 or num_classes * atoms_per_class > size.shape[1]:
+    check_at_least_one(num_classes=num_classes, atoms_per_class=atoms_per_class)
+    given = as_tensor(code, name="code", device=torch.device("cpu"))
+    if given.ndim != 2:
+        raise ValueError(f"code has shape {tuple(given.shape)}: it must be (batch, atom)")
+    check_values("code", given)
+    size = given.double().abs().numpy()
+    if num_classes * atoms_per_class > size.shape[1]:
         raise ValueError(
             f"atoms_per_class = {atoms_per_class}: {num_classes} classes need at least one and at most "
             f"{size.shape[1] // num_classes} of {size.shape[1]} atoms each"
@@ -111,10 +121,7 @@ def _sizes(code: ArrayLike, *, num_classes: int, atoms_per_class: int) -> Float[
 
 
 def _checked(labels: ArrayLike) -> np.ndarray:
-    classes = np.asarray(labels)
-    if classes.ndim != 1 or classes.size == 0 or not np.issubdtype(classes.dtype, np.integer) or classes.min() < 0:
-        raise ValueError(
-            f"labels has shape {classes.shape} and dtype {classes.dtype}: it must hold one whole number, 0 or more, "
-            "per window"
-        )
+    classes = as_whole_numbers(labels, name="labels")
+    if classes.ndim != 1 or classes.size == 0 or classes.min() < 0:
+        raise ValueError(f"labels has shape {classes.shape}: it must hold one whole number, 0 or more, per window")
     return classes

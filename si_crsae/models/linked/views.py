@@ -1,6 +1,5 @@
 """How the views of a link are made, and how large their windows and atoms are."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from si_crsae.core.checks import check_at_least_one, check_positive
 from si_crsae.models.linked.model import Views
 
 
@@ -35,12 +35,11 @@ class View:
 
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range."""
-        for name, least in (("width", 1), ("stride", 1)):
+        for name in ("width", "stride"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value >= least):
-                raise ValueError(f"{name} = {value}: it must be a whole number of at least {least}")
-        if not 0 < self.weight < math.inf:
-            raise ValueError(f"weight = {self.weight}: it must be positive; leave a view out that should not count")
+            if value is not None:
+                check_at_least_one(**{name: value})
+        check_positive("weight", self.weight, remedy="leave a view out that should not count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

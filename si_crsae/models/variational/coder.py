@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from si_crsae.core import bases, code_distribution
-from si_crsae.core.checks import check_at_least_one, check_one_of
+from si_crsae.core.checks import check_at_least_one, check_one_of, check_seed
 from si_crsae.core.code_distribution import CodeDistribution, sparse_prior
-from si_crsae.core.operators.convolution import count_shifts
-from si_crsae.models.arrays import DEVICES, Array, as_tensor, choose_device, like
+from si_crsae.models.arrays import DEVICES, Array, as_tensor, check_numbers, check_values, choose_device, like
 from si_crsae.models.atoms import draw_pieces
 from si_crsae.models.checks import learned
 from si_crsae.models.saving import dataclasses_of, describe_dataclass, load_saved, plain, revive, save_whole
@@ -120,7 +120,7 @@ class VariationalSparseCoder:
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
         check_at_least_one(num_atoms=self.num_atoms, depth=self.depth)
-        if self.width is not None and self.width < 1:
+        if self.width is not None and not (isinstance(self.width, Integral) and self.width >= 1):
             raise ValueError(f"width = {self.width}: it must be at least 1, or None for windows with one code each")
         check_one_of("network", self.network, _NETWORKS)
         check_one_of("device", self.device, DEVICES)
@@ -200,6 +200,7 @@ class VariationalSparseCoder:
         """
         model, windows = self._ready(observed)
         check_at_least_one(num_samples=num_samples)
+        check_seed(seed)
         distribution = model.distribution
         heads = model.infer(windows)
         with _seeded(seed, windows.device):
@@ -304,11 +305,12 @@ class VariationalSparseCoder:
             raise ValueError(f"observed has shape {tuple(windows.shape)}: it must be (batch, channel, sample)")
         if windows.ndim < 2 or windows.numel() == 0:
             raise ValueError(f"observed has shape {tuple(windows.shape)}: it must be (batch, ...) and not empty")
-        if self.width is not None:
-            count_shifts(windows.shape[2], width=self.width)
-        num_bad = int((~windows.isfinite()).sum())
-        if num_bad:
-            raise ValueError(f"observed has {num_bad} NaN or infinite values: replace them, with zeros for instance")
+        if self.width is not None and windows.shape[2] < self.width:
+            raise ValueError(
+                f"observed has shape {tuple(windows.shape)}: a window must be at least as long as the atoms, width = "
+                f"{self.width} samples; use longer windows or a smaller width"
+            )
+        check_numbers("observed", windows)
         return windows
 
     def _as_windows(self, windows: Tensor) -> Tensor:
@@ -336,8 +338,11 @@ class VariationalSparseCoder:
         if initial_atoms is not None:
             atoms = as_tensor(initial_atoms, name="initial_atoms", device=windows.device).float() / scale
             wanted = atom_shape if self.width is not None else (self.num_atoms, *shape)
-            if tuple(atoms.shape) != wanted or not bool(atoms.isfinite().all() and atoms.any()):
-                raise ValueError(f"initial_atoms has shape {tuple(atoms.shape)}: it must be finite, of shape {wanted}")
+            if tuple(atoms.shape) != wanted or not bool(atoms.any()):
+                raise ValueError(
+                    f"initial_atoms has shape {tuple(atoms.shape)}: it must have that of {wanted}, and not be all zero"
+                )
+            check_values("initial_atoms", atoms)
             return self._model_of(atoms.reshape(atom_shape))
         if self.width is None:
             atoms = torch.randn(atom_shape).to(windows)

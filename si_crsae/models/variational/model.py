@@ -1,6 +1,7 @@
 """A variational auto-encoder with a sparse code and a linear decoder, and how it learns."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from si_crsae.core.bases import Annealing, Heads
-from si_crsae.core.checks import check_at_least_one, check_at_least_zero, check_one_of, check_positive
+from si_crsae.core.checks import (
+    check_at_least_one,
+    check_at_least_zero,
+    check_one_of,
+    check_positive,
+    check_seed,
+    check_share,
+)
 from si_crsae.core.code_distribution import CodeDistribution
 from si_crsae.core.operators.convolution import synthesize
 
@@ -158,11 +166,12 @@ class VariationalFitting:
         check_one_of("dictionary", self.dictionary, _DICTIONARIES)
         for name in ("learning_rate", "dictionary_rate", "initial_norm"):
             check_positive(name, getattr(self, name))
-        if not 0 <= self.warmup[0] <= self.warmup[1] < math.inf:
+        for share in self.warmup if isinstance(self.warmup, Sequence) else ():
+            check_at_least_zero(warmup=share)
+        if not isinstance(self.warmup, Sequence) or len(self.warmup) != 2 or self.warmup[0] > self.warmup[1]:
             raise ValueError(f"warmup = {self.warmup}: it must be two shares of the steps, the second not smaller")
-        for name in ("first_noise", "first_kl"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be between 0 and 1")
+        check_share(first_noise=self.first_noise, first_kl=self.first_kl)
+        check_seed(self.seed)
 
 
 class VariationalTraining:

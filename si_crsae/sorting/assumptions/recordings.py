@@ -31,9 +31,10 @@ class RecordingAssumptions:
 
     Chosen.
     """
-    max_sample_to_noise: float = 1e7
+    max_sample_to_noise: float = 1e6
     """Largest sample that is taken for one of a recording (noise standard deviations of its channel): artifacts fill
-    the range of an amplifier, thousands; beyond this float32 cannot tell the noise beside it, and filters spread it.
+    the range of an amplifier, thousands; beyond this, what filters make of it hides the spikes of a second, and takes a
+    minute to explain.
 
     Chosen.
     """

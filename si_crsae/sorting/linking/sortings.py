@@ -17,7 +17,7 @@ from spikeinterface.core import (
 from spikeinterface.core.waveform_tools import has_exceeding_spikes
 
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.convert import nearest_samples, samples_in
+from si_crsae.sorting.convert import is_scalable, nearest_samples, samples_in
 from si_crsae.sorting.linking.displacement import Displacement, compress_epochs, estimate_displacement
 from si_crsae.sorting.linking.probability import gather_evidence, link_probabilities, scores_of_different_units
 
@@ -172,7 +172,7 @@ def link_sortings(
     """
     settings = settings or LinkingSettings()
     _check_epochs(sorting_a, recording_a, sorting_b, recording_b, settings=settings)
-    in_uV = recording_a.has_scaleable_traces()
+    in_uV = is_scalable(recording_a)
     epochs = ((sorting_a, recording_a), (sorting_b, recording_b))
     if any(sorting.get_num_units() == 0 for sorting, _ in epochs):
         empty = np.zeros((sorting_a.get_num_units(), sorting_b.get_num_units()))
@@ -317,8 +317,8 @@ def _differences(recording_a: BaseRecording, recording_b: BaseRecording) -> Iter
             f"recording_a has a sampling frequency of {rate_a:g} Hz and recording_b of {rate_b:g} Hz: they must be "
             "equal; resample one (spikeinterface.preprocessing.resample) and its sorting"
         )
-    if recording_a.has_scaleable_traces() != recording_b.has_scaleable_traces():
-        named = "recording_b" if recording_a.has_scaleable_traces() else "recording_a"
+    if is_scalable(recording_a) != is_scalable(recording_b):
+        named = "recording_b" if is_scalable(recording_a) else "recording_a"
         yield f"{named} has no gains to uV, the other one has: set them (recording.set_channel_gains and _offsets)"
     num_a, num_b = recording_a.get_num_channels(), recording_b.get_num_channels()
     if num_a != num_b:

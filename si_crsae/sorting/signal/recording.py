@@ -29,6 +29,10 @@ TRAINING_WINDOW_S = 5.0
 CANDIDATES_PER_WINDOW, NUM_PROBES, PROBE_S = 4, 5, 0.02
 # What sets contacts at one place apart, for a probe does not take them.
 NUDGE_UM = 1e-3
+# Of unit noise: whitening makes more of an artifact than the recording shows.
+MAX_TILE_VALUE = 100 * ASSUMED.recordings.max_sample_to_noise
+# No spike is as loud; what artifacts have beyond it would take a descent minutes to explain.
+LOUDEST = 1e4
 # What SpikeInterface's filters need to run forwards and backwards.
 MIN_FILTER_SAMPLES = 32
 
@@ -74,49 +78,82 @@ def tile_bounds(num_samples: int, length: int) -> list[tuple[int, int]]:
 
 
 def read_tile(recording: BaseRecording, tile: Tile, margin: int) -> Float[Tensor, "channel sample"]:
-    """Return the traces of a tile and of a margin on both sides, zero beyond the ends of the segment.
+    """Return the traces of a tile, of unit noise, and of a margin on both sides, zero beyond the ends of the segment.
+
+    Artifacts are cut off where they are louder than any spike.
 
     Raises
     ------
     ValueError
-        If a trace is NaN or infinite: of a very large recording only slices are looked at before.
+        If a trace is NaN, infinite or implausibly large: of a very large recording only slices are looked at before.
     """
     num_samples = recording.get_num_samples(tile.segment_index)
     start, end = max(tile.start - margin, 0), min(tile.end + margin, num_samples)
     traces = recording.get_traces(segment_index=tile.segment_index, start_frame=start, end_frame=end)
     padding = (start - (tile.start - margin), tile.end + margin - end)
     tensor = torch.from_numpy(np.array(traces.T, dtype="float32", order="C"))
-    if not tensor.sum().isfinite():
-        problem = describe_bad_sample(recording, traces, segment_index=tile.segment_index, start=start)
-        if problem:
-            raise ValueError(problem)
+    lowest, highest = tensor.aminmax()
+    if not (lowest >= -MAX_TILE_VALUE and highest <= MAX_TILE_VALUE):
+        limits = np.array([[-MAX_TILE_VALUE], [MAX_TILE_VALUE]]).repeat(traces.shape[1], axis=1)
+        raise ValueError(describe_bad_sample(recording, traces, limits, segment_index=tile.segment_index, start=start))
+    if lowest < -LOUDEST or highest > LOUDEST:
+        tensor.clamp_(-LOUDEST, LOUDEST)
     return torch.nn.functional.pad(tensor, padding)
 
 
 def describe_bad_sample(
-    recording: BaseRecording, traces: Float[np.ndarray, "sample channel"], *, segment_index: int, start: int
+    recording: BaseRecording,
+    traces: Float[np.ndarray, "sample channel"],
+    limits: Float[np.ndarray, "end channel"],
+    *,
+    segment_index: int,
+    start: int,
 ) -> str:
-    """Return where the first NaN or infinite value of traces stands and what to do about it; empty if there is none.
+    """Return where the first sample stands that is NaN, infinite or too large, and what to do; empty if there is none.
 
     Parameters
     ----------
     recording : BaseRecording
     traces : ndarray, shape (sample, channel)
+    limits : ndarray of float, shape (2, channel)
+        The lowest and the highest plausible sample of every channel.
     segment_index : int
     start : int
         Which sample of the segment the traces begin with.
     """
-    with np.errstate(over="ignore"):  # float64 may hold what float32 cannot
-        finite = np.isfinite(traces.astype("float32"))
-    if finite.all():
+    lowest, highest = limits
+    if ((traces.max(axis=0) <= highest) & (traces.min(axis=0) >= lowest)).all():
         return ""
-    sample, channel = np.argwhere(~finite)[0].tolist()
-    sample += start
+    with np.errstate(over="ignore"):  # float64 may hold what float32 cannot
+        is_bad = ~np.isfinite(traces.astype("float32"))
+    is_huge = not is_bad.any()
+    if is_huge:
+        is_bad = (traces > highest) | (traces < lowest)
+    sample, channel = np.argwhere(is_bad)[0].tolist()
+    where = (
+        f"first in segment {segment_index} at {(start + sample) / recording.sampling_frequency:.4f} s (sample "
+        f"{start + sample}) on channel {recording.channel_ids[channel].item()!r}"
+    )
+    if not is_huge:
+        return (
+            f"traces hold NaN or inf, {where}: every sample must be finite in float32; remove the channel "
+            "(recording.remove_channels) or blank the stretch (spikeinterface.preprocessing.silence_periods)"
+        )
     return (
-        f"traces hold NaN or inf, first in segment {segment_index} at {sample / recording.sampling_frequency:.4f} "
-        f"s (sample {sample}) on channel {recording.channel_ids[channel].item()!r}: every sample must be finite in "
-        "float32; remove the channel (recording.remove_channels) or blank the stretch "
-        "(spikeinterface.preprocessing.silence_periods)"
+        f"traces reach {traces[sample, channel]:g}, {where}, where noise and spikes can be told beside samples from "
+        f"{lowest[channel]:.3g} to {highest[channel]:.3g}: blank it (spikeinterface.preprocessing.silence_periods) or "
+        "clip the traces (spikeinterface.preprocessing.clip)"
+    )
+
+
+def plausible_limits(
+    baselines: Float[np.ndarray, " channel"], noise: Float[np.ndarray, " channel"]
+) -> Float[np.ndarray, "end channel"]:
+    """Return the lowest and the highest plausible sample of every channel; of a silent one what float32 can square."""
+    assumed, levels = ASSUMED.recordings, noise.astype("float64")
+    reach = np.where(levels > 0, assumed.max_sample_to_noise * levels, assumed.max_sample)
+    return np.clip(
+        np.nan_to_num(baselines) + np.array([[-1.0], [1.0]]) * reach, -assumed.max_sample, assumed.max_sample
     )
 
 

@@ -129,17 +129,24 @@ def test_white_noise_in_the_smooth_part_is_as_documented(device):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (torch.full((20, 20), float("nan")), "NaN or infinite pixels"),
-        (torch.full((20, 20), float("inf")), "NaN or infinite pixels"),
+        (torch.full((20, 20), float("nan")), "400 NaN or infinite values"),
+        (torch.full((20, 20), float("inf")), "400 NaN or infinite values"),
         (torch.zeros(3, 20, 20), "two axes"),
         (torch.zeros(20), "two axes"),
         (torch.zeros(20, 4), r"must be at least \(5, 5\)"),
-        (torch.zeros(20, 20, dtype=torch.uint8), "must be floating"),
     ],
 )
 def test_what_is_no_gray_image_of_sufficient_size_is_refused(image, message):
     with pytest.raises(ValueError, match=message):
         denoise_image(image, NOISE_SD, model=random_model())
+
+
+def test_an_image_of_integers_is_taken_as_it_is():
+    image = torch.randint(256, (20, 20), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    model = random_model()
+    expected = denoise_image(image.float(), NOISE_SD, model=model)
+    for given in (image, image.numpy()):
+        torch.testing.assert_close(denoise_image(given, NOISE_SD, model=model), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("noise_sd", [0.0, -1.0, float("nan"), float("inf")])
@@ -154,7 +161,7 @@ def test_noise_that_is_not_positive_is_refused(noise_sd):
 def test_learning_names_the_image_it_refuses():
     good = torch.zeros(40, 40)
     for bad, message in (
-        (torch.full((40, 40), float("nan")), r"images\[1\] has NaN"),
+        (torch.full((40, 40), float("nan")), r"images\[1\] has 1600 NaN"),
         (torch.zeros(39, 60), r"images\[1\] has shape \(39, 60\): it must be at least \(40, 40\)"),
         (torch.zeros(1, 40, 40), r"images\[1\] has shape .* two axes"),
     ):

@@ -228,7 +228,7 @@ def test_training_refuses_bad_windows_and_numbers(simulated, traces, make_model)
     trainer = ExpectationMaximization(make_model(), prior_of(simulated))
     broken = traces[:5].clone()
     broken[2, 0, 3] = torch.nan
-    with pytest.raises(ValueError, match=r"windows has NaN or infinite samples"):
+    with pytest.raises(ValueError, match=r"windows has 1 NaN or infinite values"):
         train(trainer, broken, traces[:5], num_epochs=1, batch_size=5)
     with pytest.raises(ValueError, match=r"validation is empty"):
         train(trainer, traces[:5], traces[:0], num_epochs=1, batch_size=5)

@@ -138,5 +138,5 @@ def test_what_cannot_be_learned_from_is_refused(images, changes, message):
         learn_count_images(images, learning=CountImageLearning(**settings), network=SMALL)
     with pytest.raises(ValueError, match=r"stride = 0"):
         CountImageNetwork(stride=0)
-    with pytest.raises(ValueError, match=r"peaks = \(0.0,\)"):
+    with pytest.raises(ValueError, match=r"peaks = 0.0: it must be positive"):
         CountImageLearning(peaks=(0.0,))

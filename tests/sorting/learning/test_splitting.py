@@ -75,7 +75,7 @@ def test_a_unit_of_five_waveforms_is_split_in_all_at_once(geometry):
         assert overlap > 0.97 * neuron.num_events
 
 
-def masked_pair(geometry, *, delay=5):
+def masked_pair(geometry, *, delay=1):
     """Return two neurons' shared unit, their mean, and the unit that explains what it lacks of the second."""
     one, two = make_template((1.0, 0.6, 0.3, 0.2), norm=40), make_template((1.0, 0.8, 0.6, 0.2), norm=40)
     alone, together = draw_times(1, count=200), draw_times(2, count=150)
@@ -92,7 +92,7 @@ def test_a_pair_that_hides_behind_a_third_unit_is_told(geometry):
     assert len(parts) == 3
     second = min(parts, key=lambda part: np.linalg.norm(part.template - two))
     assert len(np.intersect1d(second.sample_index, together)) >= 0.97 * max(second.num_events, together.size)
-    np.testing.assert_allclose(second.template, two, atol=1.0)
+    np.testing.assert_allclose(second.template, two, atol=1.5)
 
 
 def test_the_third_unit_keeps_what_is_its_own(geometry):
@@ -100,7 +100,7 @@ def test_the_third_unit_keeps_what_is_its_own(geometry):
     parts = split([shared, leftover], geometry, CONFIG)
     third = min(parts, key=lambda part: part.norm)
     assert abs(third.num_events - 120) <= 5
-    assert len(np.intersect1d(third.sample_index, together + 5)) <= 5  # those that its noise put to the first
+    assert len(np.intersect1d(third.sample_index, together + 1)) <= 5  # those that its noise put to the first
 
 
 def test_units_that_fire_together_at_any_lag_are_not_taken_for_one(geometry):
