@@ -336,7 +336,9 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, (_, names) in SETTINGS.items() for name in names], ids=str
+    ("kind", "name"),
+    [(kind, name) for kind, (_, names) in SETTINGS.items() for name in names],
+    ids=lambda part: getattr(part, "__name__", part),
 )
 def test_numbers_that_are_none_are_refused_by_name(kind, name):
     make = SETTINGS[kind][0]
