@@ -17,6 +17,9 @@ from si_crsae.sorting.signal.recording import with_one_probe
 MAX_TEMPLATE_SPIKES = 200
 MIN_TEMPLATE_SPIKES = 50
 TEMPLATE_WINDOWS = 20
+# Parts of them that are averaged each by itself, and the fewest spikes of one.
+NUM_PARTS = 5
+MIN_SPIKES_PER_PART = 5
 
 
 def measure_templates(
@@ -24,9 +27,10 @@ def measure_templates(
 ) -> tuple[Inventory, Templates]:
     """Return the units, their spikes timed at the extremum of the mean waveform, and these mean waveforms.
 
-    They are averages over up to MAX_TEMPLATE_SPIKES spikes of each unit in TEMPLATE_WINDOWS stretches of the recording,
-    not the learned atoms: those are whitened and built from few temporal components. Where neighboring channels carry
-    nearly the same, what whitening leaves of a spike may be largest long before or after its trough.
+    They come from up to MAX_TEMPLATE_SPIKES spikes of each unit in TEMPLATE_WINDOWS stretches of the recording, as the
+    median of a few averages, since one artifact would spoil a mean. They are not the learned atoms: those are whitened
+    and built from few temporal components. Where neighboring channels carry nearly the same, what whitening leaves of a
+    spike may be largest long before or after its trough.
 
     Parameters
     ----------
@@ -46,21 +50,10 @@ def measure_templates(
     """
     window = TemplateWindow.of(filtered, config)
     reach = nearest_samples(ASSUMED.units.max_peak_shift_ms, filtered.sampling_frequency)
-    unit_ids = np.arange(units.num_units, dtype="int64")
     in_uV = is_scalable(filtered)
-    averages = np.zeros((units.num_units, window.width + 2 * reach, filtered.get_num_channels()), "float32")
-    if units.num_units:
-        averages[:] = estimate_templates(
-            filtered,
-            units.spikes[_choose_spikes(filtered, units)],
-            unit_ids,
-            window.num_before + reach,
-            window.width - window.num_before + reach,
-            return_in_uV=in_uV,
-            **job_kwargs,
-        )
-        averages *= np.asarray(units.atoms.any(axis=2))[:, None, :]
-    shift = _peak_shifts(averages, window.num_before + reach, reach)
+    wide = TemplateWindow(num_before=window.num_before + reach, width=window.width + 2 * reach)
+    averages = _robust_averages(filtered, units, wide, in_uV=in_uV, job_kwargs=job_kwargs)
+    shift = _peak_shifts(averages, wide.num_before, reach)
     samples = shift[:, None] + reach + np.arange(window.width)
     probe: Any = with_one_probe(filtered).get_probe() if filtered.has_probe() else None
     templates = Templates(
@@ -68,11 +61,42 @@ def measure_templates(
         sampling_frequency=filtered.sampling_frequency,
         nbefore=window.num_before,
         is_in_uV=in_uV,
-        unit_ids=unit_ids,
+        unit_ids=np.arange(units.num_units, dtype="int64"),
         channel_ids=filtered.channel_ids,
         probe=probe,
     )
     return _with_moved_spikes(units, shift, filtered), templates
+
+
+def _robust_averages(
+    filtered: BaseRecording, units: Inventory, window: TemplateWindow, *, in_uV: bool, job_kwargs: dict[str, Any]
+) -> Float[np.ndarray, "unit sample channel"]:
+    """Return the median over a few parts of each unit's spikes of their averages, zero on channels of no atom."""
+    averages = np.zeros((units.num_units, window.width, filtered.get_num_channels()), "float32")
+    if units.num_units == 0:
+        return averages
+    spikes = units.spikes[_choose_spikes(filtered, units)]
+    counts = np.bincount(spikes["unit_index"], minlength=units.num_units)
+    num_parts = np.where(counts >= NUM_PARTS * MIN_SPIKES_PER_PART, NUM_PARTS, 1)
+    for unit in range(units.num_units):
+        mine = np.flatnonzero(spikes["unit_index"] == unit)
+        spikes["unit_index"][mine] = unit * NUM_PARTS + np.arange(mine.size) % num_parts[unit]
+    occupied = np.asarray(units.atoms.any(axis=2))
+    packed: np.ndarray = estimate_templates(
+        filtered,
+        spikes,
+        np.arange(units.num_units * NUM_PARTS),
+        window.num_before,
+        window.width - window.num_before,
+        return_in_uV=in_uV,
+        sparsity_mask=np.repeat(occupied, NUM_PARTS, axis=0),
+        **job_kwargs,
+    )
+    for unit, channels in enumerate(occupied):
+        first = unit * NUM_PARTS
+        parts = np.asarray(packed[first : first + num_parts[unit], :, : channels.sum()], "float32")
+        averages[unit][:, channels] = np.median(parts, axis=0)
+    return averages
 
 
 def _peak_shifts(averages: Float[np.ndarray, "unit sample channel"], peak: int, reach: int) -> Int[np.ndarray, " unit"]:

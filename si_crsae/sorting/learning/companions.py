@@ -68,7 +68,7 @@ def find_companions(
         In Hz.
     assumed : Assumptions, default: ASSUMED
     """
-    max_lag = nearest_samples(assumed.structure.companion_lag_ms, sampling_frequency)
+    max_lag = min(nearest_samples(assumed.structure.companion_lag_ms, sampling_frequency), geometry.zero_lag)
     found = []
     for index, other in others.items():
         if not np.any(other.template.any(axis=1) & unit.template.any(axis=1)):
