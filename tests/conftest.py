@@ -8,7 +8,7 @@ import spikeinterface as si
 import torch
 from hypothesis import settings
 
-pytest_plugins = ["fast_start", "sorter_fixtures"]
+pytest_plugins = ["fast_checks", "fast_start", "sorter_fixtures"]
 
 settings.register_profile("si_crsae", deadline=None, derandomize=True)
 settings.load_profile("si_crsae")

@@ -160,6 +160,8 @@ def train(
     _report(progress, num_epochs, training_loss, validation_loss, parameters)
     for _ in tqdm(range(num_epochs), desc="train", disable=callable(progress) or not progress):
         order = torch.randperm(len(windows), generator=generator)
+        if batch_size >= len(windows):
+            order = order.sort().values  # no need to mix what one step takes whole
         losses = []
         for chosen in order.split(batch_size):
             batch = windows[chosen]

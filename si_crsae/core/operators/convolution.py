@@ -2,7 +2,8 @@
 
 Atoms of traces have one axis of samples, atoms of images two, rows and columns: the annotations write ``*width`` and
 ``*sample`` for either. Images at a stride are cut into patches and multiplied by the matrix of atoms, which a CPU does
-faster than a convolution; at stride 1 the patches would take too much memory.
+faster than a convolution; at stride 1 the patches would take too much memory. Windows as large as an atom are
+multiplied by that matrix as they are.
 """
 
 import math
@@ -95,6 +96,8 @@ def synthesize(
     margins = (margin,) * (atoms.ndim - 2) if isinstance(margin, int) else margin
     sizes = zip(code.shape[2:], atoms.shape[2:], margins, strict=True)
     covered = tuple(stride * (shifts - 1) + width - 2 * reach for shifts, width, reach in sizes)
+    if set(code.shape[2:]) == {1} and not any(margins) and sample_shape in (None, covered):
+        return (code.flatten(1) @ atoms.flatten(1)).unflatten(1, atoms.shape[1:])
     if atoms.ndim == 4 and stride > 1:
         patches = atoms.flatten(1).T @ code.flatten(2)
         return functional.fold(patches, sample_shape or covered, atoms.shape[2:], stride=stride, padding=margins)
@@ -139,11 +142,13 @@ def correlate(
     tensor([[[-6., 20., -6.]]])
     """
     check_fit("traces", traces, atoms)
+    margins = (margin,) * (atoms.ndim - 2) if isinstance(margin, int) else margin
     for num_samples, width in zip(traces.shape[2:], atoms.shape[2:], strict=True):
         count_shifts(num_samples, width=width)
+    if traces.shape[2:] == atoms.shape[2:] and not any(margins):
+        return (traces.flatten(1) @ atoms.flatten(1).T).reshape(len(traces), -1, *[1] * len(margins))
     if atoms.ndim == 4 and stride > 1:
-        patches = functional.unfold(traces, atoms.shape[2:], stride=stride, padding=margin)
-        margins = (margin, margin) if isinstance(margin, int) else margin
+        patches = functional.unfold(traces, atoms.shape[2:], stride=stride, padding=margins)
         sizes = zip(traces.shape[2:], atoms.shape[2:], margins, strict=True)
         shifts = [(size + 2 * reach - width) // stride + 1 for size, width, reach in sizes]
         return (atoms.flatten(1) @ patches).unflatten(2, shifts)

@@ -308,6 +308,7 @@ class LikelihoodTraining:
 
     def __init__(self, model: ExponentialAutoencoder, *, learning_rate: float, support: Tensor | None = None) -> None:
         self.model, self._support = model, support
+        self._encoded: tuple[Tensor, Tensor, Tensor] | None = None
         self._optimizer = torch.optim.Adam([model.atoms], lr=learning_rate, amsgrad=True)
 
     def step(self, windows: Tensor) -> float:
@@ -329,8 +330,14 @@ class LikelihoodTraining:
 
     @torch.no_grad()
     def _encode(self, batch: Windows) -> Tensor:
-        code = self.model.encode(batch.observed, baseline=batch.baseline, support=self._support)
-        return code if self._support is None else code * self._support
+        """Return the code; that of the last windows is still at hand where neither they nor the atoms have changed."""
+        windows, atoms = batch.stacked(), self.model.atoms.detach()
+        if self._encoded is None or not (
+            torch.equal(self._encoded[0], windows) and torch.equal(self._encoded[1], atoms)
+        ):
+            code = self.model.encode(batch.observed, baseline=batch.baseline, support=self._support)
+            self._encoded = windows, atoms.clone(), code if self._support is None else code * self._support
+        return self._encoded[2]
 
 
 class NetworkTraining:

@@ -13,7 +13,7 @@ from torch import Tensor
 from si_crsae.core.checks import check_at_least_one, check_at_least_zero, check_positive, check_seed
 from si_crsae.core.likelihoods import Likelihood, Poisson
 from si_crsae.core.priors import Ridge, Sparse
-from si_crsae.models.exponential.autoencoder import ExponentialAutoencoder, LikelihoodTraining, Unrolling
+from si_crsae.models.exponential.autoencoder import ExponentialAutoencoder, LikelihoodTraining, Unrolling, Windows
 from si_crsae.models.exponential.trials import PooledTrials, checked_counts, support_of_events
 from si_crsae.models.training import train
 
@@ -135,7 +135,7 @@ def denoise_counts(
     Examples
     --------
     >>> counts = np.random.default_rng(0).poisson(0.2, (3, 10, 60))
-    >>> denoise_counts(counts, model=CountModel(width=21, num_epochs=2)).rates.shape
+    >>> denoise_counts(counts, model=CountModel(width=21, levels=(2.0,), num_epochs=2)).rates.shape
     (3, 1, 60)
     """
     model = model or CountModel()
@@ -241,8 +241,10 @@ class _PredictiveTraining(LikelihoodTraining):
     @torch.no_grad()
     def loss(self, windows: Tensor) -> float:
         """Return the negative log-likelihood of the validation trials, whatever windows are given."""
-        validation = self._validation
-        rates = self._training.rates(self.model)
+        training, validation = self._training, self._validation
+        code = self._encode(Windows.of(training.stacked(), num_channels=1))
+        reached = self.model.decode(code, like=training.observed, baseline=training.baseline)
+        rates = self.model.likelihood.mean(reached) / training.number
         natural = validation.likelihood.natural(rates * validation.number)
         return float(validation.likelihood.negative_log_likelihood(validation.observed, natural).mean())
 

@@ -179,16 +179,17 @@ class Ista:
     tolerance: float | None = None
 
     def init(self, problem, prior):
-        return problem.empty_code()
+        return problem.empty_code(), problem.step_size()
 
     def step(self, problem, prior, state):
-        return proximal_step(problem, prior, state, problem.step_size())
+        code, step_size = state
+        return proximal_step(problem, prior, code, step_size), step_size
 
     def distance(self, problem, prior, state):
-        return proximal_distance(problem, prior, state, problem.step_size())
+        return proximal_distance(problem, prior, *state)
 
     def code(self, problem, prior, state):
-        return state
+        return state[0]
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def simulate(device, family, *, num_windows=120, num_samples=100, seed=0):
 
 
 def denoiser_for(device, family, **changes):
-    unrolling = Unrolling(num_iterations=60, placement=Placement(), **changes)
+    unrolling = Unrolling(num_iterations=40, placement=Placement(), **changes)
     return Denoiser(
         likelihood=FAMILIES[family][0],
         width=15,
@@ -77,8 +77,8 @@ def errors_of(atoms):
 @families
 def test_atoms_are_learned_from_observations_alone(device, family):
     observed, means, baseline = simulate(device, family)
-    start = true_atoms(device) + 0.12 * draw_on(device, 1, dtype=torch.float32)(2, 1, 15)
-    fitting = Fitting(num_epochs=15, batch_size=15, learning_rate=0.02)
+    start = true_atoms(device) + 0.2 * draw_on(device, 1, dtype=torch.float32)(2, 1, 15)
+    fitting = Fitting(num_epochs=10, batch_size=20, learning_rate=0.02)
     denoiser = denoiser_for(device, family).fit(observed, baseline=baseline, initial_atoms=start, fitting=fitting)
     before, after = errors_of(start), errors_of(denoiser.model.atoms)
     assert (after < before - 3).all(), (before, after)
@@ -148,7 +148,7 @@ def test_the_gradient_at_a_fixed_code_is_that_of_the_whole_objective(device):
     observed, _, baseline = simulate(device, "poisson", num_windows=6)
     prior = Sparse(regularization=torch.full((2,), 1.5, dtype=torch.float64, device=device), nonnegative=True)
     start = true_atoms(device).double() + 0.2 * draw_on(device, 1)(2, 1, 15)
-    unrolling = Unrolling(num_iterations=4000, placement=Placement())
+    unrolling = Unrolling(num_iterations=2000, placement=Placement())
     model = ExponentialAutoencoder(start, Poisson(), prior, unrolling=unrolling)
     observed, baseline = observed.double(), baseline.double()
     with torch.no_grad():
