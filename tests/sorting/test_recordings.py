@@ -69,16 +69,24 @@ def test_sampling_rates(make_simulation, save, sort, score, sampling_frequency):
     assert score(simulation.sorting, sorting).min() > 0.9
 
 
-@pytest.mark.parametrize("peak_sign", ["pos", "both"])
-def test_positive_spikes_are_found_when_asked_for(simulation, save, sort, score, peak_sign):
-    sorting = sort(save(simulation, -simulation.traces), peak_sign=peak_sign)
+@pytest.mark.parametrize("parameters", [{}, {"peak_sign": "pos"}, {"peak_sign": "both"}])
+def test_positive_spikes_are_found_unless_only_negative_ones_are_asked_for(simulation, save, sort, score, parameters):
+    sorting = sort(save(simulation, -simulation.traces), **parameters)
     assert score(simulation.sorting, sorting).min() > GOOD
+
+
+def test_units_of_both_signs_on_the_same_channels_are_each_found_once(simulation, make_simulation, save, sort, score):
+    other = make_simulation(seed=2)
+    sorting = sort(save(simulation, simulation.traces - other.traces))
+    assert sorting.get_num_units() == 6
+    assert score(simulation.sorting, sorting).min() > 0.9
+    assert score(other.sorting, sorting).min() > 0.9
 
 
 def test_spikes_of_both_signs_are_found_together(simulation, save, sort, score):
     recording = save(simulation, np.hstack([simulation.traces, -simulation.traces]), probe=None)
     recording.set_probegroup(two_shanks(simulation.probe))
-    sorting = sort(recording, peak_sign="both")
+    sorting = sort(recording)
     for group in np.unique(recording.get_channel_groups()):
         of_group = sorting.select_units(sorting.unit_ids[sorting.get_property("group") == group])
         assert score(simulation.sorting, of_group).min() > GOOD
