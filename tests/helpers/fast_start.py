@@ -1,8 +1,9 @@
 """A process of the tests that has imported this, first of all, spends its time on the tests.
 
-SpikeInterface compiles its functions anew in every process, which takes longer than most tests do, and collects all
-garbage after every chunk that it writes, which takes longer than the chunk. Here its functions are kept on disk like
-ours, in the folder that make names, and it collects what is new.
+SpikeInterface, and glasbey, which chooses the colors of its browser, compile their functions anew in every process,
+which takes longer than most tests do. SpikeInterface also collects all garbage after every chunk that it writes, which
+takes longer than the chunk. Here these functions are kept on disk like ours, in the folder that make names, and what is
+new is collected.
 """
 
 import gc
@@ -15,7 +16,7 @@ _make_dispatcher = Dispatcher.__init__
 
 def _make_kept_dispatcher(self, py_func, *arguments, **options):
     _make_dispatcher(self, py_func, *arguments, **options)
-    if py_func.__module__.partition(".")[0] == "spikeinterface":
+    if py_func.__module__.partition(".")[0] in ("spikeinterface", "glasbey"):
         self.enable_caching()
 
 
