@@ -42,7 +42,8 @@ def test_a_killed_run_is_resumed_to_the_same_result(simulation, reference, save,
         subprocess.run([*COMMAND, "resume", folder, tmp_path / "resumed"], check=True, timeout=DEADLINE_S)
         resumed = si.load(tmp_path / "resumed")
     else:
-        resumed = si_crsae.resume_sorter(folder)
+        with pytest.warns(UserWarning, match="has ended without"):
+            resumed = si_crsae.resume_sorter(folder)
 
     assert np.array_equal(resumed.to_spike_vector(), expected.to_spike_vector())
     assert written == {name: (stages / f"{name}.npz").stat().st_mtime_ns for name in complete}
@@ -59,7 +60,8 @@ def test_a_cache_that_was_being_written_is_written_anew(simulation, reference, s
     with subprocess.Popen([*COMMAND, "run", tmp_path / "recording", folder, mode]) as process:
         kill_when_it_exists(process, group_folder / ("cache" if mode == "folder" else "cache.zarr"))
 
-    resumed = si_crsae.resume_sorter(folder)
+    with pytest.warns(UserWarning, match="has ended without"):
+        resumed = si_crsae.resume_sorter(folder)
 
     assert np.array_equal(resumed.to_spike_vector(), expected.to_spike_vector())
     assert list(group_folder.glob("cache*")) == []

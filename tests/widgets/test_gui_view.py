@@ -22,8 +22,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(scope="module")
 def analyzer(run_folder):
+    """The analyzer of another sorting than that of the run."""
+    return analyze(si.load(run_folder.parent / "truth"), run_folder)
+
+
+def analyze(sorting, run_folder):
     output = run_folder / "sorter_output"
-    sorting = si.load(run_folder.parent / "truth")
     analyzer = si.create_sorting_analyzer(
         sorting, si.load(output / "preprocessed_recording.json", base_folder=output), sparse=False
     )
@@ -92,7 +96,8 @@ def test_any_analyzer_is_explained_when_asked(mode, analyzer):
     assert "Press compute" in text_of(view)
 
 
-def test_a_run_is_shown_at_once(mode, analyzer, run_folder):
+def test_a_run_is_shown_at_once(mode, run_folder):
+    analyzer = analyze(si.load(run_folder / "sorter_output" / "sorting"), run_folder)
     _, view = open_gui(mode, analyzer, external_data={"crsae": run_folder})
     assert [axes.get_title() for axes in view.figure.axes[:3]] == ["whitened traces", "= spikes, by unit", "+ residual"]
     unit_colors = {matplotlib.colors.to_hex(view.controller.get_unit_color(unit)) for unit in analyzer.unit_ids}
