@@ -78,8 +78,9 @@ def _robust_averages(
     spikes = units.spikes[_choose_spikes(filtered, units)]
     counts = np.bincount(spikes["unit_index"], minlength=units.num_units)
     num_parts = np.where(counts >= NUM_PARTS * MIN_SPIKES_PER_PART, NUM_PARTS, 1)
+    unit_index = spikes["unit_index"].copy()
     for unit in range(units.num_units):
-        mine = np.flatnonzero(spikes["unit_index"] == unit)
+        mine = np.flatnonzero(unit_index == unit)
         spikes["unit_index"][mine] = unit * NUM_PARTS + np.arange(mine.size) % num_parts[unit]
     occupied = np.asarray(units.atoms.any(axis=2))
     packed: np.ndarray = estimate_templates(

@@ -15,7 +15,7 @@ from spikeinterface.preprocessing import bandpass_filter
 
 from si_crsae import CrsaeSorter
 from si_crsae.sorting.folder import load_units
-from si_crsae.sorting.templates import MIN_TEMPLATE_SPIKES, NUM_PARTS
+from si_crsae.sorting.templates import MAX_TEMPLATE_SPIKES
 
 MIN_ACCURACY = 0.95
 NUM_UNITS = 4
@@ -178,13 +178,11 @@ def test_saved_templates_are_the_averages_of_the_filtered_traces_in_uV(run):
         snippets = [
             filtered.get_traces(start_frame=t - nbefore, end_frame=t + nafter, return_in_uV=True) for t in train
         ]
-        whole = [snippet for snippet in snippets if len(snippet) == nbefore + nafter]
-        average = np.median([np.mean(whole[part::NUM_PARTS], axis=0) for part in range(NUM_PARTS)], axis=0)
+        average = np.mean([snippet for snippet in snippets if len(snippet) == nbefore + nafter], axis=0)
         saved = templates.get_dense_templates()[unit_index]
         occupied = templates.sparsity_mask[unit_index]
-        # the saved template comes from some of these spikes, and a median of means scatters by a quarter more
-        fewest = min(train.size, MIN_TEMPLATE_SPIKES)
-        tolerance = 5 * 1.25 * np.std(whole[1:-1], axis=0).max() / np.sqrt(fewest)
+        # the saved template is the mean of some of these spikes
+        tolerance = 5 * np.std(snippets[1:-1], axis=0).max() / np.sqrt(min(train.size, MAX_TEMPLATE_SPIKES))
         assert_allclose(saved[:, occupied], average[:, occupied], atol=tolerance)
         assert not saved[:, ~occupied].any()
 

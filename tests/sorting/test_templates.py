@@ -61,6 +61,21 @@ def test_spikes_are_timed_at_their_trough_wherever_their_atom_is_largest(error):
     np.testing.assert_allclose(template[templates.nbefore - 20 : templates.nbefore + 40, 0], spike(), atol=1.0)
 
 
+def test_every_unit_has_its_own_template():
+    units = make_units(TIMES)
+    half = units.spikes.copy()
+    half["unit_index"] = np.arange(TIMES.size) % 2
+    twice = {name: np.repeat(getattr(units, name), 2, axis=0) for name in ("atoms", "scales", "noise", "num_before")}
+    both = replace(units, spikes=half, main_channel=np.zeros(2, "int64"), regularization=np.ones(2, "float32"), **twice)
+    recording = make_recording(spike())
+    traces = recording.get_traces().copy()
+    for time in TIMES[1::2]:
+        traces[time - 20 : time + 40] -= 0.5 * spike()[:, None]
+    _, templates = measure_templates(NumpyRecording([traces], RATE_HZ), both, CrsaeConfig(), job_kwargs=JOBS)
+    troughs = templates.templates_array.min(axis=1)
+    np.testing.assert_allclose(troughs, [[-100, -50], [-50, 0]], atol=3.0)
+
+
 @pytest.mark.parametrize(("crest", "shift"), [(120.0, 0), (140.0, 12)])
 def test_a_crest_must_be_clearly_larger_than_the_trough(crest, shift):
     waveform = spike(crest=crest, delay=12)
