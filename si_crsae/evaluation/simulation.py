@@ -93,7 +93,7 @@ def simulate(spec: CaseSpec, *, duration_s: float, seed: int) -> tuple[BaseRecor
     train_seed, unit_seed, noise_seed = np.random.SeedSequence(seed).generate_state(3).tolist()
     probe = spec.make_probe()
     probe.set_device_channel_indices(np.arange(probe.get_contact_count()))
-    background = _generate_background(spec, probe, duration_s, noise_seed)
+    background = generate_background(spec, probe, duration_s, noise_seed)
     sorting, amplitudes = _generate_train(spec, duration_s, train_seed)
     generate = _inject_drifting if spec.drift_um else _inject_static
     recording = generate(spec, background, sorting, amplitudes, unit_seed)
@@ -126,7 +126,7 @@ def spike_amplitudes(spec: CaseSpec, *, duration_s: float, seed: int) -> np.ndar
     return np.ones(np.asarray(sorting.to_spike_vector()).size) if amplitudes is None else amplitudes
 
 
-def _generate_background(spec: CaseSpec, probe: Probe, duration_s: float, seed: int) -> BaseRecording:
+def generate_background(spec: CaseSpec, probe: Probe, duration_s: float, seed: int) -> BaseRecording:
     """Correlated noise plus the spikes of units too far away to be sorted."""
     noise_seed, train_seed, place_seed, snr_seed = np.random.SeedSequence(seed).generate_state(4).tolist()
     noise = generate_noise(

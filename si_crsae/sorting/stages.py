@@ -161,10 +161,6 @@ class SpikePosterior:
             missed_rate=no_units,
         )
 
-    def select(self, spikes: np.ndarray, units: np.ndarray) -> "SpikePosterior":
-        """Return the posterior of some spikes and some units, given by their indices."""
-        return select_rows(select_rows(self, spikes, "spike"), units, "unit")
-
 
 Result = TypeVar("Result")
 

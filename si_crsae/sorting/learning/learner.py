@@ -103,6 +103,15 @@ class Learner:
             announce(rounds[-1])
         return model, LearningCurve.of(rounds)
 
+    @property
+    def _rules(self) -> dict[str, Any]:
+        """What every rule about the units is told besides them."""
+        return {
+            "sampling_frequency": self.sampling_frequency,
+            "assumed": self.assumed,
+            "history": self.history,
+        }
+
     def _encode(self, model: Model) -> EventWaveforms:
         """Return the events of a model, and keep what they leave as the noise that the next one sees."""
         main_channels = model.dictionary.weights.norm(dim=2).argmax(dim=1).numpy()
@@ -125,22 +134,8 @@ class Learner:
         units = collect_units(model.dictionary, events, self.near, average=not by_gradient, assumed=self.assumed)
         units = [replace(unit, number=number) for unit, number in zip(units, self.unit_numbers, strict=True)]
         if self.config.split_units and not is_last:
-            units = split_units(
-                units,
-                self.geometry,
-                self.config,
-                sampling_frequency=self.sampling_frequency,
-                assumed=self.assumed,
-                history=self.history,
-            )
-        units = merge_units(
-            units,
-            self.geometry,
-            self.config,
-            sampling_frequency=self.sampling_frequency,
-            assumed=self.assumed,
-            history=self.history,
-        )
+            units = split_units(units, self.geometry, self.config, **self._rules)
+        units = merge_units(units, self.geometry, self.config, **self._rules)
         units = self._prune(units)
         if self.config.find_missed_units and is_first and not is_last:
             missed = find_missed_templates(
@@ -177,10 +172,7 @@ class Learner:
         units = drop_units(
             units, model.noise, self.config, duration_s=duration_s, assumed=self.assumed, history=self.history
         )
-        units = drop_satellites(
-            units, sampling_frequency=self.sampling_frequency, assumed=self.assumed, history=self.history
-        )
-        return self._without_collisions(units)
+        return self._without_collisions(drop_satellites(units, **self._rules))
 
     def _admit(self, units: list[Unit], templates: Float[np.ndarray, "unit channel component"]) -> list[Unit]:
         """Return the units with new templates added, as far as they are neither faint, repeats nor collisions."""
@@ -192,13 +184,7 @@ class Learner:
         if model is None:
             return []
         loud = drop_faint(candidates, model.noise, assumed=self.assumed, history=self.history)
-        distinct = drop_near_repeats(
-            loud,
-            self.geometry,
-            sampling_frequency=self.sampling_frequency,
-            assumed=self.assumed,
-            history=self.history,
-        )
+        distinct = drop_near_repeats(loud, self.geometry, **self._rules)
         return self._without_collisions(distinct)
 
     def _without_collisions(self, units: list[Unit]) -> list[Unit]:

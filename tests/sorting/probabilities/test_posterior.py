@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import expit
 
-from si_crsae.core.tables import concatenate_rows
+from si_crsae.core.tables import concatenate_rows, select_rows
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.model import Model
 from si_crsae.sorting.probabilities import features as spike_features
@@ -339,6 +339,6 @@ def test_a_posterior_is_selected_and_joined():
     first = infer_posterior(observe(make_code(regular_times(6), [0, 1, 0, 1, 0, 1])))
     joined = concatenate_rows([first, SpikePosterior.empty(), first], "spike", "unit")
     assert joined.probability.size == 12
-    part = joined.select(np.array([11, 0]), np.array([3]))
+    part = select_rows(select_rows(joined, np.array([11, 0]), "spike"), np.array([3]), "unit")
     assert part.probability.tolist() == [first.probability[5], first.probability[0]]
     assert part.missed_rate.tolist() == [first.missed_rate[1]]
