@@ -1,6 +1,7 @@
-"""Last look at the code: atoms of one drifting neuron, repeated spikes and units not worth keeping.
+"""Last look at the code: atoms of one neuron, repeated spikes and units not worth keeping.
 
-A drifting neuron has one atom for each place where it dwells, and one unit for all of them.
+A drifting neuron has an atom for each place where it dwells, and one whose spikes shrink within bursts an atom for each
+size; either has one unit for all of them.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,13 @@ from si_crsae.core.operators.filtering import component_lags
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import nearest_samples
-from si_crsae.sorting.learning.coincidence import count_close_pairs, count_in_bins, presence_score
+from si_crsae.sorting.learning.coincidence import (
+    count_close_pairs,
+    count_in_bins,
+    excess_company,
+    presence_score,
+)
+from si_crsae.sorting.learning.bursts import share_bursts
 from si_crsae.sorting.learning.history import History, Reason
 from si_crsae.sorting.learning.units import TemplateGeometry
 from si_crsae.sorting.stages import AnyCode, Code
@@ -30,10 +37,12 @@ def join_fragments(
     assumed: Assumptions = ASSUMED,
     history: History | None = None,
 ) -> AnyCode:
-    """Return the code with the events of atoms that are one drifting neuron given to the largest of these atoms.
+    """Return the code with the events of atoms that are one neuron given to the one with most events.
 
-    Two atoms are one neuron if they look alike, fire by turns over the recording, and never within a refractory period
-    of each other. The first two hold as well for neighbors that drift together, the last does not.
+    Two atoms are one drifting neuron if they look alike, fire by turns over the recording, and never within a
+    refractory period of each other. The first two hold as well for neighbors that drift together, the last does not.
+    They are one bursting neuron if they look alike but for their size, and one follows the other within a burst's
+    intervals, but hardly within a refractory period.
 
     Parameters
     ----------
@@ -63,21 +72,61 @@ def join_fragments(
         sampling_frequency=sampling_frequency,
         assumed=assumed,
     )
+    why_one_burst = partial(share_bursts, sampling_frequency=sampling_frequency, assumed=assumed)
     neuron, lags = np.arange(scales.size), np.zeros(scales.size, "int64")
     for rank, first in enumerate(largest_first):
         for second in largest_first[rank + 1 :]:
             if counts[second] == 0 or neuron[second] != second or not np.any(occupied[first] & occupied[second]):
                 continue
             distance, lag = geometry.nearest(templates[first], templates[second], max_lag)
-            if distance > assumed.fragments.max_distance * np.sqrt(scales[first] * scales[second]):
-                continue
-            if (by_turns := fire_by_turns(events[first], events[second])) is not None:
+            product = scales[first] * scales[second]
+            squared_difference = distance**2 - (scales[first] - scales[second]) ** 2  # that of shapes, times product
+            farthest = assumed.fragments.max_distance * np.sqrt(product)
+            why = fire_by_turns(events[first], events[second]) if distance <= farthest else None
+            if why is None and squared_difference <= farthest**2:
+                why = why_one_burst(events[first], events[second])
+            if why is not None:
                 neuron[second], lags[second] = neuron[first], lags[first] + lag
                 largest = history.atom(int(neuron[first]), 0).number
-                history.absorb(history.atom(int(second), int(counts[second])), largest, by_turns)
+                history.absorb(history.atom(int(second), int(counts[second])), largest, why)
     for atom in np.flatnonzero(counts == 0):
         history.note("dropped", history.atom(atom, 0), Reason("num_events", 0, 1))
     return _given_to(code, neuron, lags, num_samples)
+
+
+def drop_parts(
+    code: AnyCode,
+    dictionary: Dictionary,
+    *,
+    sampling_frequency: float,
+    assumed: Assumptions = ASSUMED,
+    history: History | None = None,
+) -> AnyCode:
+    """Return the code without units that are a part of a larger one's waveform, as `drop_satellites` tells them.
+
+    What no atom of a bursting neuron explains by itself shows once all of them are one unit.
+    """
+    history, structure = history or History(), assumed.structure
+    near, far = (
+        nearest_samples(duration_ms, sampling_frequency)
+        for duration_ms in (assumed.refractory.impossible_ms[1], assumed.bursts.burst_ms)
+    )
+    occupied = dictionary.weights.numpy().any(axis=2)
+    units = {int(atom): code.select(code.atom_index == atom) for atom in np.unique(code.atom_index)}
+    size = {atom: float(np.median(events.amplitude)) for atom, events in units.items()}
+    is_part = np.zeros(dictionary.num_atoms, bool)
+    for atom, events in units.items():
+        for other, theirs in units.items():
+            if size[other] * structure.satellite_norm <= size[atom] or not np.any(occupied[atom] & occupied[other]):
+                continue
+            company = excess_company(events, theirs, near=near, far=far)
+            if company > structure.satellite_fraction:
+                larger = (history.atom(other, 0).number,)
+                reason = Reason("accompanied_fraction", company, structure.satellite_fraction, larger)
+                history.note("dropped", history.atom(atom, len(events.sample_index)), reason)
+                is_part[atom] = True
+                break
+    return code.select(~is_part[code.atom_index])
 
 
 def _given_to(

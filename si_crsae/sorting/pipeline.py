@@ -15,7 +15,7 @@ from spikeinterface.core.job_tools import fix_job_kwargs
 
 from si_crsae.config import CHUNK_LENGTHS, CrsaeConfig
 from si_crsae.sorting.checks import resolve_device
-from si_crsae.sorting.cleaning import clean_code, join_fragments
+from si_crsae.sorting.cleaning import clean_code, drop_parts, join_fragments
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning.history import AFTER_ROUNDS, History
@@ -322,15 +322,17 @@ class GroupSorting:
     def _clean(self) -> CleanCode:
         history = History(self.recording.channel_ids, atoms=self.learned.units, first_round=AFTER_ROUNDS)
         recording, frequency = self.recording, self.recording.sampling_frequency
+        dictionary = self.learned.model.dictionary
         joined = join_fragments(
             self.encoded,
-            self.learned.model.dictionary,
+            dictionary,
             sampling_frequency=frequency,
             num_samples=[recording.get_num_samples(segment) for segment in range(recording.get_num_segments())],
             history=history,
         )
+        whole = drop_parts(joined, dictionary, sampling_frequency=frequency, history=history)
         duration_s = recording.get_total_duration() * active_share(recording, seed=self.config.seed)
-        code = clean_code(joined, self.config, sampling_frequency=frequency, duration_s=duration_s, history=history)
+        code = clean_code(whole, self.config, sampling_frequency=frequency, duration_s=duration_s, history=history)
         if isinstance(code, WeighedCode):
             return CleanWeighedCode(code=code, decisions=history.table)
         return CleanCode(code=code, decisions=history.table)

@@ -19,6 +19,7 @@ from si_crsae.sorting.assumptions.probabilities import ProbabilityAssumptions
 from si_crsae.sorting.assumptions.recordings import RecordingAssumptions
 from si_crsae.sorting.assumptions.spikes import RefractoryAssumptions, SpikeAssumptions
 from si_crsae.sorting.assumptions.units import (
+    BurstAssumptions,
     CollisionAssumptions,
     FragmentAssumptions,
     InitialAssumptions,
@@ -39,6 +40,7 @@ class Assumptions:
     structure: StructureAssumptions = StructureAssumptions()
     collisions: CollisionAssumptions = CollisionAssumptions()
     fragments: FragmentAssumptions = FragmentAssumptions()
+    bursts: BurstAssumptions = BurstAssumptions()
     probabilities: ProbabilityAssumptions = ProbabilityAssumptions()
     linking: LinkingAssumptions = LinkingAssumptions()
 
@@ -48,6 +50,7 @@ ASSUMED = Assumptions()
 __all__ = [
     "ASSUMED",
     "Assumptions",
+    "BurstAssumptions",
     "CollisionAssumptions",
     "FragmentAssumptions",
     "InitialAssumptions",

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from si_crsae.sorting.convert import nearest_samples
 
@@ -56,13 +56,28 @@ def close_pairs(
     return np.repeat(np.arange(first.size), counts), position
 
 
-def accompanied_fraction(first: Timed, second: Timed, *, max_lag: int) -> float:
-    """Return the fraction of the first one's events that have one of the second within so many samples."""
-    accompanied = 0
+def are_accompanied(first: Timed, second: Timed, *, lags: tuple[int, int]) -> Bool[np.ndarray, " event"]:
+    """Tell which of the first one's events have one of the second so many samples later, both bounds included."""
+    accompanied = np.zeros(first.sample_index.size, bool)
     for segment in np.intersect1d(first.segment_index, second.segment_index):
-        one, two = times_in_segment(first, segment), times_in_segment(second, segment)
-        accompanied += int(np.sum(np.searchsorted(two, one + max_lag, "right") > np.searchsorted(two, one - max_lag)))
-    return accompanied / max(first.sample_index.size, 1)
+        mine = first.segment_index == segment
+        one, two = first.sample_index[mine], times_in_segment(second, segment)
+        accompanied[mine] = np.searchsorted(two, one + lags[1], "right") > np.searchsorted(two, one + lags[0])
+    return accompanied
+
+
+def excess_company(first: Timed, second: Timed, *, near: int, far: int) -> float:
+    """Return the fraction of the first one's events that have one of the second near them, beyond what chance makes.
+
+    Chance is told by the lags from `near` to `far` samples, either way: bursts that both join raise it there as well.
+    """
+    if first.sample_index.size == 0:
+        return 0.0
+    accompanied = are_accompanied(first, second, lags=(-near, near))
+    before, after = (are_accompanied(first, second, lags=lags) for lags in ((-far, -near - 1), (near + 1, far)))
+    alone = np.clip([1 - before.mean(), 1 - after.mean()], 1 / first.sample_index.size, 1)
+    by_chance = 1 - np.prod(alone) ** ((near + 0.5) / (far - near))
+    return float(accompanied.mean() - by_chance)
 
 
 def count_in_bins(events: Timed, *, bin_size: int, num_samples: list[int]) -> Int[np.ndarray, " bin"]:

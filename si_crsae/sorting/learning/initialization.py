@@ -32,6 +32,7 @@ from si_crsae.sorting.signal.recording import select_segments
 CLUSTERING = "iterative-hdbscan"
 # How much is clustered, averaged and decomposed: more takes longer.
 MAX_PEAKS_PER_CHANNEL = 5000
+SIZE_QUANTILES = (0.05, 0.95)
 MAX_WAVEFORMS_PER_TEMPLATE = 200
 NUM_PROTOTYPE_PEAKS = 5000
 NUM_NOISE_CHUNKS = 5
@@ -77,6 +78,7 @@ def find_templates(
         num_peaks = MAX_PEAKS_PER_CHANNEL * recording.get_num_channels()
         peaks = np.asarray(select_peaks(peaks, method="uniform", n_peaks=num_peaks, seed=config.seed))
     labels = _cluster(recording, peaks, config, job_kwargs=job_kwargs, assumed=assumed)
+    labels = cut_by_size(labels, np.abs(peaks["amplitude"]), max_ratio=1 / config.min_amplitude)
     labels = _without_small(labels, peaks, history, smallest=smallest)
     if not np.any(labels >= 0):
         return np.zeros((0, recording.get_num_channels(), window.width), "float32")
@@ -276,6 +278,34 @@ def _fit_svd(
     if len(aligned) < num_needed:
         return None
     return TruncatedSVD(n_components=parameters["n_components"], random_state=config.seed).fit(aligned)
+
+
+def cut_by_size(
+    labels: Int[np.ndarray, " peak"], heights: Float[np.ndarray, " peak"], *, max_ratio: float
+) -> Int[np.ndarray, " peak"]:
+    """Return the labels with every cluster cut where its peaks differ more in height than spikes of one template may.
+
+    Spikes that shrink within bursts are one cluster, but too different in size for one atom.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (peak,)
+        -1 for none.
+    heights : ndarray of float, shape (peak,)
+    max_ratio : float
+        Largest ratio of a cluster's 0.95 and 0.05 quantiles.
+    """
+    cut, num_labels = labels.copy(), labels.max(initial=-1) + 1
+    for label in range(num_labels):
+        mine = np.flatnonzero(labels == label)
+        low, high = np.log(np.quantile(heights[mine], SIZE_QUANTILES)) if mine.size else (0.0, 0.0)
+        num_parts = int(np.ceil((high - low) / np.log(max_ratio)))
+        if num_parts < 2:
+            continue
+        part = np.digitize(np.log(heights[mine]), np.linspace(low, high, num_parts + 1)[1:-1])
+        cut[mine] = np.where(part == 0, label, num_labels + part - 1)
+        num_labels += num_parts - 1
+    return cut
 
 
 def _members(peaks: np.ndarray, labels: Int[np.ndarray, " peak"]) -> list[Member]:

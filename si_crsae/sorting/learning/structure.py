@@ -8,13 +8,15 @@ from jaxtyping import Float
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import nearest_samples
-from si_crsae.sorting.learning.coincidence import accompanied_fraction, count_close_pairs
+from si_crsae.sorting.learning.bursts import share_bursts
+from si_crsae.sorting.learning.coincidence import are_accompanied, count_close_pairs, excess_company
 from si_crsae.sorting.learning.history import History, Reason, below
 from si_crsae.sorting.learning.units import (
     TemplateGeometry,
     Unit,
     join_units,
     separation,
+    with_mean_template,
 )
 
 
@@ -105,22 +107,39 @@ def drop_satellites(
     """Return the units without those that are a part of another one's waveform: what its template leaves of it.
 
     Where a neuron drifts or bursts, the rest of its spikes is alike enough for an atom of its own. That atom is smaller
-    and seldom fires without the other; neurons that fire in synchrony do so for a smaller part of their spikes.
+    and seldom fires without the other; neurons that fire in synchrony do so for a smaller part of their spikes. So is a
+    phase of the waveform that lies beyond the template's window: its events come where the neuron cannot fire again.
     """
-    history, structure = history or History(), assumed.structure
-    max_lag = nearest_samples(structure.satellite_lag_ms, sampling_frequency)
-
-    def why_satellite(unit: Unit) -> Reason | None:
+    history, structure, refractory = history or History(), assumed.structure, assumed.refractory
+    lag, one_spike, near, far = (
+        nearest_samples(duration_ms, sampling_frequency)
+        for duration_ms in (
+            structure.satellite_lag_ms,
+            refractory.one_spike_ms,
+            refractory.impossible_ms[1],
+            assumed.bursts.burst_ms,
+        )
+    )
+    kept = []
+    for unit in units:
         for other in units:
             is_larger = other.norm * structure.satellite_norm > unit.norm
             if not is_larger or not np.any(other.template.any(axis=1) & unit.template.any(axis=1)):
                 continue
-            accompanied = accompanied_fraction(unit, other, max_lag=max_lag)
-            if accompanied > structure.satellite_fraction:
-                return Reason("accompanied_fraction", accompanied, structure.satellite_fraction, (other.number,))
-        return None
-
-    return history.drop(units, [why_satellite(unit) for unit in units])
+            accompanied = are_accompanied(unit, other, lags=(-lag, lag)).mean() if unit.num_events else 0.0
+            fraction = max(accompanied, excess_company(unit, other, near=near, far=far))
+            if fraction <= structure.satellite_fraction:
+                continue
+            alone = unit.select(~are_accompanied(unit, other, lags=(-one_spike, one_spike)))
+            if share_bursts(alone, other, sampling_frequency=sampling_frequency, assumed=assumed):
+                kept.append(with_mean_template(alone, assumed=assumed))
+            else:
+                reason = Reason("accompanied_fraction", fraction, structure.satellite_fraction, (other.number,))
+                history.note("dropped", unit, reason)
+            break
+        else:
+            kept.append(unit)
+    return kept
 
 
 def drop_near_repeats(
