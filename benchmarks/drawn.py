@@ -17,8 +17,6 @@ from true_templates import filter_templates
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation.simulation import (
-    BURST_MAX_SPIKES,
-    BURST_SILENCE_MS,
     GAIN_UV,
     NOISE_LEVEL_UV,
     REFRACTORY_MS,
@@ -30,14 +28,23 @@ from si_crsae.evaluation.simulation import (
 from si_crsae.sorting.signal.preprocessing import preprocess
 
 AMPLITUDE_SPREAD = 0.05
-# From one spike of a burst to the next: sizes fall to 0.41, waveforms become a fifth longer, in at most five spikes.
-BURST_DECAY, BURST_STRETCH = 0.8, 1.05
 # Units that fire with another one: those that share most of their channels.
 NUM_PARTNERS = 3
 # Noise that distances are measured in, and lags at which two templates are compared.
 NOISE_S, NUM_WINDOWS, MAX_LAG = 10.0, 1000, 8
-WINDOW = slice(-32, 96)
+WINDOW = slice(-48, 144)
 MIN_DISTANCE, MAX_PAIR_DISTANCE = 5.0, 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bursts:
+    """One to some spikes, each smaller by a factor than the one before, and its waveform longer by another."""
+
+    max_spikes: int
+    decay: float
+    stretch: float
+    silence_ms: float
+    """After the first spike of a burst, at least; more than `max_spikes` intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +71,8 @@ class Kind:
     """Unless another length is asked for."""
     num_pairs: int = 0
     """Pairs of units that are alike."""
-    bursts: bool = False
-    """If True, each spike starts a burst of falling spikes of changing shape."""
+    bursts: Bursts | None = None
+    """What each spike starts, if not None."""
     collision_ratio: float = 0.0
     """Spikes added within 0.5 ms of a neighbor's, as a fraction of all others."""
 
@@ -175,7 +182,8 @@ class Distances:
         squared, variance = (
             table[MAX_LAG, first, first] * scales[0] ** 2
             + table[MAX_LAG, second, second] * scales[1] ** 2
-            - 2.0 * scales[0] * scales[1] * table[:, first, second]
+            # Shifting one back is shifting the other on, but for what leaves the window.
+            - scales[0] * scales[1] * (table[:, first, second] + table[::-1, second, first])
             for table in (self.products, self.covariances)
         )
         return float((squared / np.sqrt(np.maximum(variance, 1e-12))).min())
@@ -242,7 +250,19 @@ KINDS = {
         peak_range_uV=(50.0, 250.0),
         rate_range_hz=(0.8, 3.0),
         duration_s=60.0,
-        bursts=True,
+        # Down to 0.41 of the size, and a fifth longer.
+        bursts=Bursts(max_spikes=5, decay=0.8, stretch=1.05, silence_ms=40.0),
+    ),
+    "long_bursts_tetrode": Kind(
+        description="tetrode, 4 units with bursts as long as those of Purkinje cells",
+        library="tetrode",
+        choose=choose_apart,
+        signs=(1.0,) * 4,
+        peak_range_uV=(70.0, 420.0),
+        rate_range_hz=(0.8, 2.0),
+        duration_s=60.0,
+        # Down to 0.21 of the size, and a third longer.
+        bursts=Bursts(max_spikes=10, decay=0.84, stretch=1.03, silence_ms=80.0),
     ),
     "pairs_tetrode": Kind(
         description="tetrode, three pairs of units 5 to 10 noise sd apart, and two others",
@@ -304,22 +324,20 @@ def draw_case(kind: Kind, data_folder: Path, *, duration_s: float, seed: int) ->
         library.sampling_frequency,
         [duration_s],
         firing_rates=draw_rates(kind, rng),  # pyright: ignore[reportArgumentType]
-        refractory_period_ms=BURST_SILENCE_MS if kind.bursts else REFRACTORY_MS,
+        refractory_period_ms=kind.bursts.silence_ms if kind.bursts else REFRACTORY_MS,
         seed=seed + 3,
     )
     if kind.collision_ratio:
         sorting = add_collisions(sorting, kind.collision_ratio, seed + 3, partners=neighbors(templates))
-    falling = None
-    if kind.bursts:
-        sorting, falling = add_bursts(sorting, seed + 3, decay=BURST_DECAY)
-    sizes = rng.normal(1, AMPLITUDE_SPREAD, np.asarray(sorting.to_spike_vector()).size).clip(0.6, 1.4)
+    falling = 1.0
     variants = {}
-    if falling is not None:
-        sizes = sizes * falling
-        templates = np.stack(
-            [widen(templates, BURST_STRETCH**place, library.num_before) for place in range(BURST_MAX_SPIKES)], -1
-        )
-        variants["upsample_vector"] = np.rint(np.log(falling) / np.log(BURST_DECAY)).astype("int64")
+    if kind.bursts:
+        decay, max_spikes = kind.bursts.decay, kind.bursts.max_spikes
+        sorting, falling = add_bursts(sorting, seed + 3, decay=decay, max_spikes=max_spikes)
+        stretches = kind.bursts.stretch ** np.arange(max_spikes)
+        templates = np.stack([widen(templates, stretch, library.num_before) for stretch in stretches], axis=-1)
+        variants["upsample_vector"] = np.rint(np.log(falling) / np.log(decay)).astype("int64")
+    sizes = rng.normal(1, AMPLITUDE_SPREAD, np.asarray(sorting.to_spike_vector()).size).clip(0.6, 1.4) * falling
     recording = InjectTemplatesRecording(
         sorting,
         templates.swapaxes(1, 2),

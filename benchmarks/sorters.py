@@ -29,6 +29,7 @@ from statistics import median
 
 import psutil
 import spikeinterface as si
+from accuracy_chart import plot_accuracy
 from cases import DELTA_MS, PARTLY_KNOWN, is_available, prepare_case, truth_for
 from command_line import make_parser, names, parse
 from drawn import KINDS
@@ -76,6 +77,8 @@ def main() -> None:
                     rows += measure(sorter, label, folder, arguments)
                     save(rows, arguments.out)
                     sys.stderr.write(f"{label} {sorter}: {summary(rows, label, sorter)}\n")
+    if arguments.plot is not None:
+        plot_accuracy(rows, arguments.plot)
     sys.stdout.write(markdown_table(rows))
 
 
@@ -91,6 +94,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=1800.0, help="of one run in s, default: 1800")
     parser.add_argument("--threads", type=int, default=2, help="given to every sorter, default: 2")
     parser.add_argument("--repeats", type=int, default=2, help="calls of each sorter, at least 2, default: 2")
+    parser.add_argument("--plot", type=Path, help="image file of the accuracies; needs matplotlib")
     parser.add_argument("--run-one", nargs=3, help=argparse.SUPPRESS)
     arguments = parse(parser)
     if arguments.repeats < 2:

@@ -343,16 +343,20 @@ def add_collisions(
     return _sorted_sorting(everything[~refused], sorting)[0]
 
 
-def add_bursts(sorting: BaseSorting, seed: int, *, decay: float = BURST_DECAY) -> tuple[BaseSorting, np.ndarray]:
-    """Let each spike start a burst of 1 to 5 spikes; amplitudes fall by a constant factor from one to the next.
+def add_bursts(
+    sorting: BaseSorting, seed: int, *, decay: float = BURST_DECAY, max_spikes: int = BURST_MAX_SPIKES
+) -> tuple[BaseSorting, np.ndarray]:
+    """Let each spike start a burst; amplitudes fall by a constant factor from one spike to the next.
 
     Parameters
     ----------
     sorting : BaseSorting
-        One segment, silent for at least `BURST_SILENCE_MS` after each spike of a unit.
+        One segment; units are silent for as long as the longest burst takes, at most 7 ms a spike, after each spike.
     seed : int
     decay : float, default: 0.85
         That factor.
+    max_spikes : int, default: 5
+        A burst has 1 to so many.
 
     Returns
     -------
@@ -364,12 +368,12 @@ def add_bursts(sorting: BaseSorting, seed: int, *, decay: float = BURST_DECAY) -
     rng = np.random.default_rng(seed)
     onsets = np.asarray(sorting.to_spike_vector())
     samples_per_ms = samples_in(1.0, sorting.sampling_frequency)
-    intervals = rng.uniform(*BURST_INTERVAL_MS, (onsets.size, BURST_MAX_SPIKES)) * samples_per_ms
+    intervals = rng.uniform(*BURST_INTERVAL_MS, (onsets.size, max_spikes)) * samples_per_ms
     intervals[:, 0] = 0.0
-    num_spikes = rng.integers(1, BURST_MAX_SPIKES, onsets.size, endpoint=True)
-    spikes = np.repeat(onsets[:, None], BURST_MAX_SPIKES, axis=1)
+    num_spikes = rng.integers(1, max_spikes, onsets.size, endpoint=True)
+    spikes = np.repeat(onsets[:, None], max_spikes, axis=1)
     spikes["sample_index"] += np.cumsum(intervals, axis=1).astype("int64")
-    positions = np.broadcast_to(np.arange(BURST_MAX_SPIKES), spikes.shape)
+    positions = np.broadcast_to(np.arange(max_spikes), spikes.shape)
     keep = (positions < num_spikes[:, None]) & (spikes["sample_index"] <= onsets["sample_index"][-1])
     bursting, order = _sorted_sorting(spikes[keep], sorting)
     return bursting, decay ** positions[keep][order].astype("float64")
