@@ -27,10 +27,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cases import data_folder
 from command_line import make_parser, names, parse
 from PIL import Image
 from scipy.optimize import minimize_scalar
-from sorters import Row, data_folder, figures_of, machine_row, save
+from sorters import Row, figures_of, machine_row, save
 from torch import Tensor
 
 from si_crsae.models.atoms import on_tangent

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cases import data_folder
 from PIL import Image
-from sorters import Row, data_folder
+from sorters import Row
 from torch import Tensor
 from torch.nn import functional
 

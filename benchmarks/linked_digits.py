@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from cases import data_folder
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC, LinearSVC
-from sorters import Row, data_folder
+from sorters import Row
 from torch import Tensor
 from torch.nn import functional
 

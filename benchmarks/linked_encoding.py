@@ -9,9 +9,10 @@ from collections.abc import Callable
 import linked_digits
 import numpy as np
 import torch
+from cases import data_folder
 from sklearn.decomposition import sparse_encode
 from sklearn.exceptions import ConvergenceWarning
-from sorters import Row, data_folder
+from sorters import Row
 
 from si_crsae.core import LinkedView, Quadratic, Sparse, solver_names
 from si_crsae.evaluation.digits import read_mnist

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import spikeinterface.preprocessing as spre
 import torch
-from sorters import Row, data_folder
+from cases import data_folder
+from sorters import Row
 from spikeinterface.core import BaseRecording
 from torch import Tensor
 

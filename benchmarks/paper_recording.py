@@ -6,8 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import scipy.io
 import torch
+from cases import data_folder
 from paper_simulation import markdown, row
-from sorters import Row, data_folder
+from sorters import Row
 from spikeinterface.core import NumpyRecording
 from spikeinterface.preprocessing import highpass_filter, whiten
 

@@ -1,15 +1,18 @@
 """Compare spike sorters on recordings with known spikes.
 
 Every sorter runs with its default parameters (a filter beyond the sampled band apart) in a process of its own, on the
-same saved recordings, case after case.
+same saved recordings, case after case. `true_templates` is no sorter but the ceiling for one that learns templates: the
+encoder of `crsae` with those of the true units (see `true_templates.py`).
 
-Cases are names of `si_crsae.evaluation.CASES`, files of the data folder (environment variable SI_CRSAE_DATA, default
-../shared/data) or paths of case folders. Seconds are those of `run_sorter`, called several times in one process: the
-first call includes compilation, the median of the others is to be compared; the last result is scored. Memory is the
-largest sum over the processes of the sorter. The file named by --out is rewritten after each run.
+Cases are names of `si_crsae.evaluation.CASES`, kinds of recordings drawn from templates (see `drawn.py`), files of the
+data folder (environment variable SI_CRSAE_DATA, default ../shared/data) or paths of case folders. Seconds are those of
+`run_sorter`, called several times in one process: the first call includes compilation, the median of the others is to
+be compared; the last result is scored. Memory is the largest sum over the processes of the sorter. The file named by
+--out is rewritten after each run.
 
     python benchmarks/sorters.py --quick
     python benchmarks/sorters.py --sorters crsae,lupin --cases tetrode,lowsnr32 --seeds 1,2 --out rows.json
+    python benchmarks/sorters.py --sorters crsae,true_templates --cases mixed_tetrode,locust --seeds 1,2
 """
 
 import argparse
@@ -26,18 +29,16 @@ from statistics import median
 
 import psutil
 import spikeinterface as si
+from accuracy_chart import plot_accuracy
+from cases import DELTA_MS, PARTLY_KNOWN, is_available, prepare_case, truth_for
 from command_line import make_parser, names, parse
+from drawn import KINDS
 from spikeinterface.sorters import get_default_sorter_params, installed_sorters, run_sorter
+from true_templates import TRUE_TEMPLATES, match_true_templates
 
-from si_crsae.evaluation import CASES, align_truth, count_best_unit, generate_case, load_case, score_sorting
+from si_crsae.evaluation import count_best_unit, load_case, score_sorting
 
-SORTERS = ("crsae", "lupin", "spykingcircus2", "tridesclous2", "mountainsort5", "kilosort4")
-DATA_FILES = {
-    "dev_tetrode": "recordings/dev_tetrode",
-    "dev_neuronexus32": "recordings/dev_neuronexus32",
-    "harris": "recordings/harris_d533101_5sec.mat",
-    "c_easy1": "recordings/C_Easy1_noise015_5sec.mat",
-}
+SORTERS = ("crsae", TRUE_TEMPLATES, "lupin", "spykingcircus2", "tridesclous2", "mountainsort5", "kilosort4")
 DEFAULT_CASES = (
     "tetrode",
     "collisions16",
@@ -48,6 +49,9 @@ DEFAULT_CASES = (
     "dev_neuronexus32",
     "harris",
     "c_easy1",
+    "locust",
+    "purkinje",
+    *KINDS,
 )
 UNITS = {"seconds": "s", "seconds_first": "s", "memory": "MiB", "error": ""}
 PACKAGES = ("si_crsae", "spikeinterface", "torch", "numpy", "numba", "mountainsort5", "kilosort")
@@ -65,12 +69,16 @@ def main() -> None:
     rows = [machine_row(arguments.threads)]
     with tempfile.TemporaryDirectory() as work_folder:
         for case in arguments.cases:
-            folders = prepare_case(case, arguments, Path(work_folder))
+            folders = prepare_case(
+                case, duration_s=arguments.duration, seeds=arguments.seeds, work_folder=Path(work_folder)
+            )
             for label, folder in folders.items():
-                for sorter in arguments.sorters:
+                for sorter in (name for name in arguments.sorters if is_meant_for(name, label)):
                     rows += measure(sorter, label, folder, arguments)
                     save(rows, arguments.out)
                     sys.stderr.write(f"{label} {sorter}: {summary(rows, label, sorter)}\n")
+    if arguments.plot is not None:
+        plot_accuracy(rows, arguments.plot)
     sys.stdout.write(markdown_table(rows))
 
 
@@ -79,53 +87,31 @@ def parse_arguments() -> argparse.Namespace:
     parser = make_parser(__doc__, quick="two short cases, crsae and lupin")
     parser.add_argument("--sorters", type=names, help=f"default: the installed ones of {','.join(SORTERS)}")
     parser.add_argument("--cases", type=names, help=f"default: {','.join(DEFAULT_CASES)}")
-    parser.add_argument("--duration", type=float, help="length of generated cases in s, default: 90")
-    parser.add_argument("--seeds", type=names, default=["0"], help="of generated cases, default: 0")
+    parser.add_argument(
+        "--duration", type=float, help="of generated and drawn cases in s, default: 90, of drawn ones by kind"
+    )
+    parser.add_argument("--seeds", type=names, default=["0"], help="of generated and drawn cases, default: 0")
     parser.add_argument("--timeout", type=float, default=1800.0, help="of one run in s, default: 1800")
     parser.add_argument("--threads", type=int, default=2, help="given to every sorter, default: 2")
     parser.add_argument("--repeats", type=int, default=2, help="calls of each sorter, at least 2, default: 2")
+    parser.add_argument("--plot", type=Path, help="image file of the accuracies; needs matplotlib")
     parser.add_argument("--run-one", nargs=3, help=argparse.SUPPRESS)
     arguments = parse(parser)
     if arguments.repeats < 2:
         parser.error(f"--repeats = {arguments.repeats}: the first call compiles, give 2 or more")
     wanted = ("crsae", "lupin") if arguments.quick else SORTERS
-    arguments.sorters = arguments.sorters or [name for name in wanted if name in installed_sorters()]
-    arguments.cases = arguments.cases or (["mono", "tetrode"] if arguments.quick else available_cases())
-    arguments.duration = arguments.duration or (20.0 if arguments.quick else 90.0)
+    available = [TRUE_TEMPLATES, *installed_sorters()]
+    arguments.sorters = arguments.sorters or [name for name in wanted if name in available]
+    arguments.cases = arguments.cases or (
+        ["mono", "tetrode"] if arguments.quick else [name for name in DEFAULT_CASES if is_available(name)]
+    )
+    arguments.duration = arguments.duration or (20.0 if arguments.quick else None)
     return arguments
 
 
-def data_folder() -> Path:
-    """Folder of the recordings that are not part of the repository."""
-    return Path(os.environ.get("SI_CRSAE_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
-
-def available_cases() -> list[str]:
-    """Default cases, without those whose file is missing."""
-    return [name for name in DEFAULT_CASES if name in CASES or (data_folder() / DATA_FILES[name]).exists()]
-
-
-def prepare_case(case: str, arguments: argparse.Namespace, work_folder: Path) -> dict[str, Path]:
-    """Save a case once for all sorters; returns the folder of each label."""
-    if case in CASES:
-        folders = {}
-        for seed in arguments.seeds:
-            folder = work_folder / f"{case}_{seed}"
-            save_case(*generate_case(case, duration_s=arguments.duration, seed=int(seed)), folder)
-            folders[folder.name] = folder
-        return folders
-    path = data_folder() / DATA_FILES[case] if case in DATA_FILES else Path(case)
-    recording, truth = load_case(path)
-    if path.is_dir():
-        return {path.name: path}
-    save_case(recording, truth, work_folder / case)
-    return {case: work_folder / case}
-
-
-def save_case(recording: si.BaseRecording, truth: si.BaseSorting, folder: Path) -> None:
-    """Save a recording and its true sorting where `load_case` finds them."""
-    recording.save(folder=folder / "recording", n_jobs=1, chunk_duration="1s", progress_bar=False, verbose=False)
-    truth.save(folder=folder / "sorting")
+def is_meant_for(sorter: str, case: str) -> bool:
+    """Whether the sorter makes sense on a case: true templates need the true spikes of all units."""
+    return sorter != TRUE_TEMPLATES or case not in PARTLY_KNOWN
 
 
 def measure(sorter: str, case: str, folder: Path, arguments: argparse.Namespace) -> list[Row]:
@@ -148,13 +134,11 @@ def measure(sorter: str, case: str, folder: Path, arguments: argparse.Namespace)
 
 def score(case: str, tested: si.BaseSorting, truth: si.BaseSorting) -> dict[str, object]:
     """Figures of a sorting; the real tetrode knows a single cell only."""
-    if case == "harris":
+    if case in PARTLY_KNOWN:
         num_found, num_others = count_best_unit(tested, truth.get_unit_spike_train(truth.unit_ids[0]))
         num_true = truth.get_unit_spike_train(truth.unit_ids[0]).size
         return {"intracellular_found": num_found, "intracellular_total": num_true, "others_in_unit": num_others}
-    if case == "c_easy1":
-        truth = align_truth(truth, tested)
-    return score_sorting(tested, truth).as_dict()
+    return score_sorting(tested, truth_for(case, truth, tested), delta_ms=DELTA_MS.get(case, 0.4)).as_dict()
 
 
 def run_in_process(
@@ -207,11 +191,14 @@ def run_one(sorter: str, folder: str, result_folder: str, *, repeats: int) -> No
     recording = si.load(Path(folder) / "recording")
     result = Path(result_folder)
     result.mkdir()
-    parameters = low_frequency_parameters(sorter, recording)
     seconds = []
     for repeat in range(repeats):
         start = time.perf_counter()
-        sorting = run_sorter(sorter, recording, folder=result / f"run_{repeat}", **parameters)
+        if sorter == TRUE_TEMPLATES:
+            sorting = match_true_templates(Path(folder))
+        else:
+            parameters = low_frequency_parameters(sorter, recording)
+            sorting = run_sorter(sorter, recording, folder=result / f"run_{repeat}", **parameters)
         seconds.append(round(time.perf_counter() - start, 2))
         sorting.save(folder=result / "sorting", overwrite=True)
         (result / "seconds.json").write_text(json.dumps(seconds))

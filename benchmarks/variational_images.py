@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from cases import data_folder
 from skimage import color, data
 from skimage.io import imread
-from sorters import Row, data_folder
+from sorters import Row
 from torch import Tensor
 
 from si_crsae.core import (

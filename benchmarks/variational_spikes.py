@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from cases import DATA_FILES, data_folder
 from command_line import names, parse
 from parts import Part, make_parser, run_parts
 from scipy.special import expit
@@ -26,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sorters import DATA_FILES, Row, data_folder
+from sorters import Row
 from spike_probability_fit import fit_probability
 from spike_recordings import HARD_KINDS, JOB, SortedCase, sort_hard_case, sort_recording
 from spikeinterface.sorters import run_sorter

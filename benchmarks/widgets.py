@@ -17,9 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from cases import save_case
 from command_line import make_parser, names, parse
 from playwright.sync_api import Page, sync_playwright
-from sorters import Row, machine_row, save, save_case
+from sorters import Row, machine_row, save
 
 from si_crsae.evaluation import generate_case
 

@@ -135,13 +135,15 @@ def load_case(path: str | Path) -> tuple[BaseRecording, BaseSorting]:
     Parameters
     ----------
     path : str or Path
-        A folder that holds ``recording`` and ``sorting`` as saved by SpikeInterface, or a .mat file with ``data``
-        (channel, sample), ``dt`` (s), ``true_spike_times`` (samples) and ``true_spike_class``.
+        A folder that holds ``recording`` and ``sorting`` as saved by SpikeInterface; a .mat file with ``data``
+        (channel, sample), ``dt`` (s), ``true_spike_times`` (samples) and ``true_spike_class``; or a .npz file with
+        ``traces`` (sample, channel), their ``gain``, ``sampling_frequency`` (Hz), and either ``true_samples``, the
+        spikes of one cell, or ``reference_samples`` and ``reference_labels``.
 
     Returns
     -------
     recording : BaseRecording
-        In memory if it comes from a .mat file: save it before sorting.
+        In memory if it comes from a .mat or .npz file: save it before sorting.
     sorting : BaseSorting
         True spikes. Those of a .mat file are moved by one constant onto the extrema of the traces.
 
@@ -152,9 +154,11 @@ def load_case(path: str | Path) -> tuple[BaseRecording, BaseSorting]:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"path = {path} does not exist; give a case folder or a .mat file")
+        raise FileNotFoundError(f"path = {path} does not exist; give a case folder, a .mat or a .npz file")
     if path.suffix == ".mat":
         return _load_mat(path)
+    if path.suffix == ".npz":
+        return _load_npz(path)
     return cast(BaseRecording, si.load(path / "recording")), cast(BaseSorting, si.load(path / "sorting"))
 
 
@@ -166,6 +170,26 @@ def _load_mat(path: Path) -> tuple[BaseRecording, BaseSorting]:
     # Sorters convert to int16: values of order one would be lost.
     gain = 1.0 if np.issubdtype(data.dtype, np.integer) else 1e-3
     traces = np.round((data - np.median(data, axis=0)) / gain).astype("int16")
+    recording = _recording_of(traces, sampling_frequency, gain)
+    times = content["true_spike_times"].ravel().astype("int64")
+    labels = content["true_spike_class"].ravel().astype("int64")
+    lag = estimate_lag(_extrema(recording), times, sampling_frequency=sampling_frequency)
+    return recording, NumpySorting.from_samples_and_labels([times + lag], [labels], sampling_frequency)
+
+
+def _load_npz(path: Path) -> tuple[BaseRecording, BaseSorting]:
+    """Read a recording of one tetrode or one channel, in the arbitrary units it comes in."""
+    content = np.load(path)
+    sampling_frequency = float(content["sampling_frequency"])
+    recording = _recording_of(content["traces"], sampling_frequency, float(content["gain"]))
+    one_cell = "true_samples" in content
+    times = content["true_samples" if one_cell else "reference_samples"].astype("int64")
+    labels = np.zeros(times.size, "int64") if one_cell else content["reference_labels"].astype("int64")
+    return recording, NumpySorting.from_samples_and_labels([times], [labels], sampling_frequency)
+
+
+def _recording_of(traces: np.ndarray, sampling_frequency: float, gain: float) -> BaseRecording:
+    """Return traces (sample, channel) as a recording of a tetrode if they have four channels, else of a column."""
     num_channels = traces.shape[1]
     recording = NumpyRecording([traces], sampling_frequency)
     probe = generate_tetrode() if num_channels == 4 else columns_probe(1, num_channels)
@@ -173,10 +197,7 @@ def _load_mat(path: Path) -> tuple[BaseRecording, BaseSorting]:
     recording.set_probe(probe)
     recording.set_channel_gains(np.full(num_channels, gain))
     recording.set_channel_offsets(np.zeros(num_channels))
-    times = content["true_spike_times"].ravel().astype("int64")
-    labels = content["true_spike_class"].ravel().astype("int64")
-    lag = estimate_lag(_extrema(recording), times, sampling_frequency=sampling_frequency)
-    return recording, NumpySorting.from_samples_and_labels([times + lag], [labels], sampling_frequency)
+    return recording
 
 
 def _extrema(recording: BaseRecording) -> np.ndarray:

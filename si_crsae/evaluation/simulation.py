@@ -289,9 +289,9 @@ def _generate_train(spec: CaseSpec, duration_s: float, seed: int) -> tuple[BaseS
     )
     amplitudes = None
     if spec.bursts:
-        sorting, amplitudes = _add_bursts(sorting, seed)
+        sorting, amplitudes = add_bursts(sorting, seed)
     elif spec.collision_ratio:
-        sorting = _add_collisions(sorting, spec.collision_ratio, seed)
+        sorting = add_collisions(sorting, spec.collision_ratio, seed)
     if spec.amplitude_spread:
         num_spikes = np.asarray(sorting.to_spike_vector()).size
         rng = np.random.default_rng([seed, num_spikes])
@@ -300,14 +300,35 @@ def _generate_train(spec: CaseSpec, duration_s: float, seed: int) -> tuple[BaseS
     return sorting, amplitudes
 
 
-def _add_collisions(sorting: BaseSorting, ratio: float, seed: int) -> BaseSorting:
-    """Add spikes within 0.5 ms of another unit's, where the refractory period allows."""
+def add_collisions(
+    sorting: BaseSorting, ratio: float, seed: int, *, partners: list[np.ndarray] | None = None
+) -> BaseSorting:
+    """Add spikes within 0.5 ms of another unit's, where the refractory period allows.
+
+    Parameters
+    ----------
+    sorting : BaseSorting
+        One segment.
+    ratio : float
+        Spikes to add, as a fraction of those that there are.
+    seed : int
+    partners : list of ndarray of int, optional
+        For every unit the indices of those that fire with it; all others if left out.
+
+    Returns
+    -------
+    BaseSorting
+        The same units, with more spikes.
+    """
     rng = np.random.default_rng(seed)
     spikes = np.asarray(sorting.to_spike_vector())
     refractory = samples_in(REFRACTORY_MS, sorting.sampling_frequency)
     added = rng.choice(spikes, size=int(ratio * spikes.size), replace=False)
     num_units = sorting.get_num_units()
-    added["unit_index"] = (added["unit_index"] + rng.integers(1, num_units, added.size)) % num_units
+    if partners is None:
+        added["unit_index"] = (added["unit_index"] + rng.integers(1, num_units, added.size)) % num_units
+    else:
+        added["unit_index"] = [rng.choice(partners[unit]) for unit in added["unit_index"]]
     shift_limit = whole_samples(0.5, sorting.sampling_frequency)
     added["sample_index"] += rng.integers(-shift_limit, shift_limit + 1, added.size)
     added = added[(added["sample_index"] >= 0) & (added["sample_index"] <= spikes["sample_index"][-1])]
@@ -322,20 +343,40 @@ def _add_collisions(sorting: BaseSorting, ratio: float, seed: int) -> BaseSortin
     return _sorted_sorting(everything[~refused], sorting)[0]
 
 
-def _add_bursts(sorting: BaseSorting, seed: int) -> tuple[BaseSorting, np.ndarray]:
-    """Let each spike start a burst; amplitudes fall by a constant factor within it."""
+def add_bursts(
+    sorting: BaseSorting, seed: int, *, decay: float = BURST_DECAY, max_spikes: int = BURST_MAX_SPIKES
+) -> tuple[BaseSorting, np.ndarray]:
+    """Let each spike start a burst; amplitudes fall by a constant factor from one spike to the next.
+
+    Parameters
+    ----------
+    sorting : BaseSorting
+        One segment; units are silent for as long as the longest burst takes, at most 7 ms a spike, after each spike.
+    seed : int
+    decay : float, default: 0.85
+        That factor.
+    max_spikes : int, default: 5
+        A burst has 1 to so many.
+
+    Returns
+    -------
+    sorting : BaseSorting
+        The same units, with more spikes.
+    amplitudes : ndarray, shape (spike,)
+        Size of each spike relative to the first of its burst, in the order of ``sorting.to_spike_vector()``.
+    """
     rng = np.random.default_rng(seed)
     onsets = np.asarray(sorting.to_spike_vector())
     samples_per_ms = samples_in(1.0, sorting.sampling_frequency)
-    intervals = rng.uniform(*BURST_INTERVAL_MS, (onsets.size, BURST_MAX_SPIKES)) * samples_per_ms
+    intervals = rng.uniform(*BURST_INTERVAL_MS, (onsets.size, max_spikes)) * samples_per_ms
     intervals[:, 0] = 0.0
-    num_spikes = rng.integers(1, BURST_MAX_SPIKES, onsets.size, endpoint=True)
-    spikes = np.repeat(onsets[:, None], BURST_MAX_SPIKES, axis=1)
+    num_spikes = rng.integers(1, max_spikes, onsets.size, endpoint=True)
+    spikes = np.repeat(onsets[:, None], max_spikes, axis=1)
     spikes["sample_index"] += np.cumsum(intervals, axis=1).astype("int64")
-    positions = np.broadcast_to(np.arange(BURST_MAX_SPIKES), spikes.shape)
+    positions = np.broadcast_to(np.arange(max_spikes), spikes.shape)
     keep = (positions < num_spikes[:, None]) & (spikes["sample_index"] <= onsets["sample_index"][-1])
     bursting, order = _sorted_sorting(spikes[keep], sorting)
-    return bursting, BURST_DECAY ** positions[keep][order].astype("float64")
+    return bursting, decay ** positions[keep][order].astype("float64")
 
 
 def _sorted_sorting(spikes: np.ndarray, like: BaseSorting) -> tuple[BaseSorting, np.ndarray]:

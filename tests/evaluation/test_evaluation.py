@@ -15,7 +15,7 @@ from si_crsae.evaluation import (
     score_sorting,
 )
 from si_crsae.evaluation.comparison import found_spikes, overlapping_spikes
-from si_crsae.evaluation.simulation import simulate, spike_amplitudes
+from si_crsae.evaluation.simulation import add_collisions, simulate, spike_amplitudes
 
 FREQUENCY = 10000.0
 
@@ -188,6 +188,26 @@ def test_saved_case_is_loaded(tmp_path):
     loaded_recording, loaded_sorting = load_case(tmp_path)
     np.testing.assert_array_equal(loaded_recording.get_traces(), recording.get_traces())
     np.testing.assert_array_equal(loaded_sorting.to_spike_vector(), sorting.to_spike_vector())
+
+
+def test_spikes_of_one_cell_and_reference_labels_are_loaded(tmp_path):
+    traces = np.arange(400, dtype="int16").reshape(100, 4)
+    common = {"traces": traces, "gain": 0.5, "sampling_frequency": 15000.0}
+    np.savez(tmp_path / "one.npz", true_samples=[3, 50], **common)
+    np.savez(tmp_path / "several.npz", reference_samples=[3, 50], reference_labels=[2, 1], **common)
+    recording, truth = load_case(tmp_path / "one.npz")
+    np.testing.assert_array_equal(recording.get_traces(), traces)
+    np.testing.assert_array_equal(recording.get_channel_gains(), [0.5] * 4)
+    assert truth.get_unit_spike_train(truth.unit_ids[0]).tolist() == [3, 50]
+    _, reference = load_case(tmp_path / "several.npz")
+    assert [reference.get_unit_spike_train(unit_id).tolist() for unit_id in reference.unit_ids] == [[50], [3]]
+
+
+def test_added_spikes_belong_to_the_partners_of_a_unit():
+    sorting = make_sorting(np.arange(100, 90000, 100), [5], [6])
+    added = add_collisions(sorting, 0.3, 0, partners=[np.array([2]), np.array([0]), np.array([0])])
+    assert added.get_unit_spike_train("1").tolist() == [5]
+    assert added.get_unit_spike_train("2").size > 100
 
 
 def test_wrong_cases_are_refused(tmp_path):
