@@ -1,12 +1,15 @@
 """A ceiling for learning: the encoder is given the true templates instead of those that it learns.
 
 Preprocessing, encoder and its parameters are those of the sorter. The templates are, where a recording was made from
-some, these very ones, without noise, through the same filters and the same whitening; elsewhere those that explain the
-preprocessed traces best in the sense of least squares, given the true spikes. Unlike an average of the traces these
-hold nothing of the spikes that come close to a unit's own.
+some, these very ones, without noise, through the same filters and the same whitening. Elsewhere they are those that
+explain the preprocessed traces best in the sense of least squares, given the true spikes; unlike an average of traces
+these hold nothing of the spikes that come close to a unit's own. Every sixth of the recording is matched with the
+templates of the other five: those of a unit with few spikes would know them again by their noise.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +31,7 @@ TEMPLATES_FILE = "templates.npz"
 # What a band-pass filter from 300 Hz on needs to forget a spike.
 SILENCE_MS = 20.0
 CHUNK_S = 10.0
+NUM_PARTS = 6
 # Spikes of nothing that each template is fitted to as well: units that only fire together stay finite.
 RIDGE = 0.1
 
@@ -41,25 +45,43 @@ def match_true_templates(folder: Path) -> BaseSorting:
     num_before, num_after = (
         whole_samples(length_ms, recording.sampling_frequency) for length_ms in (config.ms_before, config.ms_after)
     )
-    path = folder / TEMPLATES_FILE
-    if path.exists():
-        known = np.load(path)
-        channels = recording.ids_to_indices(whitened.channel_ids)
-        array = filter_templates(whitened, known["templates"][:, :, channels])
-        first = int(known["num_before"]) + whole_samples(SILENCE_MS, recording.sampling_frequency) - num_before
-        array = array[:, first : first + num_before + num_after]
-    else:
-        array = fit_templates(whitened, truth, num_before=num_before, num_after=num_after)
-    templates = Templates(
-        array.astype("float32"),
-        recording.sampling_frequency,
+    if not (folder / TEMPLATES_FILE).exists():
+        equations = NormalEquations.of(whitened, truth, num_before=num_before, width=num_before + num_after)
+        spikes = [
+            only_part(match(whitened, equations.solve(without=part), num_before), whitened, part)
+            for part in range(NUM_PARTS)
+        ]
+        return sorting_of(np.concatenate(spikes), truth)
+    known = np.load(folder / TEMPLATES_FILE)
+    channels = recording.ids_to_indices(whitened.channel_ids)
+    templates = filter_templates(whitened, known["templates"][:, :, channels])
+    first = int(known["num_before"]) + whole_samples(SILENCE_MS, recording.sampling_frequency) - num_before
+    return sorting_of(match(whitened, templates[:, first : first + num_before + num_after], num_before), truth)
+
+
+def match(preprocessed: BaseRecording, templates: np.ndarray, num_before: int) -> np.ndarray:
+    """Return the spikes of templates (unit, sample, channel) in the unit of the traces."""
+    given = Templates(
+        templates.astype("float32"),
+        preprocessed.sampling_frequency,
         num_before,
-        channel_ids=whitened.channel_ids,
-        unit_ids=truth.unit_ids,
+        channel_ids=preprocessed.channel_ids,
         is_in_uV=False,
     )
-    spikes = find_spikes_from_templates(whitened, templates, method="crsae", job_kwargs={"n_jobs": 1})
-    return sorting_of(spikes, truth)
+    job_kwargs = {"n_jobs": 1, "progress_bar": False}
+    return np.asarray(find_spikes_from_templates(preprocessed, given, method="crsae", job_kwargs=job_kwargs))
+
+
+def only_part(spikes: np.ndarray, recording: BaseRecording, part: int) -> np.ndarray:
+    """Return the spikes that lie in one part of every segment."""
+    edges = [part_edges(recording, segment) for segment in range(recording.get_num_segments())]
+    starts, ends = (np.array([edge[part + step] for edge in edges])[spikes["segment_index"]] for step in (0, 1))
+    return spikes[(spikes["sample_index"] >= starts) & (spikes["sample_index"] < ends)]
+
+
+def part_edges(recording: BaseRecording, segment: int) -> np.ndarray:
+    """Return where the parts of a segment begin, and where the last one ends."""
+    return np.linspace(0, recording.get_num_samples(segment), NUM_PARTS + 1).astype("int64")
 
 
 def sorting_of(spikes: np.ndarray, like: BaseSorting) -> BaseSorting:
@@ -114,21 +136,39 @@ def repeat_steps(preprocessed: BaseRecording, recording: BaseRecording) -> BaseR
     return type(preprocessed)(**details | {"recording": repeat_steps(details["recording"], recording)})
 
 
-def fit_templates(preprocessed: BaseRecording, sorting: BaseSorting, *, num_before: int, num_after: int) -> np.ndarray:
-    """Return the templates (unit, sample, channel) whose sum at the spikes is closest to the traces."""
-    num_units, width = sorting.get_num_units(), num_before + num_after
-    gram, projection = RIDGE * np.eye(num_units * width), np.zeros((num_units * width, preprocessed.get_num_channels()))
-    length = int(CHUNK_S * preprocessed.sampling_frequency)
-    spikes = np.asarray(sorting.to_spike_vector())
-    for segment in range(preprocessed.get_num_segments()):
-        num_samples = preprocessed.get_num_samples(segment)
-        train = spikes[spikes["segment_index"] == segment]
-        for start in range(0, num_samples, length):
-            end = min(start + length, num_samples)
-            design = _design(train, start, end, num_before=num_before, width=width, num_units=num_units)
-            gram += (design.T @ design).toarray()
-            projection += design.T @ preprocessed.get_traces(segment, start, end).astype("float64")
-    return np.linalg.solve(gram, projection).reshape(num_units, width, -1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormalEquations:
+    """What the templates whose sum at the spikes is closest to the traces solve, for each part of a recording."""
+
+    gram: np.ndarray
+    """(part, unknown, unknown); an unknown is a sample of a unit's template."""
+    projection: np.ndarray
+    """(part, unknown, channel)."""
+    width: int
+
+    @classmethod
+    def of(cls, preprocessed: BaseRecording, sorting: BaseSorting, *, num_before: int, width: int) -> "NormalEquations":
+        """Read the traces once."""
+        num_units = sorting.get_num_units()
+        gram = np.zeros((NUM_PARTS, num_units * width, num_units * width))
+        projection = np.zeros((NUM_PARTS, num_units * width, preprocessed.get_num_channels()))
+        length, spikes = int(CHUNK_S * preprocessed.sampling_frequency), np.asarray(sorting.to_spike_vector())
+        for segment in range(preprocessed.get_num_segments()):
+            train, edges = spikes[spikes["segment_index"] == segment], part_edges(preprocessed, segment)
+            for part, (first, last) in enumerate(pairwise(edges.tolist())):
+                for start in range(first, last, length):
+                    end = min(start + length, last)
+                    design = _design(train, start, end, num_before=num_before, width=width, num_units=num_units)
+                    gram[part] += (design.T @ design).toarray()
+                    projection[part] += design.T @ preprocessed.get_traces(segment, start, end).astype("float64")
+        return cls(gram=gram, projection=projection, width=width)
+
+    def solve(self, *, without: int | None = None) -> np.ndarray:
+        """Return templates (unit, sample, channel), from all parts but one."""
+        kept = [part for part in range(NUM_PARTS) if part != without]
+        gram = self.gram[kept].sum(axis=0) + RIDGE * np.eye(self.gram.shape[1])
+        templates = np.linalg.solve(gram, self.projection[kept].sum(axis=0))
+        return templates.reshape(-1, self.width, templates.shape[1])
 
 
 def _design(
