@@ -16,14 +16,10 @@ from si_crsae.core.operators.filtering import component_lags
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import nearest_samples
-from si_crsae.sorting.learning.coincidence import (
-    count_close_pairs,
-    count_in_bins,
-    excess_company,
-    presence_score,
-)
 from si_crsae.sorting.learning.bursts import share_bursts
+from si_crsae.sorting.learning.coincidence import count_close_pairs, count_in_bins, presence_score
 from si_crsae.sorting.learning.history import History, Reason
+from si_crsae.sorting.learning.structure import fraction_in_company
 from si_crsae.sorting.learning.units import TemplateGeometry
 from si_crsae.sorting.stages import AnyCode, Code
 
@@ -107,10 +103,6 @@ def drop_parts(
     What no atom of a bursting neuron explains by itself shows once all of them are one unit.
     """
     history, structure = history or History(), assumed.structure
-    near, far = (
-        nearest_samples(duration_ms, sampling_frequency)
-        for duration_ms in (assumed.refractory.impossible_ms[1], assumed.bursts.burst_ms)
-    )
     occupied = dictionary.weights.numpy().any(axis=2)
     units = {int(atom): code.select(code.atom_index == atom) for atom in np.unique(code.atom_index)}
     size = {atom: float(np.median(events.amplitude)) for atom, events in units.items()}
@@ -119,7 +111,7 @@ def drop_parts(
         for other, theirs in units.items():
             if size[other] * structure.satellite_norm <= size[atom] or not np.any(occupied[atom] & occupied[other]):
                 continue
-            company = excess_company(events, theirs, near=near, far=far)
+            company = fraction_in_company(events, theirs, sampling_frequency=sampling_frequency, assumed=assumed)
             if company > structure.satellite_fraction:
                 larger = (history.atom(other, 0).number,)
                 reason = Reason("accompanied_fraction", company, structure.satellite_fraction, larger)

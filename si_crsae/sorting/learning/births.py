@@ -48,7 +48,10 @@ def find_missed_templates(
     assumed: Assumptions = ASSUMED,
     history: History | None = None,
 ) -> Float[np.ndarray, "unit channel component"]:
-    """Return templates of clusters in the residual, on the dictionary's temporal basis."""
+    """Return templates of clusters in the residual, on the dictionary's temporal basis.
+
+    What is left is searched with a matched filter: mostly units too faint for the first look.
+    """
     residual = residual_recording(recording, dictionary, events)
-    templates = find_templates(residual, config, job_kwargs=job_kwargs, assumed=assumed, history=history)
+    templates = find_templates(residual, config, faint=True, job_kwargs=job_kwargs, assumed=assumed, history=history)
     return (torch.from_numpy(templates) @ dictionary.basis.T).numpy()

@@ -66,18 +66,29 @@ def are_accompanied(first: Timed, second: Timed, *, lags: tuple[int, int]) -> Bo
     return accompanied
 
 
-def excess_company(first: Timed, second: Timed, *, near: int, far: int) -> float:
+def steady_fraction(first: Timed, second: Timed, *, max_lag: int, jitter: int) -> float:
+    """Return the fraction of the first one's events that have one of the second at the commonest lag, give or take."""
+    lags = range(jitter - max_lag, max_lag - jitter + 1)
+    shares = [are_accompanied(first, second, lags=(lag - jitter, lag + jitter)).mean() for lag in lags]
+    return float(max(shares)) if first.sample_index.size else 0.0
+
+
+def excess_fraction(first: Timed, second: Timed, *, near: tuple[int, int], far: int) -> float:
     """Return the fraction of the first one's events that have one of the second near them, beyond what chance makes.
 
-    Chance is told by the lags from `near` to `far` samples, either way: bursts that both join raise it there as well.
+    Near is from so many samples to so many, either way. Chance is told by the lags from there to `far` samples: bursts
+    that both join raise it there as well.
     """
     if first.sample_index.size == 0:
         return 0.0
-    accompanied = are_accompanied(first, second, lags=(-near, near))
-    before, after = (are_accompanied(first, second, lags=lags) for lags in ((-far, -near - 1), (near + 1, far)))
-    alone = np.clip([1 - before.mean(), 1 - after.mean()], 1 / first.sample_index.size, 1)
-    by_chance = 1 - np.prod(alone) ** ((near + 0.5) / (far - near))
-    return float(accompanied.mean() - by_chance)
+
+    def alone(start: int, end: int) -> float:
+        beside = are_accompanied(first, second, lags=(-end, -start)) | are_accompanied(first, second, lags=(start, end))
+        return max(1 - beside.mean(), 1 / first.sample_index.size)
+
+    start, end = near
+    by_chance = 1 - alone(end + 1, far) ** ((end - start + 1) / (far - end))
+    return float(1 - alone(start, end) - by_chance)
 
 
 def count_in_bins(events: Timed, *, bin_size: int, num_samples: list[int]) -> Int[np.ndarray, " bin"]:

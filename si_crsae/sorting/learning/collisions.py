@@ -9,6 +9,7 @@ from spikeinterface.core import BaseRecording
 
 from si_crsae.core.events.encoder import Encoder
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.learning.coincidence import count_close_pairs
 from si_crsae.sorting.learning.history import Reason, below
 from si_crsae.sorting.learning.units import Unit
 from si_crsae.sorting.signal.recording import Tile, read_tile
@@ -100,10 +101,17 @@ def _explain_template(
 
 
 def _is_chance(parts: list[Unit], unit: Unit, recording: BaseRecording, assumed: Assumptions) -> bool:
-    """Tell whether a unit has no more events than two others, by chance, make collisions at about its delay."""
-    fewest, next_fewest = sorted(part.num_events for part in parts)[:2]
-    window_s = 2 * assumed.spikes.group_gap_ms / 1000
-    expected = fewest * next_fewest * window_s / recording.get_total_duration()
+    """Tell whether a unit has no more events than two others make collisions at about its delay.
+
+    They make them by chance, as their rates say, or as often as they fire together at all delays: in synchrony.
+    """
+    first, second = sorted(parts, key=lambda part: part.num_events)[:2]
+    window_ms, together_ms = 2 * assumed.spikes.group_gap_ms, assumed.structure.satellite_lag_ms
+    expected = first.num_events * second.num_events * window_ms / 1000 / recording.get_total_duration()
+    pairs, _ = count_close_pairs(
+        first, second, window_ms=(0, together_ms), sampling_frequency=recording.sampling_frequency
+    )
+    expected = max(expected, pairs * window_ms / (2 * together_ms))
     return unit.num_events <= assumed.collisions.max_chance_excess * (expected + np.sqrt(expected) + 1)
 
 

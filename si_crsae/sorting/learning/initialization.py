@@ -3,6 +3,7 @@
 import logging
 import warnings
 from copy import deepcopy
+from functools import partial
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -33,6 +34,8 @@ CLUSTERING = "iterative-hdbscan"
 # How much is clustered, averaged and decomposed: more takes longer.
 MAX_PEAKS_PER_CHANNEL = 5000
 SIZE_QUANTILES = (0.05, 0.95)
+# Where the sources of a matched filter lie behind the contacts: seen by one, and by its neighbors.
+SOURCE_DEPTHS_UM = (0.0, 120.0)
 MAX_WAVEFORMS_PER_TEMPLATE = 200
 NUM_PROTOTYPE_PEAKS = 5000
 NUM_NOISE_CHUNKS = 5
@@ -44,6 +47,7 @@ def find_templates(
     recording: BaseRecording,
     config: CrsaeConfig,
     *,
+    faint: bool = False,
     job_kwargs: dict[str, Any],
     assumed: Assumptions = ASSUMED,
     history: History | None = None,
@@ -57,6 +61,8 @@ def find_templates(
     recording : BaseRecording
         Whitened, unit noise.
     config : CrsaeConfig
+    faint : bool, default: False
+        If True, peaks come from a matched filter, whatever the length of the recording.
     job_kwargs : dict
         SpikeInterface's, complete.
     assumed : Assumptions, default: ASSUMED
@@ -70,7 +76,7 @@ def find_templates(
     """
     window, job_kwargs = TemplateWindow.of(recording, config), with_fixed_chunks(job_kwargs)
     history, smallest = history or History(), min_cluster_size(recording, assumed=assumed)
-    peaks = find_peaks(recording, config, job_kwargs=job_kwargs, assumed=assumed)
+    peaks = find_peaks(recording, config, faint=faint, job_kwargs=job_kwargs, assumed=assumed)
     logger.info("%d peaks above %g noise standard deviations", peaks.size, config.detect_threshold)
     if peaks.size < smallest:
         return np.zeros((0, recording.get_num_channels(), window.width), "float32")
@@ -88,17 +94,21 @@ def find_templates(
 
 
 def find_peaks(
-    recording: BaseRecording, config: CrsaeConfig, *, job_kwargs: dict[str, Any], assumed: Assumptions = ASSUMED
+    recording: BaseRecording,
+    config: CrsaeConfig,
+    *,
+    faint: bool = False,
+    job_kwargs: dict[str, Any],
+    assumed: Assumptions = ASSUMED,
 ) -> np.ndarray:
     """Return SpikeInterface's peaks of the traces, each the largest within its radius and sweep.
 
     Where both signs are looked for, a spike counts by its trough unless its positive peak is clearly larger.
     """
+    of_sign = partial(_peaks_of_sign, recording, config=config, faint=faint, job_kwargs=job_kwargs, assumed=assumed)
     if config.peak_sign != "both":
-        return _peaks_of_sign(recording, config.peak_sign, config, job_kwargs=job_kwargs, assumed=assumed)
-    troughs, crests = (
-        _peaks_of_sign(recording, sign, config, job_kwargs=job_kwargs, assumed=assumed) for sign in ("neg", "pos")
-    )
+        return of_sign(config.peak_sign)
+    troughs, crests = of_sign("neg"), of_sign("pos")
     ratio, reach = assumed.units.min_crest_to_trough, get_channel_distances(recording) <= config.detection_radius_um
     sweep = nearest_samples(assumed.initial.opposite_sweep_ms, recording.sampling_frequency)
     crests = crests[~are_dominated(crests, troughs, reach, max_distance=sweep, ratio=ratio)]
@@ -111,15 +121,15 @@ def find_peaks(
 def _peaks_of_sign(
     recording: BaseRecording,
     peak_sign: Literal["neg", "pos"],
-    config: CrsaeConfig,
     *,
+    config: CrsaeConfig,
+    faint: bool,
     job_kwargs: dict[str, Any],
     assumed: Assumptions,
 ) -> np.ndarray:
-    """Return the peaks of one sign.
+    """Return the peaks of one sign: of the matched filter with their mean waveform in a short recording, or if asked.
 
-    A short recording has few of them; there its matched filter, with their mean waveform, finds fainter ones. Elsewhere
-    that led to no better units, since atoms do the same, and took as long as all the rest of the initialization.
+    It finds fainter ones, and takes several times as long.
     """
     crossing = {
         "peak_sign": peak_sign,
@@ -132,12 +142,13 @@ def _peaks_of_sign(
         detect_peaks(recording, method="locally_exclusive", method_kwargs=crossing | unit_noise, job_kwargs=job_kwargs)
     )
     is_short = recording.get_total_duration() < assumed.initial.matched_filter_below_s
-    if not is_short or peaks.size < min_cluster_size(recording, assumed=assumed):
+    if not (faint or is_short) or peaks.size < min_cluster_size(recording, assumed=assumed):
         return peaks
     prototype, _ = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
     matched = {
         "prototype": prototype,
         "ms_before": config.ms_before,
+        "weight_method": {"z_list_um": np.array(SOURCE_DEPTHS_UM)},
         "random_chunk_kwargs": {"num_chunks_per_segment": NUM_NOISE_CHUNKS, "seed": config.seed},
     }
     return np.asarray(

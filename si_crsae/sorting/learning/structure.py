@@ -9,7 +9,13 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.learning.bursts import share_bursts
-from si_crsae.sorting.learning.coincidence import are_accompanied, count_close_pairs, excess_company
+from si_crsae.sorting.learning.coincidence import (
+    Timed,
+    are_accompanied,
+    count_close_pairs,
+    excess_fraction,
+    steady_fraction,
+)
 from si_crsae.sorting.learning.history import History, Reason, below
 from si_crsae.sorting.learning.units import (
     TemplateGeometry,
@@ -110,24 +116,15 @@ def drop_satellites(
     and seldom fires without the other; neurons that fire in synchrony do so for a smaller part of their spikes. So is a
     phase of the waveform that lies beyond the template's window: its events come where the neuron cannot fire again.
     """
-    history, structure, refractory = history or History(), assumed.structure, assumed.refractory
-    lag, one_spike, near, far = (
-        nearest_samples(duration_ms, sampling_frequency)
-        for duration_ms in (
-            structure.satellite_lag_ms,
-            refractory.one_spike_ms,
-            refractory.impossible_ms[1],
-            assumed.bursts.burst_ms,
-        )
-    )
+    history, structure = history or History(), assumed.structure
+    one_spike = nearest_samples(assumed.refractory.one_spike_ms, sampling_frequency)
     kept = []
     for unit in units:
         for other in units:
             is_larger = other.norm * structure.satellite_norm > unit.norm
             if not is_larger or not np.any(other.template.any(axis=1) & unit.template.any(axis=1)):
                 continue
-            accompanied = are_accompanied(unit, other, lags=(-lag, lag)).mean() if unit.num_events else 0.0
-            fraction = max(accompanied, excess_company(unit, other, near=near, far=far))
+            fraction = fraction_in_company(unit, other, sampling_frequency=sampling_frequency, assumed=assumed)
             if fraction <= structure.satellite_fraction:
                 continue
             alone = unit.select(~are_accompanied(unit, other, lags=(-one_spike, one_spike)))
@@ -140,6 +137,30 @@ def drop_satellites(
         else:
             kept.append(unit)
     return kept
+
+
+def fraction_in_company(
+    unit: Timed, other: Timed, *, sampling_frequency: float, assumed: Assumptions = ASSUMED
+) -> float:
+    """Return the fraction of a unit's events that come with another's as only parts of one spike do.
+
+    At one lag, where those of neurons in synchrony come at all; or where the other neuron cannot fire again, and more
+    often than soon after.
+    """
+    structure, refractory = assumed.structure, assumed.refractory
+    lag, jitter, impossible, far = (
+        nearest_samples(duration_ms, sampling_frequency)
+        for duration_ms in (
+            structure.satellite_lag_ms,
+            structure.satellite_jitter_ms,
+            refractory.impossible_ms[1],
+            assumed.bursts.burst_ms,
+        )
+    )
+    return max(
+        steady_fraction(unit, other, max_lag=lag, jitter=jitter),
+        excess_fraction(unit, other, near=(lag + 1, impossible), far=far),
+    )
 
 
 def drop_near_repeats(
