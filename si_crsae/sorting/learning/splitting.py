@@ -96,11 +96,14 @@ def _separate_groups(
     labels = _large_groups(scores, find_groups(scores, seed=config.seed), assumed.units.min_events)
     parts = {group: with_mean_template(unit.select(labels == group), assumed=assumed) for group in np.unique(labels)}
     apart = None
+
+    def how_separate(first: int, second: int) -> float:
+        one, two = parts[first], parts[second]
+        distance = np.linalg.norm(one.template - two.template) / assumed.structure.repeat_distance
+        return min(separation(one, two, geometry, 0, assumed=assumed), float(distance) * config.merge_threshold)
+
     while len(parts) > 1:
-        least, first, second = min(
-            (separation(parts[first], parts[second], geometry, 0, assumed=assumed), first, second)
-            for first, second in combinations(parts, 2)
-        )
+        least, first, second = min((how_separate(*pair), *pair) for pair in combinations(parts, 2))
         apart = Reason("separation", least, config.merge_threshold)
         if least >= config.merge_threshold:
             break

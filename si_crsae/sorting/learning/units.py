@@ -14,6 +14,10 @@ from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.learning.expectation import EventWaveforms
 
 
+# Ways in which the spikes of a unit vary, by size, shape and time.
+NUM_VARIATIONS = 3
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """A candidate unit, on the temporal basis of the dictionary.
@@ -199,11 +203,28 @@ def separation(
     direction = np.median(one, axis=0) - np.median(two, axis=0)
     slope = (first.template[shared] @ geometry.derivative).ravel()
     direction = without(direction.ravel(), slope)
-    along = [waveforms.reshape(len(waveforms), -1) @ direction for waveforms in (one, two)]
+    one, two = (waveforms.reshape(len(waveforms), -1) for waveforms in (one, two))
+    direction = across_variation(direction, np.concatenate([each - np.median(each, axis=0) for each in (one, two)]))
+    along = [waveforms @ direction for waveforms in (one, two)]
     centers = [np.median(values) for values in along]
     spread = np.concatenate([values - center for values, center in zip(along, centers, strict=True)])
     sd = robust_sd(spread)
     return float(abs(centers[0] - centers[1]) / sd) if sd > 0 else np.inf
+
+
+def across_variation(
+    direction: Float[np.ndarray, " dimension"], deviations: Float[np.ndarray, "event dimension"]
+) -> Float[np.ndarray, " dimension"]:
+    """Return the direction that tells two groups apart best, given how their members deviate from their own.
+
+    Fisher's discriminant, with the largest principal components for the variation and white noise for the rest.
+    """
+    centered = deviations - deviations.mean(axis=0)
+    variances, components = np.linalg.eigh(centered.T @ centered / len(centered))
+    noise = max(float(np.median(variances)), 1e-12)
+    largest = slice(-NUM_VARIATIONS, None)
+    excess = 1 - noise / np.maximum(variances[largest], noise)
+    return direction - components[:, largest] @ (excess * (components[:, largest].T @ direction))
 
 
 def without(values: np.ndarray, direction: np.ndarray) -> np.ndarray:
