@@ -24,7 +24,7 @@ from spikeinterface.sortingcomponents.motion import interpolate_motion
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.signal.gaps import fill_gaps
-from si_crsae.sorting.signal.sampling import TraceSample, sample_traces
+from si_crsae.sorting.signal.sampling import TraceSample, active_share, sample_traces
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,11 @@ def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     if config.common_reference == "yes" or (config.common_reference == "auto" and enough_channels):
         filtered = common_reference(cast(BaseRecording, filtered))
     return cast(BaseRecording, filtered)
+
+
+def filtered_share(recording: BaseRecording, config: CrsaeConfig) -> float:
+    """Return the part of a raw recording that is not silent once filtered: beside slow waves all else is faint."""
+    return active_share(bandpass(recording, config), seed=config.seed)
 
 
 def _whiten(recording: BaseRecording, config: CrsaeConfig) -> tuple[BaseRecording, TraceSample]:
