@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.widgets.held import Held, hold
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.comparison import draw_comparison
@@ -113,6 +114,27 @@ class ComparisonView(WidgetView):
     def answers(self) -> dict[str, Any]:
         """Return what to do with each kind of message from the browser."""
         return super().answers() | {"choose": self._choose, "browse": self._browse}
+
+    def held(self, *, max_mb: float) -> Held:
+        """Return the agreement of all units, and every pair that belongs together."""
+        tested, truth = self.session.tested, self.session.truth
+        reason = nothing_to_compare(tested, truth)
+        if reason or truth is None:
+            return Held(says="nothing to compare")
+        matrix = self.agreement()
+        pairs = [(matrix.rows[place], matrix.columns[place]) for place in range(matrix.num_matched)]
+        messages = [{"kind": "choose", "truth_unit": mine, "tested_unit": other} for mine, other in pairs]
+        answers, are_all = hold(messages, lambda place: self._of_pair(truth, pairs[place]), max_mb=max_mb)
+        of_pairs = "every pair on the diagonal" if are_all else f"{max(len(answers), 1)} of the pairs on the diagonal"
+        says = f"the agreement of all units, and templates, lags and one {self.listed} spike of {of_pairs}"
+        return Held(says=says, answers=answers)
+
+    def _of_pair(self, truth: SortedRecording, pair: tuple[int, int]) -> ComparisonModel:
+        """Return what is shown of a pair of units, with the first spike of the present list."""
+        assert self._matching is not None
+        matching, matrix = self._matching
+        found = pair_model(self.session.tested, truth, pair, matching, delta_ms=self.delta_ms)
+        return comparison_model(self.session.tested, truth, matrix, found, listed=self.listed, position=0)
 
     def draw(self, figure: "Figure") -> None:
         """Draw matrix, pair and present spike with matplotlib."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 from spikeinterface.core import BaseSorting
 
+from si_crsae.widgets.held import Held, hold_units, parts_of
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.static_plots.curation import draw_curation
 from si_crsae.widgets.view import WidgetView, load_module
@@ -194,6 +195,26 @@ class CurationView(WidgetView):
             "accept": lambda _: self._accept(),
             "skip": lambda _: self._skip(),
             "save": lambda _: self.save(),
+        }
+
+    def held(self, *, max_mb: float) -> Held:
+        """Return every unit by itself, and what was decided."""
+        session = self.session
+        answers, units = hold_units(
+            session.tested.unit_ids, self._of_unit, max_mb=max_mb, present=session.selected_units
+        )
+        says = f"what was decided, and the pictures of {units}: decisions are taken in a notebook"
+        return Held(says=says, kinds=("go_to", "threshold"), answers=answers)
+
+    def _of_unit(self, unit: int) -> dict[str, Any]:
+        """Return what of the view changes with the unit that is selected alone."""
+        session = self.session
+        detail = unit_detail(session.tested, self.overview, [unit], segment_index=session.segment_index)
+        split = detail.split_range
+        return {
+            "selected": [unit],
+            "threshold": None if split is None else split.proposed,
+            "detail": {"pictures": parts_of(detail.pictures, leave_out="overview"), "split_range": split},
         }
 
     def draw(self, figure: "Figure") -> None:

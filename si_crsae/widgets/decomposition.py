@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
 
+from si_crsae.widgets.held import Held
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.decomposition import draw_decomposition
@@ -78,6 +79,13 @@ class DecompositionViewer(WidgetView):
             "hide": self._hide,
             "explain": self._explain,
         }
+
+    def held(self, *, max_mb: float) -> Held:
+        """Return the visible stretch: any other needs the recording."""
+        stretch, segment = self.stretch(), self.session.segment_index
+        start_s, end_s = (sample / self.session.tested.sampling_frequency for sample in (stretch.start, stretch.end))
+        of_segment = f" of segment {segment}" if len(self.session.tested.num_samples) > 1 else ""
+        return Held(says=f"the traces from {start_s:.3f} s to {end_s:.3f} s{of_segment}", kinds=("select_units",))
 
     def draw(self, figure: "Figure") -> None:
         """Draw the visible stretch with matplotlib."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.widgets.held import Held, hold_units, parts_of
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.templates import draw_templates
 from si_crsae.widgets.view import WidgetView, load_module
@@ -76,6 +77,25 @@ class TemplateInspector(WidgetView):
             segment_index=self.session.segment_index,
             correlogram_ms=self.correlogram_ms,
         )
+
+    def held(self, *, max_mb: float) -> Held:
+        """Return the panels of every unit by itself."""
+        session = self.session
+        answers, units = hold_units(
+            session.tested.unit_ids, self._of_unit, max_mb=max_mb, present=session.selected_units
+        )
+        return Held(says=f"the list of all units, and the panels of {units}", kinds=("go_to",), answers=answers)
+
+    def _of_unit(self, unit: int) -> dict[str, Any]:
+        """Return what of the view changes with the unit that is selected alone."""
+        model = templates_model(
+            self.session.tested,
+            self.overview(),
+            selected=[unit],
+            segment_index=self.session.segment_index,
+            correlogram_ms=self.correlogram_ms,
+        )
+        return parts_of(model, leave_out="overview")
 
     def draw(self, figure: "Figure") -> None:
         """Draw the selected units with matplotlib."""

@@ -1,4 +1,4 @@
-import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
+import { Requests, Surface, answers, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
 import { agreementOf, drawLags, drawMatrix, drawSnippet, drawTemplatePair, matrixLayout, percent } from "./comparison_pictures.js";
 
 const LIST_TITLES = {
@@ -7,7 +7,6 @@ const LIST_TITLES = {
   matched: "Spikes of both",
 };
 const WIDE = 760;
-const NO_KERNEL = "This needs the running notebook";
 
 export default {
   render({ model, el }) {
@@ -32,9 +31,9 @@ export default {
     let wanted = null;
 
     const view = frame({ model, el, title: "Comparison, unit by unit", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: () => data && act() }, text);
+    const button = (text, title, act) => make("button", { title, "aria-label": title, "data-needs": "browse", onclick: () => data && act() }, text);
     const tabs = Object.entries(LIST_TITLES).map(([listed, title]) =>
-      make("button", { role: "tab", title, "data-listed": listed, onclick: () => model.send({ kind: "browse", listed }) }, listed));
+      make("button", { role: "tab", title, "data-needs": "browse", "data-listed": listed, onclick: () => model.send({ kind: "browse", listed }) }, listed));
     const previous = button("⇤", "Previous spike of the list (p)", () => step(-1));
     const next = button("⇥", "Next spike of the list (n)", () => step(1));
     details.append(pairTitle, figures, pictures);
@@ -106,7 +105,7 @@ export default {
       pairTitle.replaceChildren(
         make("strong", {}, `${matrix.truth_name} ${matrix.truth_ids[matrix.rows[row]]}`), " (dashed) and ", mark, " ",
         make("strong", {}, `${matrix.tested_name} ${matrix.tested_ids[unit]}`),
-        isOther() && model.isStatic ? ": its templates and spikes need the running notebook" : "");
+        isOther() && model.isStatic ? ": this page does not hold its templates and spikes" : "");
       const values = {
         matched: common, missed: numTruth - common, false: numTested - common,
         accuracy: percent(agreementOf(matrix, row, column)), recall: percent(common / numTruth), precision: percent(common / numTested),
@@ -124,12 +123,10 @@ export default {
         tab.setAttribute("aria-selected", String(isChosen));
         tab.style.borderColor = isChosen ? colors.accent : "";
         tab.style.fontWeight = isChosen ? "600" : "";
-        tab.disabled = Boolean(model.isStatic) && !isChosen;
-        tab.title = tab.disabled ? NO_KERNEL : LIST_TITLES[tab.dataset.listed];
       }
-      counter.textContent = number ? `${data.position + 1} of ${number}` : "none";
-      previous.disabled = model.isStatic || data.position <= 0;
-      next.disabled = model.isStatic || data.position >= number - 1;
+      counter.textContent = `${answers(model, "browse") ? "" : `${data.listed}: `}${number ? `${data.position + 1} of ${number}` : "none"}`;
+      previous.disabled = data.position <= 0;
+      next.disabled = data.position >= number - 1;
       summary.textContent = data.summary;
       const spike = data.spike;
       snippetSurface.canvas.classList.toggle("crsae-hidden", !spike);
@@ -183,7 +180,7 @@ export default {
     });
     view.root.addEventListener("keydown", (event) => {
       const change = { n: 1, p: -1 }[event.key];
-      if (!change || !data || model.isStatic || event.ctrlKey || event.metaKey) return;
+      if (!change || !data || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
       event.stopPropagation();
       step(change);

@@ -1,4 +1,4 @@
-import { Requests, Surface, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
+import { Requests, Surface, answers, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
 import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, templateLayout } from "./template_panels.js";
 
 const LIST_HEIGHT = 590;
@@ -14,7 +14,6 @@ const MAX_APART = 8;
 const LISTED = { snr: "SNR", num_spikes: "spikes", firing_rate: "rate", expected_false_positive_rate: "false" };
 const BARS_WIDTH = 54;
 const LABEL_KEYS = { good: "g", mua: "u", noise: "b" };
-const IN_A_FILE = "This is a saved page: open the view in a notebook to decide something.";
 
 function figureText(figure, unit) {
   const value = figure.values[unit];
@@ -68,8 +67,8 @@ export default {
       "aria-label": "Units: arrows up and down, Shift or Enter adds",
     });
     const promptText = make("span", { class: "crsae-prompt-text", role: "status" });
-    const actions = make("div", { class: "crsae-actions", role: "group", "aria-label": "What to do with the selected units" });
-    const hint = make("div", { class: "crsae-note" });
+    const actions = make("div", { class: "crsae-actions", "data-needs": "merge", role: "group", "aria-label": "What to do with the selected units" });
+    const undoHint = make("div", { class: "crsae-summary" });
     const steps = make("ol", { class: "crsae-steps", "aria-label": "Done so far; click one to undo it" });
     const prefix = `crsae-curation-${Math.random().toString(36).slice(2)}-`;
     let data = null;
@@ -84,7 +83,7 @@ export default {
 
     const view = frame({ model, el, title: "Curation", draw });
     const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
-    const decide = (kind, content = {}) => { if (!model.isStatic) model.send({ kind, ...content }); };
+    const decide = (kind, content = {}) => model.send({ kind, ...content });
     const tools = {
       undo: button("↶ undo", "Undo the last change (ctrl-z)", () => decide("undo")),
       redo: button("↷ redo", "Do again what was undone (ctrl-y)", () => decide("redo")),
@@ -95,19 +94,19 @@ export default {
       accept: button("accept (a)", "Do what is suggested (a)", () => decide("accept")),
       skip: button("skip (x)", "Do not suggest this again (x)", () => decide("skip")),
     };
-    const prompt = make("div", { class: "crsae-prompt" }, promptText, make("span", { class: "crsae-actions" }, ...Object.values(prompts)));
+    const prompt = make("div", { class: "crsae-prompt", "data-needs": "accept" }, promptText, make("span", { class: "crsae-actions" }, ...Object.values(prompts)));
+    for (const [kind, node] of Object.entries(tools)) node.dataset.needs = kind;
     view.tools.append(...Object.values(tools));
     const amplitudeRow = make("div", { class: "crsae-amplitudes" }, amplitudes.canvas, heights.canvas);
     const pictures = make("div", {}, waveforms.canvas, correlogram.canvas, amplitudeRow);
-    const right = make("div", {}, actions, hint, pictures);
-    const done = make("div", {}, make("div", { class: "crsae-summary" }, "Done so far; click a step to undo it alone:"), steps);
+    const right = make("div", {}, actions, pictures);
+    const done = make("div", {}, undoHint, steps);
     view.body.append(prompt, make("div", { class: "crsae-row" }, list, right), done);
 
     const nameOf = (unit) => data.detail.pictures.overview.unit_ids[unit];
     function select(units) {
-      if (model.isStatic) hint.textContent = `${IN_A_FILE} It shows unit ${data.selected.map(nameOf).join(", ") || "none"} only.`;
       // of what is selected already the kernel would say nothing
-      else if (requests.isBusy || units.join() !== data.selected.join()) requests.send({ kind: "select_units", unit_ids: units.map(nameOf) });
+      if (requests.isBusy || units.join() !== data.selected.join()) requests.send({ kind: "select_units", unit_ids: units.map(nameOf) });
     }
     const toggle = (unit) => select(data.selected.includes(unit) ? data.selected.filter((other) => other !== unit) : [...data.selected, unit]);
     const add = (unit) => select(data.selected.includes(unit) ? data.selected : [...data.selected, unit]);
@@ -204,23 +203,22 @@ export default {
       built = { data, state };
       buildList();
       moveCursor(cursor);
-      const isOff = Boolean(model.isStatic);
-      hint.textContent = isOff ? IN_A_FILE : "";
-      buildActions(isOff);
-      buildPrompt(isOff);
-      steps.replaceChildren(...data.steps.map((text, index) => make("li", {}, make("button", {
-        "aria-label": `Undo: ${text}`, title: isOff ? IN_A_FILE : "Undo this step alone", disabled: isOff && "", onclick: () => decide("drop", { index }),
-      }, `${text} ×`))));
+      buildActions();
+      buildPrompt();
+      steps.replaceChildren(...data.steps.map((text, index) => make("li", {}, answers(model, "drop") ? make("button", {
+        "aria-label": `Undo: ${text}`, title: "Undo this step alone", onclick: () => decide("drop", { index }),
+      }, `${text} ×`) : text)));
+      undoHint.textContent = answers(model, "drop") ? "Done so far; click a step to undo it alone:" : "Done so far:";
       done.classList.toggle("crsae-hidden", !data.steps.length);
-      tools.undo.disabled = isOff || !data.can_undo;
-      tools.redo.disabled = isOff || !data.can_redo;
-      tools.save.disabled = isOff || !data.path || data.is_saved;
+      tools.undo.disabled = !data.can_undo;
+      tools.redo.disabled = !data.can_redo;
+      tools.save.disabled = !data.path || data.is_saved;
       const noPath = "No path to save to: make the view with path=..., or call view.save(path)";
-      tools.save.title = isOff ? IN_A_FILE : data.path ? `Save to ${data.path}` : noPath;
+      tools.save.title = data.path ? `Save to ${data.path}` : noPath;
       tools.save.setAttribute("aria-label", tools.save.title);
       tools.save.textContent = data.is_saved && data.path ? "saved" : "save";
       const isPending = data.steps.length && !data.is_saved;
-      view.summary.textContent = data.summary + (isPending ? (data.path || isOff ? "; not saved" : "; not saved, no path") : "");
+      view.summary.textContent = data.summary + (isPending ? (data.path || model.isStatic ? "; not saved" : "; not saved, no path") : "");
     }
 
     // What the rows say and their colors do not change with the selection: they are kept, as making them takes longest.
@@ -237,12 +235,12 @@ export default {
       list.scrollTop = scroll;
     }
 
-    function buildActions(isOff) {
+    function buildActions() {
       const count = data.selected.length;
       const kind = (test) => count > 0 && data.selected.every(test);
       const isRemoved = kind((unit) => data.is_removed[unit]);
       const action = (text, key, title, isPossible, act, isPressed = null, name = text) => make("button", {
-        title: isOff ? IN_A_FILE : `${title} (${key})`, "aria-label": `${title} (${key})`, disabled: (isOff || !isPossible) && "",
+        title: `${title} (${key})`, "aria-label": `${title} (${key})`, disabled: !isPossible && "",
         "aria-pressed": isPressed === null ? null : String(isPressed), "data-act": name, onclick: act,
       }, text, make("kbd", {}, key.split(" ")[0]));
       const made = [
@@ -266,11 +264,11 @@ export default {
       actions.replaceChildren(...made);
     }
 
-    function buildPrompt(isOff) {
+    function buildPrompt() {
       const found = data.prompt;
       promptText.textContent = found ? `Suggestion ${found.index + 1} of ${found.number}: ${found.text}` : "No suggestion: nothing stands out, or all has been decided.";
       for (const [name, node] of Object.entries(prompts)) {
-        node.disabled = isOff || !found || (name === "accept" && !found.can_accept);
+        node.disabled = !found || (name === "accept" && !found.can_accept);
         node.classList.toggle("crsae-hidden", !found);
       }
     }
@@ -286,7 +284,7 @@ export default {
       const last = edges.length - 1;
       const bin = Math.round(((amplitude - edges[0]) / (edges[last] - edges[0])) * last);
       line = edges[Math.min(Math.max(bin, 1), last - 1)];
-      if (isFinal && !model.isStatic && line !== data.threshold) requests.send({ kind: "threshold", value: line });
+      if (isFinal && line !== data.threshold) requests.send({ kind: "threshold", value: line });
       view.redraw();
     }
     function nudge(bins) {
@@ -339,8 +337,7 @@ export default {
       const spike = nearestSpike(at);
       const shown = data.detail.pictures;
       const time_s = Math.min(Math.max(spike >= 0 ? shown.amplitudes.time_s[spike] : scales.x.invert(at.x), 0), shown.duration_s);
-      if (model.isStatic) model.set("cursor_s", time_s);
-      else model.send({ kind: "go_to", time_s });
+      model.send({ kind: "go_to", time_s });
     }
 
     function step(by, event) {

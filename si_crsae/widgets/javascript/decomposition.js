@@ -1,4 +1,4 @@
-import { Requests, Surface, chips, drawAxes, formatNumber, formatTime, frame, make, scale, showTip, unitColor, unpack } from "./shared.js";
+import { Requests, Surface, answers, chips, drawAxes, formatNumber, formatTime, frame, make, scale, showTip, unitColor, unpack } from "./shared.js";
 import { drawOverview } from "./overview.js";
 
 const TOP = 30;
@@ -25,17 +25,18 @@ export default {
     let found = null;
 
     const view = frame({ model, el, title: "Traces = spikes + residual", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: () => data && act() }, text);
+    const button = (text, title, act, needs = null) =>
+      make("button", { title, "aria-label": title, "data-needs": needs, onclick: () => data && act() }, text);
     view.tools.append(
-      button("◀", "Back in time (arrow left)", () => move(-0.5)),
-      button("▶", "On in time (arrow right)", () => move(0.5)),
-      button("−", "Show more time (-)", () => zoom(2)),
-      button("+", "Show less time (+)", () => zoom(0.5)),
+      button("◀", "Back in time (arrow left)", () => move(-0.5), "show"),
+      button("▶", "On in time (arrow right)", () => move(0.5), "show"),
+      button("−", "Show more time (-)", () => zoom(2), "show"),
+      button("+", "Show less time (+)", () => zoom(0.5), "show"),
       button("⇅−", "Smaller waveforms (arrow down)", () => changeGain(1 / 1.4)),
       button("⇅+", "Larger waveforms (arrow up)", () => changeGain(1.4)),
-      button("⇤ spike", "Previous spike of the selected units (p)", () => nextSpike(true)),
-      button("spike ⇥", "Next spike of the selected units (n)", () => nextSpike(false)),
-      button("all units", "Put the spikes of all units into the sum", () => hide([])),
+      button("⇤ spike", "Previous spike of the selected units (p)", () => nextSpike(true), "next_spike"),
+      button("spike ⇥", "Next spike of the selected units (n)", () => nextSpike(false), "next_spike"),
+      button("all units", "Put the spikes of all units into the sum", () => hide([]), "hide"),
     );
     view.body.append(overview.canvas, main.canvas, finding, legend);
 
@@ -54,13 +55,7 @@ export default {
       show(time_s + (center() - time_s) * (window_s / span()), window_s);
     };
     const nextSpike = (backwards) => requests.send({ kind: "next_spike", backwards });
-    function hide(units) {
-      if (model.isStatic) {
-        data.hidden = units;
-        view.redraw();
-      }
-      requests.send({ kind: "hide", units });
-    }
+    const hide = (units) => requests.send({ kind: "hide", units });
     function changeGain(factor) {
       gain = Math.min(Math.max(gain * factor, 0.05), 50);
       view.redraw();
@@ -255,9 +250,11 @@ export default {
       legend.replaceChildren(...chips(data.unit_ids, {
         pressed: (unit) => !hidden.has(unit),
         selected: (unit) => data.selected.includes(unit),
-        title: "Click: in or out of the sum. Shift-click: this unit alone. Double-click: select it in all views.",
+        title: answers(model, "hide")
+          ? "Click: in or out of the sum. Shift-click: this unit alone. Double-click: select it in all views." : "Click: draw its spikes bold.",
         act: (unit, event) => {
-          if (event.shiftKey) hide(data.unit_ids.map((_, other) => other).filter((other) => other !== unit));
+          if (!answers(model, "hide")) model.send({ kind: "select_units", unit_ids: [data.unit_ids[unit]] });
+          else if (event.shiftKey) hide(data.unit_ids.map((_, other) => other).filter((other) => other !== unit));
           else hide(hidden.has(unit) ? data.hidden.filter((other) => other !== unit) : [...data.hidden, unit]);
         },
       }).filter((_, unit) => present.has(unit) || hidden.has(unit)));
@@ -358,11 +355,11 @@ export default {
     readFinding();
 
     // The first data were made for a width that was a guess.
-    let isSized = false;
+    let sizedFor = 0;
     const afterDraw = new MutationObserver(() => {
       if (!data || !layout || model.isStatic) return;
-      if (!isSized || Math.abs(model.get("width_px") - columns()) > 0.25 * columns()) {
-        isSized = true;
+      if (Math.abs(sizedFor - columns()) > 0.25 * columns()) {
+        sizedFor = columns();
         show(center(), span());
       }
     });

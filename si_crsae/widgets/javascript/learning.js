@@ -11,7 +11,7 @@ export default {
     const curves = new Surface("Curves of learning; arrow keys go from step to step");
     const atoms = new Surface("Atoms; arrow keys go from one to the next, Enter selects the unit");
     const caption = make("div", { class: "crsae-note" });
-    const chooser = make("select", { class: "crsae-hidden", "aria-label": "Group of channels", onchange: () => model.send({ kind: "show_course", name: chooser.value }) });
+    const chooser = make("select", { class: "crsae-hidden", "aria-label": "Group of channels", title: "Group of channels", "data-needs": "show_course", onchange: () => model.send({ kind: "show_course", name: chooser.value }) });
     let data = null;
     let panels = [];
     let cells = null;
@@ -25,8 +25,6 @@ export default {
     function draw(newData, colors, width) {
       data = newData;
       chooser.classList.toggle("crsae-hidden", data.names.length < 2);
-      chooser.disabled = Boolean(model.isStatic);
-      chooser.title = model.isStatic ? "Other groups can be shown where there is a kernel" : "Group of channels";
       chooser.replaceChildren(...data.names.map((name, index) => make("option", { value: name, selected: index === data.shown }, name)));
       describe();
       drawCurves(colors, width);
@@ -207,10 +205,6 @@ export default {
       if (!unit) return;
       const others = isAdded ? data.selected.filter((other) => other !== unit) : [];
       const chosen = isAdded && data.selected.includes(unit) && others.length ? others : [unit, ...others];
-      if (model.isStatic) {
-        data.selected = chosen;
-        view.redraw();
-      }
       model.send({ kind: "select_units", unit_ids: chosen });
     }
 

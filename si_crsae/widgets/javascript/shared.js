@@ -227,6 +227,9 @@ export function chips(unitIds, { pressed, selected, act, title }) {
     }, unitId));
 }
 
+// Whether there is a kernel, or a saved page holds the answer. An element with `data-needs` is shown only where it is so.
+export const answers = (model, kind) => !model.isStatic || model.answers(kind);
+
 // Sends messages one at a time: while the kernel works on one, only the newest of each kind waits.
 export class Requests {
   constructor(model) {
@@ -264,10 +267,11 @@ export function frame({ model, el, title, draw }) {
   const tools = make("span", { class: "crsae-tools" });
   const error = make("div", { class: "crsae-error crsae-hidden", role: "alert" });
   const empty = make("div", { class: "crsae-empty crsae-hidden" });
+  const holds = make("div", { class: "crsae-note crsae-holds crsae-hidden", role: "status" });
   const body = make("div");
   const notes = make("div");
   const root = make("div", { class: "crsae", role: "region", "aria-label": title },
-    make("header", {}, make("h4", {}, title), summary, tools), error, empty, body, notes);
+    make("header", {}, make("h4", {}, title), summary, tools), holds, error, empty, body, notes);
   el.append(root);
   const view = { root, body, summary, tools, data: null };
   let isPlanned = false;
@@ -281,6 +285,18 @@ export function frame({ model, el, title, draw }) {
     return window.matchMedia("(prefers-color-scheme: dark)").matches;
   }
 
+  // A saved page says what it holds and hides what needs more; what is asked for nevertheless, by a key, it refuses.
+  function offer() {
+    for (const node of root.querySelectorAll("[data-needs]")) {
+      node.classList.toggle("crsae-unoffered", !answers(model, node.dataset.needs));
+    }
+    holds.classList.toggle("crsae-hidden", !model.isStatic);
+    if (!model.isStatic) return;
+    const isRefused = model.get("refused");
+    holds.textContent = `Saved page. It holds ${model.held.says}.${isRefused ? " For anything else, open the view in a notebook." : ""}`;
+    holds.classList.toggle("crsae-refused", Boolean(isRefused));
+  }
+
   function redraw() {
     isPlanned = false;
     root.classList.toggle("dark", isDark());
@@ -292,6 +308,7 @@ export function frame({ model, el, title, draw }) {
     empty.classList.toggle("crsae-hidden", !text);
     body.classList.toggle("crsae-hidden", Boolean(text));
     notes.replaceChildren(...(view.data?.notes ?? []).map((note) => make("div", { class: "crsae-note" }, note)));
+    offer();
     const width = Math.floor(body.clientWidth);
     if (text || !view.data || width <= 0) return;
     const style = getComputedStyle(root);
@@ -305,6 +322,7 @@ export function frame({ model, el, title, draw }) {
       error.classList.remove("crsae-hidden");
       console.error(problem);
     }
+    offer();  // elements that were made just now
     root.dataset.drawMs = (performance.now() - start).toFixed(1);
     root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
   }
@@ -320,8 +338,8 @@ export function frame({ model, el, title, draw }) {
     view.redraw();
   };
   model.on("change:payload", update);
-  model.on("change:error", view.redraw);
-  model.on("change:theme", view.redraw);
+  const redrawn = ["change:error", "change:theme", "change:refused"];
+  for (const name of redrawn) model.on(name, view.redraw);
   const resized = new ResizeObserver(view.redraw);
   resized.observe(root);
   const themed = new MutationObserver(view.redraw);
@@ -334,8 +352,7 @@ export function frame({ model, el, title, draw }) {
     scheme.removeEventListener("change", view.redraw);
     showTip(null, null);
     model.off("change:payload", update);
-    model.off("change:error", view.redraw);
-    model.off("change:theme", view.redraw);
+    for (const name of redrawn) model.off(name, view.redraw);
   };
   update();
   return view;

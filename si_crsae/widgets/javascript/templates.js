@@ -101,20 +101,20 @@ export default {
     let amplitudeScales = null;
 
     const view = frame({ model, el, title: "Templates", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
+    const button = (text, title, act, needs = null) => make("button", { title, "aria-label": title, "data-needs": needs, onclick: act }, text);
     const setTrait = (name, value) => { model.set(name, value); model.save_changes(); };
     const quantities = {
       atoms: button("atoms (whitened)", "Whitened atoms at their typical size, in noise standard deviations (t)", () => setTrait("quantity", "atoms")),
       templates: button("templates (uV)", "Mean waveforms (t)", () => setTrait("quantity", "templates")),
     };
     const wholeProbe = button("whole probe", "All contacts, or those around the selected units (w)", () => setTrait("whole_probe", !model.get("whole_probe")));
-    const windowChoice = make("select", { "aria-label": "Largest lag of the correlograms", title: "Largest lag of the correlograms", onchange: (event) => setTrait("correlogram_ms", Number(event.target.value)) },
+    const windowChoice = make("select", { "data-needs": "correlogram_ms", "aria-label": "Largest lag of the correlograms", title: "Largest lag of the correlograms", onchange: (event) => setTrait("correlogram_ms", Number(event.target.value)) },
       ...CORRELOGRAM_WINDOWS.map((value) => make("option", { value }, `± ${value} ms`)));
     view.tools.append(quantities.atoms, quantities.templates, wholeProbe,
       button("⇅−", "Smaller waveforms (-)", () => changeGain(1 / 1.4)), button("⇅+", "Larger waveforms (+)", () => changeGain(1.4)),
       windowChoice,
-      button("⇤ spike", "Previous spike of the selected units (p)", () => nextSpike(true)),
-      button("spike ⇥", "Next spike of the selected units (n)", () => nextSpike(false)));
+      button("⇤ spike", "Previous spike of the selected units (p)", () => nextSpike(true), "next_spike"),
+      button("spike ⇥", "Next spike of the selected units (n)", () => nextSpike(false), "next_spike"));
     const picture = make("div", { class: "crsae-picture" }, waveformSurface.canvas, noWaveforms);
     const upper = make("div", { class: "crsae-row" }, map, picture, list);
     const lower = make("div", { class: "crsae-row" }, correlogramSurface.canvas, quality);
@@ -124,14 +124,11 @@ export default {
     const nextSpike = (backwards) => requests.send({ kind: "next_spike", backwards });
 
     function select(units) {
-      if (model.isStatic) {
-        view.summary.textContent = `This saved page shows unit ${data.drawn.map(nameOf).join(", ") || "none"} only: select others in a notebook.`;
-        return;
-      }
       requests.send({ kind: "select_units", unit_ids: units.map(nameOf) });
     }
     const toggle = (unit) => select(data.selected.includes(unit) ? data.selected.filter((other) => other !== unit) : [...data.selected, unit]);
-    const add = (unit) => select(data.selected.includes(unit) ? data.selected : [...data.selected, unit]);
+    // a saved page holds units one at a time
+    const add = (unit) => select(model.isStatic ? [unit] : data.selected.includes(unit) ? data.selected : [...data.selected, unit]);
     function choose(unit, event) {
       moveCursor(unit);
       list.focus({ preventScroll: true });
@@ -149,8 +146,7 @@ export default {
       else select([units[place]]);
     }
     function goTo(time_s) {
-      if (model.isStatic) model.set("cursor_s", time_s);
-      else model.send({ kind: "go_to", time_s });
+      model.send({ kind: "go_to", time_s });
     }
     function changeGain(factor) {
       gain = Math.min(Math.max(gain * factor, 0.05), 50);
@@ -183,7 +179,6 @@ export default {
       for (const [name, node] of Object.entries(quantities)) node.setAttribute("aria-pressed", String(name === quantity));
       wholeProbe.setAttribute("aria-pressed", String(isWhole));
       windowChoice.value = String(model.get("correlogram_ms"));
-      windowChoice.disabled = Boolean(model.isStatic);
       describe();
     }
 

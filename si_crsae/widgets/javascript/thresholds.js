@@ -25,15 +25,15 @@ export default {
     let last = null;
 
     const view = frame({ model, el, title: "Thresholds: missed against false", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: () => data && act() }, text);
+    const button = (text, title, act, needs = null) =>
+      make("button", { title, "aria-label": title, "data-needs": needs, onclick: () => data && act() }, text);
     const best = button("least errors", "Put the threshold where missed and false together are least", () => set(data.best_index));
     const reset = button("reset", "Forget the threshold of this unit", () => set(data.lowest_index));
     const resetAll = button("reset all", "Forget the thresholds of all units", () => {
       requests.waiting.clear(); // older than this
       model.send({ kind: "reset" });
-      if (model.isStatic) set(data.lowest_index);
-    });
-    view.tools.append(make("label", {}, "unit ", unitChoice), best, reset, resetAll);
+    }, "reset_all");
+    view.tools.append(make("label", { "data-needs": "select_units" }, "unit ", unitChoice), best, reset, resetAll);
     view.body.append(
       make("div", { style: "display: flex; flex-wrap: wrap; gap: 4px 16px; align-items: flex-start" },
         make("div", {}, histogram.canvas, slider), tradeoff.canvas),
@@ -78,7 +78,6 @@ export default {
           model.send({ kind: "estimate" });
         }
       }
-      unitChoice.disabled = Boolean(model.isStatic);
       last = { colors, width };
       show();
     }

@@ -211,11 +211,12 @@ def test_a_saved_page_shows_the_units_and_says_why_it_decides_nothing(browser, v
     page.goto(view.save_html(tmp_path / "view.html").as_uri())
     page.wait_for_function("() => document.querySelector('.crsae').dataset.drawn")
     text = page.locator(".crsae").inner_text()
-    assert "This is a saved page: open the view in a notebook to decide something." in text
-    enabled = "button:not([disabled]):not([data-sort])"
-    assert page.locator(f".crsae {enabled}").count() == 0
+    assert "decisions are taken in a notebook" in text
+    assert page.locator(".crsae button:not([data-sort]):visible").count() == 0
     page.locator('tr[data-unit="4"]').click()
-    assert "It shows unit 2 only." in page.locator(".crsae").inner_text()
+    page.wait_for_function("() => model.get('payload').selected[0] === 4")
+    page.keyboard.press("r")
+    page.wait_for_function("() => document.querySelector('.crsae-refused')")
     page.locator('[data-sort="snr"]').click()
     page.wait_for_function("() => document.querySelector('tbody tr').dataset.unit === '4'")
     page.close()

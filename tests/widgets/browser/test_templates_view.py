@@ -216,14 +216,17 @@ def test_two_hundred_units_scroll_in_a_dark_narrow_window(show, session):
     assert live.page.evaluate(overflow) <= 0
 
 
-def test_a_saved_page_toggles_and_says_what_it_cannot(browser, view, tmp_path):
+def test_a_saved_page_shows_each_unit_and_says_what_it_cannot(browser, view, tmp_path):
     page = browser.new_page()
     page.goto(view.save_html(tmp_path / "view.html").as_uri())
     page.locator("button", has_text="templates (uV)").click()
     page.wait_for_timeout(100)
     assert page.evaluate("model.get('quantity')") == "templates"
     page.locator(".crsae-unit-list tbody tr").nth(1).click()
-    assert "This saved page shows unit" in page.locator(".crsae header").inner_text()
+    page.wait_for_function("() => document.querySelector('.crsae-summary').textContent.startsWith('unit 1 of')")
+    page.locator(".crsae-unit-list tbody tr").nth(2).click(modifiers=["Control"])
+    page.wait_for_function("() => document.querySelector('.crsae-refused')")
+    assert "one at a time. For anything else, open the view in a notebook." in page.locator(".crsae-holds").inner_text()
     page.locator(AMPLITUDES).click(position={"x": 300, "y": 15})
     page.wait_for_timeout(100)
     assert page.evaluate("model.get('cursor_s')") > 1
