@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class DecompositionViewer(WidgetView):
     """Any stretch of traces as the sum of its spikes, colored by unit, and a residual.
 
-    Drag or use the arrow keys to move in time, turn the wheel or press + and - to zoom, click a unit to take its spikes
-    out of the sum, click a bump of the residual to learn which atom comes nearest and what threshold would have caught
+    Drag or use the arrow keys to move in time, press + and - to zoom, or turn the wheel with Ctrl or once the picture
+    has been clicked; click a unit to take its spikes out of the sum, click a bump of the residual to learn which atom comes nearest and what threshold would have caught
     it; n and p go to the next and the previous spike of the selected units.
 
     Parameters

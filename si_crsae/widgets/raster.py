@@ -24,7 +24,8 @@ MAX_HELD_EVENTS = 300_000
 class CodeRaster(WidgetView):
     """The sparse code as a raster: a mark for every event, as long as its amplitude; counts where there are too many.
 
-    Drag or use the arrow keys left and right to move in time, turn the wheel or press + and - to zoom; a shows the
+    Drag or use the arrow keys left and right to move in time, press + and - to zoom, or turn the wheel with Ctrl or
+    once the picture has been clicked; a shows the
     whole segment, c goes to the cursor, Home and End to the ends. Click a mark or a row to select its unit and to go
     there (with shift: select it too); the arrow keys up and down select the next row, n and p go to the next and the
     previous spike of the selected units, o changes the order of the units.

@@ -305,6 +305,7 @@ export default {
     const isOnLine = (at) => data?.detail.split_range && Math.abs(scales.y(line) - at.y) <= GRAB;
 
     for (const surface of [amplitudes, heights]) {
+      surface.canvas.classList.add("crsae-vertical");
       surface.canvas.addEventListener("pointerdown", (event) => {
         const at = surface.locate(event);
         if (!data || !scales || (surface === amplitudes && !isOnLine(at))) return;

@@ -1,4 +1,4 @@
-import { Requests, Surface, answers, chips, drawAxes, formatNumber, formatTime, frame, make, scale, showTip, unitColor, unpack } from "./shared.js";
+import { Requests, Surface, answers, chips, drawAxes, formatNumber, formatTime, frame, make, onWheel, scale, showTip, unitColor, unpack } from "./shared.js";
 import { drawOverview } from "./overview.js";
 
 const TOP = 30;
@@ -23,6 +23,7 @@ export default {
     let layout = null;
     let drag = null;
     let found = null;
+    let wanted = null;
 
     const view = frame({ model, el, title: "Traces = spikes + residual", draw });
     const button = (text, title, act, needs = null) =>
@@ -43,16 +44,20 @@ export default {
     const center = () => (data.start_s + data.end_s) / 2;
     const span = () => data.end_s - data.start_s;
 
+    // What was asked for last, which may not be there yet: several steps in a row add up.
+    const asked = () => wanted ?? { time_s: center(), window_s: span() };
     function show(time_s, window_s) {
       const length = Math.min(Math.max(window_s, 0.002), data.duration_s);
-      requests.send({ kind: "show", time_s, window_ms: 1000 * length, width_px: columns() });
+      wanted = { time_s: Math.min(Math.max(time_s, length / 2), data.duration_s - length / 2), window_s: length };
+      requests.send({ kind: "show", time_s: wanted.time_s, window_ms: 1000 * length, width_px: columns() });
     }
     const columns = () => Math.max(Math.round((layout?.panelWidth ?? 300) * (window.devicePixelRatio || 1)), 100);
-    const move = (share) => show(center() + share * span(), span());
-    const zoom = (factor, time_s = center()) => {
-      const window_s = Math.min(Math.max(span() * factor, 0.002), data.duration_s);
-      // what is under the pointer stays there
-      show(time_s + (center() - time_s) * (window_s / span()), window_s);
+    const move = (share) => show(asked().time_s + share * asked().window_s, asked().window_s);
+    // What is at a share of the window, such as under the pointer, stays there.
+    const zoom = (factor, share = 0.5) => {
+      const old = asked();
+      const window_s = Math.min(Math.max(old.window_s * factor, 0.002), data.duration_s);
+      show(old.time_s + (share - 0.5) * (old.window_s - window_s), window_s);
     };
     const nextSpike = (backwards) => requests.send({ kind: "next_spike", backwards });
     const hide = (units) => requests.send({ kind: "hide", units });
@@ -63,6 +68,7 @@ export default {
 
     function draw(newData, colors, width) {
       data = newData;
+      if (!requests.isBusy) wanted = null;
       const rows = data.channels.length;
       const rowHeight = Math.min(Math.max(560 / Math.max(rows, 1), MIN_ROW), MAX_ROW);
       const panelWidth = (width - LABEL_WIDTH - 2 * GAP - 6) / 3;
@@ -322,14 +328,10 @@ export default {
     });
     main.canvas.addEventListener("pointercancel", () => { drag = null; });
     main.canvas.addEventListener("pointerleave", (event) => showTip(event, null));
-    main.canvas.addEventListener("wheel", (event) => {
-      const at = data && place(event);
-      if (!at) return;
-      event.preventDefault();
-      if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
-        move(Math.sign(event.deltaX || event.deltaY) * 0.2);
-      } else zoom(event.deltaY > 0 ? 1.25 : 0.8, at.time_s);
-    }, { passive: false });
+    onWheel(main.canvas, {
+      zoom: (factor, event) => { const at = data && place(event); if (at) zoom(factor, (at.time_s - data.start_s) / span()); },
+      pan: (pixels) => { if (layout) move(pixels / layout.panelWidth); },
+    });
     main.canvas.addEventListener("keydown", (event) => {
       const keys = {
         ArrowLeft: () => move(-0.5), ArrowRight: () => move(0.5), ArrowUp: () => changeGain(1.4), ArrowDown: () => changeGain(1 / 1.4),

@@ -1,7 +1,7 @@
 import {
   LEFT, MIN_SIZED_ROW, RATE_HEIGHT, RIGHT, TOP, drawCounts, drawCursor, drawEvents, drawRate, drawRows, drawSegment, tipAt, visiblePart,
 } from "./raster_pictures.js";
-import { Requests, Surface, drawAxes, formatTime, frame, make, scale, showTip } from "./shared.js";
+import { Requests, Surface, drawAxes, formatTime, frame, make, onWheel, scale, showTip } from "./shared.js";
 
 const BETWEEN = 24;
 const BOTTOM = 36;
@@ -169,13 +169,10 @@ export default {
     });
     main.canvas.addEventListener("pointercancel", () => { drag = null; });
     main.canvas.addEventListener("pointerleave", (event) => showTip(event, null));
-    main.canvas.addEventListener("wheel", (event) => {
-      const at = place(event);
-      if (!at) return;
-      event.preventDefault();
-      if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) move(Math.sign(event.deltaX || event.deltaY) * 0.2);
-      else zoom(event.deltaY > 0 ? 1.25 : 0.8, at.time_s);
-    }, { passive: false });
+    onWheel(main.canvas, {
+      zoom: (factor, event) => { const at = place(event); if (at) zoom(factor, at.time_s); },
+      pan: (pixels) => { if (box) move(pixels / (box.right - box.left)); },
+    });
     main.canvas.addEventListener("keydown", (event) => {
       const keys = {
         ArrowLeft: () => move(-0.5), ArrowRight: () => move(0.5), ArrowUp: () => selectRow(1), ArrowDown: () => selectRow(-1),

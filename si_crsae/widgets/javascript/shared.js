@@ -133,6 +133,32 @@ export class Surface {
   }
 }
 
+const PIXELS_PER_LINE = 16;
+// A notch of a mouse's wheel, which zooms by a quarter.
+const NOTCH = 120;
+const ZOOM_PER_NOTCH = 1.25;
+const MOST_NOTCHES = 3;
+// A pinch on a trackpad comes as a turn with Ctrl in steps of a few pixels, which mean more.
+const PINCH_STEP = 25;
+const PINCH_FACTOR = 8;
+
+// Turns of the wheel over a canvas. Those without Ctrl or Cmd scroll the page, unless the canvas has the focus. However
+// many steps a turn comes in, the sum is the same: `zoom(factor, event)`, `pan(pixels, event)` sideways or with Shift.
+export function onWheel(canvas, { zoom, pan }) {
+  canvas.addEventListener("wheel", (event) => {
+    const isHeld = event.ctrlKey || event.metaKey;
+    if (!isHeld && !canvas.matches(":focus")) return;
+    event.preventDefault();
+    const unit = [1, PIXELS_PER_LINE, NOTCH][event.deltaMode];
+    const isSideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
+    const pixels = unit * (isSideways ? event.deltaX || event.deltaY : event.deltaY);
+    if (isSideways) return pan(pixels, event);
+    const isPinch = event.ctrlKey && Math.abs(pixels) < PINCH_STEP;
+    const notches = (pixels * (isPinch ? PINCH_FACTOR : 1)) / NOTCH;
+    zoom(ZOOM_PER_NOTCH ** Math.min(Math.max(notches, -MOST_NOTCHES), MOST_NOTCHES), event);
+  }, { passive: false });
+}
+
 // Axes around a rectangle {left, top, right, bottom}: x and y are scales; labels name the quantity and its unit.
 export function drawAxes(context, box, colors, { x, y, xLabel = "", yLabel = "", formatX = (value) => formatNumber(value), formatY = formatNumber, grid = false, spaceX = 80 }) {
   context.save();
@@ -275,6 +301,8 @@ export function frame({ model, el, title, draw }) {
   el.append(root);
   const view = { root, body, summary, tools, data: null };
   let isPlanned = false;
+  // what a tip says is no longer so once the picture has moved under it
+  for (const kind of ["keydown", "wheel"]) root.addEventListener(kind, () => showTip(null, null), { capture: true, passive: true });
 
   function isDark() {
     const theme = model.get("theme");

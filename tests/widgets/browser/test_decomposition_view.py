@@ -34,7 +34,9 @@ def test_the_wheel_zooms_around_the_pointer(show, view):
     x, y = panel_center(live, 0, share=0.25)
     start, end = view.payload["start_s"], view.payload["end_s"]
     live.page.mouse.move(x, y)
+    live.page.keyboard.down("Control")
     live.page.mouse.wheel(0, -120)
+    live.page.keyboard.up("Control")
     live.settle()
     new_start, new_end = view.payload["start_s"], view.payload["end_s"]
     assert new_end - new_start == pytest.approx(0.8 * (end - start), rel=0.01)

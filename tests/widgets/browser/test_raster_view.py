@@ -71,7 +71,9 @@ def test_keys_move_zoom_sort_and_select(show, view):
 def test_wheel_and_drag(show, view):
     live = show(view)
     live.page.mouse.move(*place(live, 0.25, 0))
+    live.page.keyboard.down("Control")
     live.page.mouse.wheel(0, -120)
+    live.page.keyboard.up("Control")
     live.settle()
     assert view.window_s == pytest.approx(1.6)
     assert view.payload["start_s"] == pytest.approx(5.5 - 0.25 * 1.6, abs=2e-3)
