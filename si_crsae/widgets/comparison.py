@@ -34,8 +34,8 @@ class ComparisonView(WidgetView):
     """How two sortings agree, unit by unit and spike by spike; the session's truth is compared with its sorting.
 
     Click a cell of the agreement matrix, or move over it with the arrow keys (Page Up and Page Down go along the
-    diagonal), to compare two units; click a tab to list their missed, false or matched spikes; n and p go to the next
-    and the previous one, in all views of the session.
+    diagonal), to compare two units; click a tab to list their missed, false or matched spikes; period and comma go to
+    the next and the previous one, in all views of the session; ? lists the keys.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class ComparisonView(WidgetView):
     title: ClassVar[str] = "Comparison, unit by unit"
     follows: ClassVar[tuple[str, ...]] = ()
 
-    _esm = load_module("shared.js", "comparison_pictures.js", "comparison.js")
+    _esm = load_module("shared.js", "keys.js", "comparison_pictures.js", "comparison.js")
 
     delta_ms = traitlets.Float(0.4, min=0.0).tag(sync=True)
     pair = traitlets.List().tag(sync=True)

@@ -30,6 +30,7 @@ from si_crsae.widgets.view_models.curation_history import (
     remove_step,
     restore_step,
     split_step,
+    unlabel_step,
 )
 from si_crsae.widgets.view_models.curation_state import DEFAULT_LABELS, CurationState, LabelDefinition
 from si_crsae.widgets.view_models.curation_suggestions import Suggestion, is_open, label_called, suggest
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
 class CurationView(WidgetView):
     """Merge, split by amplitude, label and remove units, with a queue of what is worth a look.
 
-    Select units with a click, several with ctrl or shift, or with the arrow keys (shift adds). The keys act on the
-    selected units: m merges, s splits at the line drawn through the amplitudes (drag it, or move it with the arrow keys
-    when the amplitudes have the focus), the digits give and take labels, as g, u and b do for good, MUA and noise, r
-    removes, o restores. n shows the next suggestion, a accepts it, x skips it. ctrl-z and ctrl-y undo and redo; any
-    step in the list below can be undone alone.
+    Select units with a click, several with ctrl or shift, or with the arrow keys (shift adds). The keys are those of
+    spikeinterface-gui, ? lists them; they act on the selected units: g, m and n label them good, MUA and noise, as the
+    digits do, c takes the labels off; ctrl-m merges, ctrl-d removes, ctrl-r restores, ctrl-s splits at the line drawn
+    through the amplitudes (drag it, or move it with the arrow keys when the amplitudes have the focus). j shows the
+    next suggestion, a accepts it, x skips it. ctrl-z and ctrl-y undo and redo; any step in the list below can be
+    undone alone.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ class CurationView(WidgetView):
     # A new time moves the cursor only.
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
 
-    _esm = load_module("shared.js", "template_panels.js", "curation.js")
+    _esm = load_module("shared.js", "keys.js", "template_panels.js", "curation.js")
 
     cursor_s = traitlets.Float(0.0).tag(sync=True)
 
@@ -186,6 +188,7 @@ class CurationView(WidgetView):
             "split": self._split,
             "threshold": self._set_threshold,
             "label": self._label,
+            "clear_labels": lambda _: self.do(unlabel_step(self.session.selected_units)),
             "remove": lambda _: self.do(self._remove_or_restore()),
             "restore": lambda _: self.do(restore_step(self.session.selected_units)),
             "undo": lambda _: self.undo(),

@@ -21,8 +21,9 @@ class DecompositionViewer(WidgetView):
     """Any stretch of traces as the sum of its spikes, colored by unit, and a residual.
 
     Drag or use the arrow keys to move in time, press + and - to zoom, or turn the wheel with Ctrl or once the picture
-    has been clicked; click a unit to take its spikes out of the sum, click a bump of the residual to learn which atom comes nearest and what threshold would have caught
-    it; n and p go to the next and the previous spike of the selected units.
+    has been clicked; click a unit to take its spikes out of the sum, click a bump of the residual to learn which atom
+    comes nearest and what threshold would have caught it; period and comma go to the next and the previous spike of the
+    selected units; ? lists the keys.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class DecompositionViewer(WidgetView):
 
     title: ClassVar[str] = "Traces = spikes + residual"
 
-    _esm = load_module("shared.js", "overview.js", "decomposition.js")
+    _esm = load_module("shared.js", "keys.js", "overview.js", "decomposition.js")
 
     window_ms = traitlets.Float(100.0, min=1.0).tag(sync=True)
     width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)

@@ -62,7 +62,7 @@ class LearningMonitor(WidgetView):
     title: ClassVar[str] = "Learning"
     follows: ClassVar[tuple[str, ...]] = ("selected_units",)
 
-    _esm = load_module("shared.js", "learning.js")
+    _esm = load_module("shared.js", "keys.js", "learning.js")
 
     shown = traitlets.Unicode("").tag(sync=True)
 

@@ -25,10 +25,10 @@ class CodeRaster(WidgetView):
     """The sparse code as a raster: a mark for every event, as long as its amplitude; counts where there are too many.
 
     Drag or use the arrow keys left and right to move in time, press + and - to zoom, or turn the wheel with Ctrl or
-    once the picture has been clicked; a shows the
-    whole segment, c goes to the cursor, Home and End to the ends. Click a mark or a row to select its unit and to go
-    there (with shift: select it too); the arrow keys up and down select the next row, n and p go to the next and the
-    previous spike of the selected units, o changes the order of the units.
+    once the picture has been clicked; a shows the whole segment, c goes to the cursor, Home and End to the ends. Click
+    a mark or a row to select its unit and to go there (with shift: select it too); the arrow keys up and down select
+    the next row, period and comma go to the next and the previous spike of the selected units, o changes the order of
+    the units; ? lists the keys.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class CodeRaster(WidgetView):
     """
 
     title: ClassVar[str] = "Code: time x unit"
-    _esm = load_module("shared.js", "overview.js", "raster_pictures.js", "raster.js")
+    _esm = load_module("shared.js", "keys.js", "overview.js", "raster_pictures.js", "raster.js")
 
     window_s = traitlets.Float(2.0, min=MIN_WINDOW_S).tag(sync=True)
     width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)

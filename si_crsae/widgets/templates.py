@@ -24,7 +24,7 @@ class TemplateInspector(WidgetView):
     there), Enter or Space adds or removes it. Click a contact to select the unit that is largest there, again for the
     next one; click a neighbor to add it, the head of a unit's column to make it the leading one, an amplitude to go to
     its time in all views. Beside the list, t changes between atoms and templates, w between the neighborhood and the
-    whole probe, + and - change the size of the waveforms, n and p go to the next and the previous spike.
+    whole probe, + and - change the size of the waveforms, period and comma go to the next and the previous spike.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class TemplateInspector(WidgetView):
     # A new time moves the cursor only.
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
 
-    _esm = load_module("shared.js", "template_panels.js", "templates.js")
+    _esm = load_module("shared.js", "keys.js", "template_panels.js", "templates.js")
 
     quantity = traitlets.Enum(["atoms", "templates"], "atoms").tag(sync=True)
     whole_probe = traitlets.Bool(False).tag(sync=True)

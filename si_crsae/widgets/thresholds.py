@@ -57,7 +57,7 @@ class ThresholdExplorer(WidgetView):
     title: ClassVar[str] = "Thresholds: missed against false"
     follows: ClassVar[tuple[str, ...]] = ("selected_units",)
 
-    _esm = load_module("shared.js", "thresholds.js")
+    _esm = load_module("shared.js", "keys.js", "thresholds.js")
 
     thresholds: Any = traitlets.Dict(help="Relative amplitudes by unit id.").tag(sync=True)
 

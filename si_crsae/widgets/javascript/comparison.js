@@ -1,3 +1,4 @@
+import { listenToKeys } from "./keys.js";
 import { Requests, Surface, answers, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
 import { agreementOf, drawLags, drawMatrix, drawSnippet, drawTemplatePair, matrixLayout, percent } from "./comparison_pictures.js";
 
@@ -34,8 +35,8 @@ export default {
     const button = (text, title, act) => make("button", { title, "aria-label": title, "data-needs": "browse", onclick: () => data && act() }, text);
     const tabs = Object.entries(LIST_TITLES).map(([listed, title]) =>
       make("button", { role: "tab", title, "data-needs": "browse", "data-listed": listed, onclick: () => model.send({ kind: "browse", listed }) }, listed));
-    const previous = button("⇤", "Previous spike of the list (p)", () => step(-1));
-    const next = button("⇥", "Next spike of the list (n)", () => step(1));
+    const previous = button("⇤", "Previous spike of the list (,)", () => step(-1));
+    const next = button("⇥", "Next spike of the list (.)", () => step(1));
     details.append(pairTitle, figures, pictures);
     view.body.append(top,
       make("div", { style: "display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin-top: 8px" },
@@ -167,24 +168,24 @@ export default {
       const at = cellAt(event);
       if (at) choose(at.row, at.column);
     });
-    matrixSurface.canvas.addEventListener("keydown", (event) => {
-      const keys = {
-        ArrowLeft: () => choose(chosen.row, chosen.column - 1), ArrowRight: () => choose(chosen.row, chosen.column + 1),
-        ArrowUp: () => choose(chosen.row - 1, chosen.column), ArrowDown: () => choose(chosen.row + 1, chosen.column),
-        PageUp: () => follow(-1), PageDown: () => follow(1),
-      };
-      if (!data || !keys[event.key] || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      keys[event.key]();
-    });
-    view.root.addEventListener("keydown", (event) => {
-      const change = { n: 1, p: -1 }[event.key];
-      if (!change || !data || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      step(change);
-    });
+    listenToKeys(view, model, [
+      {
+        on: matrixSurface.canvas, title: "Matrix", rows: [
+          [["ArrowLeft"], "the unit before, of the columns", () => choose(chosen.row, chosen.column - 1)],
+          [["ArrowRight"], "the next one", () => choose(chosen.row, chosen.column + 1)],
+          [["ArrowUp"], "the unit before, of the rows", () => choose(chosen.row - 1, chosen.column)],
+          [["ArrowDown"], "the next one", () => choose(chosen.row + 1, chosen.column)],
+          [["PageUp"], "the pair before, along the diagonal", () => follow(-1)],
+          [["PageDown"], "the next pair", () => follow(1)],
+        ],
+      },
+      {
+        on: view.root, title: "Spikes", rows: [
+          [["."], "next spike of the list", () => step(1), "browse"],
+          [[","], "previous spike", () => step(-1), "browse"],
+        ],
+      },
+    ], () => data && chosen);
 
     function readMatrix() {
       const packed = model.get("matrix");

@@ -1,3 +1,4 @@
+import { listRows, listenToKeys } from "./keys.js";
 import { Requests, Surface, answers, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
 import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, templateLayout } from "./template_panels.js";
 
@@ -13,7 +14,16 @@ const GRAB = 6;
 const MAX_APART = 8;
 const LISTED = { snr: "SNR", num_spikes: "spikes", firing_rate: "rate", expected_false_positive_rate: "false" };
 const BARS_WIDTH = 54;
-const LABEL_KEYS = { good: "g", mua: "u", noise: "b" };
+const LABEL_KEYS = { good: "g", mua: "m", noise: "n" };
+
+// The labels there are, each with its keys: its digit, and its letter if it has one.
+function labelsOf(data) {
+  const all = data.definitions.flatMap(({ name: category, options }) => options.map((value) => ({ category, value })));
+  return all.map(({ category, value }, index) => {
+    const keys = [LABEL_KEYS[value.toLowerCase()], index < 9 ? String(index + 1) : null].filter(Boolean);
+    return { category, value, keys, name: `${category}: ${value}` };
+  });
+}
 
 function figureText(figure, unit) {
   const value = figure.values[unit];
@@ -90,7 +100,7 @@ export default {
       save: button("save", "Save", () => decide("save")),
     };
     const prompts = {
-      next: button("look (n)", "Select the units of this suggestion, or of the next one (n)", () => decide("next")),
+      next: button("look (j)", "Select the units of this suggestion, or of the next one (j)", () => decide("next")),
       accept: button("accept (a)", "Do what is suggested (a)", () => decide("accept")),
       skip: button("skip (x)", "Do not suggest this again (x)", () => decide("skip")),
     };
@@ -239,27 +249,25 @@ export default {
       const count = data.selected.length;
       const kind = (test) => count > 0 && data.selected.every(test);
       const isRemoved = kind((unit) => data.is_removed[unit]);
-      const action = (text, key, title, isPossible, act, isPressed = null, name = text) => make("button", {
-        title: `${title} (${key})`, "aria-label": `${title} (${key})`, disabled: !isPossible && "",
+      const action = (text, keys, title, isPossible, act, isPressed = null, name = text) => make("button", {
+        title: `${title} (${keys.join(" or ")})`, "aria-label": `${title} (${keys.join(" or ")})`, disabled: !isPossible && "",
         "aria-pressed": isPressed === null ? null : String(isPressed), "data-act": name, onclick: act,
-      }, text, make("kbd", {}, key.split(" ")[0]));
+      }, text, ...(keys.length ? [make("kbd", {}, keys[0].replace("Ctrl+", "^"))] : []));
       const made = [
-        action("merge", "m", "Merge the selected units", count > 1, () => decide("merge")),
-        action("split", "s", "Split the selected unit at the line", data.detail.split_range !== null, split),
-        action(isRemoved ? "keep" : "remove", "r", isRemoved ? "Keep the selected units after all" : "Remove the selected units", count > 0, () => decide("remove")),
-        action("restore", "o", "Take back merge, split and removal of the selected units",
+        action("merge", ["Ctrl+m"], "Merge the selected units", count > 1, () => decide("merge")),
+        action("split", ["Ctrl+s"], "Split the selected unit at the line", data.detail.split_range !== null, split),
+        action(isRemoved ? "keep" : "remove", ["Ctrl+d"], isRemoved ? "Keep the selected units after all" : "Remove the selected units",
+          count > 0, () => decide("remove"), null, "remove"),
+        action("restore", ["Ctrl+r"], "Take back merge, split and removal of the selected units",
           data.selected.some((unit) => data.decided[unit]), () => decide("restore")),
       ];
-      let digit = 0;
-      for (const { name, options } of data.definitions) {
-        made.push(make("span", { class: "crsae-summary" }, `${name}:`));
-        for (const value of options) {
-          digit += 1;
-          const keys = LABEL_KEYS[value.toLowerCase()] ? `${LABEL_KEYS[value.toLowerCase()]} or ${digit}` : String(digit);
-          const isPressed = kind((unit) => data.labels[unit].includes(value));
-          made.push(action(value, keys, `Label the selected units ${value}, or take the label off`, count > 0,
-            () => decide("label", { category: name, value }), isPressed, `${name}: ${value}`));
-        }
+      let category = null;
+      for (const label of labelsOf(data)) {
+        if (label.category !== category) made.push(make("span", { class: "crsae-summary" }, `${label.category}:`));
+        category = label.category;
+        const isPressed = kind((unit) => data.labels[unit].includes(label.value));
+        made.push(action(label.value, label.keys, `Label the selected units ${label.value}, or take the label off`, count > 0,
+          () => decide("label", { category: label.category, value: label.value }), isPressed, label.name));
       }
       actions.replaceChildren(...made);
     }
@@ -348,35 +356,31 @@ export default {
       if (event.shiftKey) add(unit);
       else if (!event.ctrlKey && !event.metaKey) select([unit]);
     }
-    const listKeys = {
-      ArrowUp: (event) => step(-1, event), ArrowDown: (event) => step(1, event), PageUp: (event) => step(-10, event),
-      PageDown: (event) => step(10, event), Home: (event) => step(-rows.length, event), End: (event) => step(rows.length, event),
-      Enter: () => toggle(cursor), " ": () => toggle(cursor),
-    };
-    const lineKeys = { ArrowUp: (event) => nudge(event.shiftKey ? 5 : 1), ArrowDown: (event) => nudge(event.shiftKey ? -5 : -1) };
     const press = (name) => actions.querySelector(`[data-act="${CSS.escape(name)}"]`)?.click();
-    const keys = {
-      m: () => press("merge"), s: split, r: () => decide("remove"), o: () => press("restore"), n: () => prompts.next.click(),
-      a: () => prompts.accept.click(), x: () => prompts.skip.click(),
-    };
-    const changeKeys = { z: () => tools.undo.click(), y: () => tools.redo.click(), Z: () => tools.redo.click() };
-
-    function actFor(event) {
-      const labels = data.definitions.flatMap(({ name, options }) => options.map((value) => ({ value, name: `${name}: ${value}` })));
-      if (event.ctrlKey || event.metaKey) return changeKeys[event.key] ?? (event.target === list ? listKeys[event.key] : null);
-      if (event.altKey) return null;
-      if (event.target === list && listKeys[event.key]) return listKeys[event.key];
-      if ([amplitudes.canvas, heights.canvas].includes(event.target) && data.detail.split_range && lineKeys[event.key]) return lineKeys[event.key];
-      const label = labels.find(({ value }) => LABEL_KEYS[value.toLowerCase()] === event.key) ?? labels[Number(event.key) - 1];
-      return keys[event.key] ?? (label ? () => press(label.name) : null);
-    }
-    view.root.addEventListener("keydown", (event) => {
-      const act = data && !data.empty && !event.target.closest("input, select") ? actFor(event) : null;
-      if (!act) return;
-      event.preventDefault();
-      event.stopPropagation();
-      act(event);
-    });
+    const nudged = (bins) => (event) => { if (data.detail.split_range) nudge(event.shiftKey ? 5 * bins : bins); };
+    const lineRows = [
+      [["ArrowUp"], "the line at which a split divides: up; with Shift by more", nudged(1)],
+      [["ArrowDown"], "the line down", nudged(-1)],
+    ];
+    // the keys of spikeinterface-gui
+    const decisionRows = () => [
+      ...labelsOf(data).map(({ value, keys, name }) => [keys, `label the selected units ${value}, or take it off`, () => press(name), "label"]),
+      [["c"], "take all labels off", () => decide("clear_labels"), "label"],
+      [["Ctrl+m"], "merge the selected units", () => press("merge"), "merge"],
+      [["Ctrl+s"], "split the selected unit at the line", () => press("split"), "split"],
+      [["Ctrl+d", "Delete"], "remove the selected units", () => press("remove"), "remove"],
+      [["Ctrl+r", "Ctrl+u", "Ctrl+x"], "take back removal, merge or split of the selected units", () => press("restore"), "restore"],
+      [["j"], "look at this suggestion, or at the next one", () => prompts.next.click(), "next"],
+      [["a", "Ctrl+a"], "do what is suggested", () => prompts.accept.click(), "accept"],
+      [["x"], "do not suggest it again", () => prompts.skip.click(), "skip"],
+      [["Ctrl+z"], "undo", () => tools.undo.click(), "undo"],
+      [["Ctrl+y", "Ctrl+Z"], "redo", () => tools.redo.click(), "redo"],
+    ];
+    listenToKeys(view, model, [
+      { on: list, title: "List of units", rows: listRows(step, () => rows.length, () => toggle(cursor)) },
+      { on: amplitudeRow, title: "Amplitudes", rows: lineRows },
+      { on: view.root, title: "Decisions, with the keys of spikeinterface-gui", rows: decisionRows },
+    ], () => data && !data.empty);
 
     model.on("change:cursor_s", view.redraw);
     return () => {

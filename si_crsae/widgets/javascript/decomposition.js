@@ -1,4 +1,5 @@
 import { Requests, Surface, answers, chips, drawAxes, formatNumber, formatTime, frame, make, onWheel, scale, showTip, unitColor, unpack } from "./shared.js";
+import { listenToKeys } from "./keys.js";
 import { drawOverview } from "./overview.js";
 
 const TOP = 30;
@@ -35,8 +36,8 @@ export default {
       button("+", "Show less time (+)", () => zoom(0.5), "show"),
       button("⇅−", "Smaller waveforms (arrow down)", () => changeGain(1 / 1.4)),
       button("⇅+", "Larger waveforms (arrow up)", () => changeGain(1.4)),
-      button("⇤ spike", "Previous spike of the selected units (p)", () => nextSpike(true), "next_spike"),
-      button("spike ⇥", "Next spike of the selected units (n)", () => nextSpike(false), "next_spike"),
+      button("⇤ spike", "Previous spike of the selected units (,)", () => nextSpike(true), "next_spike"),
+      button("spike ⇥", "Next spike of the selected units (.)", () => nextSpike(false), "next_spike"),
       button("all units", "Put the spikes of all units into the sum", () => hide([]), "hide"),
     );
     view.body.append(overview.canvas, main.canvas, finding, legend);
@@ -332,17 +333,22 @@ export default {
       zoom: (factor, event) => { const at = data && place(event); if (at) zoom(factor, (at.time_s - data.start_s) / span()); },
       pan: (pixels) => { if (layout) move(pixels / layout.panelWidth); },
     });
-    main.canvas.addEventListener("keydown", (event) => {
-      const keys = {
-        ArrowLeft: () => move(-0.5), ArrowRight: () => move(0.5), ArrowUp: () => changeGain(1.4), ArrowDown: () => changeGain(1 / 1.4),
-        PageUp: () => move(-1), PageDown: () => move(1), "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2),
-        n: () => nextSpike(false), p: () => nextSpike(true),
-      };
-      if (!data || !keys[event.key] || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      keys[event.key]();
-    });
+    listenToKeys(view, model, [{
+      on: main.canvas, title: "Traces", rows: [
+        [["ArrowLeft"], "back in time, by half a window", () => move(-0.5), "show"],
+        [["ArrowRight"], "on in time", () => move(0.5), "show"],
+        [["PageUp"], "back by a window", () => move(-1), "show"],
+        [["PageDown"], "on by a window", () => move(1), "show"],
+        [["+", "="], "less time", () => zoom(0.5), "show"],
+        [["-"], "more time", () => zoom(2), "show"],
+        [["Ctrl+wheel"], "zoom; without Ctrl once the picture was clicked", null, "show"],
+        [["ArrowUp"], "larger waveforms", () => changeGain(1.4)],
+        [["ArrowDown"], "smaller waveforms", () => changeGain(1 / 1.4)],
+        [["."], "next spike of the selected units", () => nextSpike(false), "next_spike"],
+        [[","], "previous spike", () => nextSpike(true), "next_spike"],
+        [["click"], "select the unit of a spike; in the residual: which atom comes nearest", null, "explain"],
+      ],
+    }], () => data);
     overview.canvas.addEventListener("pointerdown", (event) => {
       if (!data) return;
       const { x } = overview.locate(event);

@@ -1,3 +1,4 @@
+import { listenToKeys } from "./keys.js";
 import { Surface, drawAxes, formatNumber, frame, make, scale, showTip, ticks, unitColor } from "./shared.js";
 
 const PANEL_HEIGHT = 206;
@@ -179,18 +180,15 @@ export default {
     }
     curves.canvas.addEventListener("pointerleave", leaveCurves);
     curves.canvas.addEventListener("blur", leaveCurves);
-    curves.canvas.addEventListener("keydown", (event) => {
-      const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-      if (!data || !panels.length || !(event.key in moves)) return;
-      event.preventDefault();
-      event.stopPropagation();
+    function goToStep(change) {
+      if (!panels.length) return;
       const [first, last] = [Math.ceil(panels[0].x.domain[0]), data.step];
-      step = Math.min(Math.max((step ?? last + 1) + moves[event.key], first), last);
+      step = Math.min(Math.max((step ?? last + 1) + change, first), last);
       const box = curves.canvas.getBoundingClientRect();
       const text = panels.map((panel) => tipOf(panel, step, data.step_name, panel.title)).filter(Boolean).join("\n");
       showTip({ clientX: box.left + panels[0].x(step), clientY: box.top + panels[0].box.top }, text);
       view.redraw();
-    });
+    }
 
     function placeInAtoms(event) {
       if (!cells || !data) return -1;
@@ -218,23 +216,35 @@ export default {
       if (index >= 0) select(index, event.shiftKey || event.ctrlKey || event.metaKey);
     });
     atoms.canvas.addEventListener("blur", () => { cell = -1; view.redraw(); });
-    atoms.canvas.addEventListener("keydown", (event) => {
-      if (!cells || !data) return;
-      const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -cells.columns, ArrowDown: cells.columns };
-      if (event.key === "Enter" || event.key === " ") {
-        if (cell >= 0) select(cell, event.shiftKey);
-      } else if (event.key in moves) {
-        cell = Math.min(Math.max(cell < 0 ? 0 : cell + moves[event.key], 0), cells.count - 1);
-        const box = atoms.canvas.getBoundingClientRect();
-        showTip({
-          clientX: box.left + ((cell % cells.columns) + 0.5) * cells.width,
-          clientY: box.top + (Math.floor(cell / cells.columns) + 0.8) * cells.height,
-        }, cellTip(data, cell));
-        view.redraw();
-      } else return;
-      event.preventDefault();
-      event.stopPropagation();
-    });
+    function goToCell(change) {
+      if (!cells) return;
+      cell = Math.min(Math.max(cell < 0 ? 0 : cell + change, 0), cells.count - 1);
+      const box = atoms.canvas.getBoundingClientRect();
+      showTip({
+        clientX: box.left + ((cell % cells.columns) + 0.5) * cells.width,
+        clientY: box.top + (Math.floor(cell / cells.columns) + 0.8) * cells.height,
+      }, cellTip(data, cell));
+      view.redraw();
+    }
+    listenToKeys(view, model, [
+      {
+        on: curves.canvas, title: "Curves", rows: [
+          [["ArrowLeft"], "the step before", () => goToStep(-1)],
+          [["ArrowRight"], "the next step", () => goToStep(1)],
+          [["Home"], "the first step", () => goToStep(-Infinity)],
+          [["End"], "the last step", () => goToStep(Infinity)],
+        ],
+      },
+      {
+        on: atoms.canvas, title: "Atoms", rows: [
+          [["ArrowLeft"], "the atom before", () => goToCell(-1)],
+          [["ArrowRight"], "the next atom", () => goToCell(1)],
+          [["ArrowUp"], "the atom above", () => goToCell(-cells?.columns)],
+          [["ArrowDown"], "the atom below", () => goToCell(cells?.columns)],
+          [["Enter", " "], "select its unit; with Shift: it too", (event) => { if (cell >= 0) select(cell, event.shiftKey); }, "select_units"],
+        ],
+      },
+    ], () => data);
     return () => view.stop();
   },
 };

@@ -1,3 +1,4 @@
+import { listenToKeys } from "./keys.js";
 import {
   LEFT, MIN_SIZED_ROW, RATE_HEIGHT, RIGHT, TOP, drawCounts, drawCursor, drawEvents, drawRate, drawRows, drawSegment, tipAt, visiblePart,
 } from "./raster_pictures.js";
@@ -39,8 +40,8 @@ export default {
       button("+", "Show less time (+)", () => zoom(0.5)),
       button("all", "The whole segment (a)", () => show(0, data.duration_s)),
       button("cursor", "To the cursor (c)", () => show(data.cursor_s - span() / 2, span())),
-      button("⇤ spike", "Previous spike of the selected units (p)", () => nextSpike(true), "next_spike"),
-      button("spike ⇥", "Next spike of the selected units (n)", () => nextSpike(false), "next_spike"),
+      button("⇤ spike", "Previous spike of the selected units (,)", () => nextSpike(true), "next_spike"),
+      button("spike ⇥", "Next spike of the selected units (.)", () => nextSpike(false), "next_spike"),
     );
     view.body.append(overview.canvas, main.canvas, legend);
 
@@ -173,19 +174,27 @@ export default {
       zoom: (factor, event) => { const at = place(event); if (at) zoom(factor, at.time_s); },
       pan: (pixels) => { if (box) move(pixels / (box.right - box.left)); },
     });
-    main.canvas.addEventListener("keydown", (event) => {
-      const keys = {
-        ArrowLeft: () => move(-0.5), ArrowRight: () => move(0.5), ArrowUp: () => selectRow(1), ArrowDown: () => selectRow(-1),
-        PageUp: () => move(-1), PageDown: () => move(1), Home: () => show(0, span()), End: () => show(data.duration_s, span()),
-        "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), a: () => show(0, data.duration_s),
-        c: () => show(data.cursor_s - span() / 2, span()), n: () => nextSpike(false), p: () => nextSpike(true),
-        o: () => sort(data.order === "depth" ? "id" : "depth"),
-      };
-      if (!data || !box || !keys[event.key] || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      keys[event.key]();
-    });
+    listenToKeys(view, model, [{
+      on: main.canvas, title: "Raster", rows: [
+        [["ArrowLeft"], "back in time, by half a window", () => move(-0.5)],
+        [["ArrowRight"], "on in time", () => move(0.5)],
+        [["PageUp"], "back by a window", () => move(-1)],
+        [["PageDown"], "on by a window", () => move(1)],
+        [["Home"], "to the beginning", () => show(0, span())],
+        [["End"], "to the end", () => show(data.duration_s, span())],
+        [["+", "="], "less time", () => zoom(0.5)],
+        [["-"], "more time", () => zoom(2)],
+        [["Ctrl+wheel"], "zoom; without Ctrl once the picture was clicked", null],
+        [["a"], "the whole segment", () => show(0, data.duration_s)],
+        [["c"], "to the cursor", () => show(data.cursor_s - span() / 2, span())],
+        [["ArrowUp"], "select the row above", () => selectRow(1)],
+        [["ArrowDown"], "select the row below", () => selectRow(-1)],
+        [["click"], "select the unit and go there; with Shift add the unit", null],
+        [["."], "next spike of the selected units", () => nextSpike(false), "next_spike"],
+        [[","], "previous spike", () => nextSpike(true), "next_spike"],
+        [["o"], "order by depth or by id", () => sort(data.order === "depth" ? "id" : "depth"), "order"],
+      ],
+    }], () => data && box);
     overview.canvas.addEventListener("pointerdown", (event) => {
       if (!data || !box) return;
       const { x } = overview.locate(event);

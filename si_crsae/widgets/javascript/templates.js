@@ -1,3 +1,4 @@
+import { listRows, listenToKeys } from "./keys.js";
 import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor } from "./shared.js";
 import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, probeMap, swatch, templateLayout } from "./template_panels.js";
 
@@ -113,8 +114,8 @@ export default {
     view.tools.append(quantities.atoms, quantities.templates, wholeProbe,
       button("⇅−", "Smaller waveforms (-)", () => changeGain(1 / 1.4)), button("⇅+", "Larger waveforms (+)", () => changeGain(1.4)),
       windowChoice,
-      button("⇤ spike", "Previous spike of the selected units (p)", () => nextSpike(true), "next_spike"),
-      button("spike ⇥", "Next spike of the selected units (n)", () => nextSpike(false), "next_spike"));
+      button("⇤ spike", "Previous spike of the selected units (,)", () => nextSpike(true), "next_spike"),
+      button("spike ⇥", "Next spike of the selected units (.)", () => nextSpike(false), "next_spike"));
     const picture = make("div", { class: "crsae-picture" }, waveformSurface.canvas, noWaveforms);
     const upper = make("div", { class: "crsae-row" }, map, picture, list);
     const lower = make("div", { class: "crsae-row" }, correlogramSurface.canvas, quality);
@@ -305,24 +306,20 @@ export default {
       if (event.shiftKey) add(unit);
       else if (!event.ctrlKey && !event.metaKey) select([unit]);
     }
-    const listKeys = {
-      ArrowUp: (event) => step(-1, event), ArrowDown: (event) => step(1, event), PageUp: (event) => step(-10, event), PageDown: (event) => step(10, event),
-      Home: (event) => step(-rows.length, event), End: (event) => step(rows.length, event),
-      Enter: () => toggle(cursor), " ": () => toggle(cursor),
-    };
-    const otherKeys = {
-      t: () => setTrait("quantity", model.get("quantity") === "atoms" ? "templates" : "atoms"),
-      w: () => setTrait("whole_probe", !model.get("whole_probe")),
-      "+": () => changeGain(1.4), "=": () => changeGain(1.4), "-": () => changeGain(1 / 1.4), n: () => nextSpike(false), p: () => nextSpike(true),
-    };
-    view.root.addEventListener("keydown", (event) => {
-      const isCombined = event.ctrlKey || event.metaKey || event.altKey;
-      const act = event.target === list && listKeys[event.key] ? listKeys[event.key] : isCombined ? null : otherKeys[event.key];
-      if (!data || data.empty || !act || event.target.closest("input, select")) return;
-      event.preventDefault();
-      event.stopPropagation();
-      act(event);
-    });
+    listenToKeys(view, model, [
+      { on: list, title: "List of units", rows: listRows(step, () => rows.length, () => toggle(cursor)) },
+      {
+        on: view.root, title: "Pictures", rows: [
+          [["t"], "atoms or templates", () => setTrait("quantity", model.get("quantity") === "atoms" ? "templates" : "atoms")],
+          [["w"], "the neighborhood or the whole probe", () => setTrait("whole_probe", !model.get("whole_probe"))],
+          [["+", "="], "larger waveforms", () => changeGain(1.4)],
+          [["-"], "smaller waveforms", () => changeGain(1 / 1.4)],
+          [["."], "next spike of the selected units", () => nextSpike(false), "next_spike"],
+          [[","], "previous spike", () => nextSpike(true), "next_spike"],
+          [["click"], "a contact: select the unit that is largest there; an amplitude: go to its time", null],
+        ],
+      },
+    ], () => data && !data.empty);
 
     const followed = ["quantity", "whole_probe", "correlogram_ms", "cursor_s"];
     for (const name of followed) model.on(`change:${name}`, view.redraw);

@@ -1,3 +1,4 @@
+import { listenToKeys } from "./keys.js";
 import { Requests, Surface, drawAxes, formatNumber, frame, make, scale, showTip, unitColor } from "./shared.js";
 
 const HISTOGRAM_HEIGHT = 260;
@@ -284,14 +285,16 @@ export default {
     tradeoff.canvas.addEventListener("pointermove", (event) => showTip(event,
       data?.missed && data?.false_alarm ? "dot: present threshold; square: least sum of missed and false;\ndotted: below the sorter's minimum" : null));
     tradeoff.canvas.addEventListener("pointerleave", (event) => showTip(event, null));
-    histogram.canvas.addEventListener("keydown", (event) => {
-      const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
-      const isKnown = event.key in steps || event.key === "Home";
-      if (!data || !isKnown || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      set(event.key === "Home" ? data.lowest_index : at + steps[event.key]);
-    });
+    const by = (change) => () => set(at + change);
+    listenToKeys(view, model, [{
+      on: histogram.canvas, title: "Histogram", rows: [
+        [["ArrowLeft", "ArrowDown"], "a lower threshold", by(-1)],
+        [["ArrowRight", "ArrowUp"], "a higher one", by(1)],
+        [["PageDown"], "lower by ten steps", by(-10)],
+        [["PageUp"], "higher by ten steps", by(10)],
+        [["Home"], "the sorter's own minimum", () => set(data.lowest_index)],
+      ],
+    }], () => data);
     return () => view.stop();
   },
 };

@@ -64,7 +64,7 @@ def test_keys_move_zoom_sort_and_select(show, view):
     before = rows.tolist().index(view.session.index_of(view.session.selected_units[0]))
     press(live, "ArrowDown")
     assert view.session.index_of(view.session.selected_units[0]) == rows[max(before - 1, 0)]
-    press(live, "n")
+    press(live, ".")
     assert view.session.time_s > 6.0
 
 

@@ -61,7 +61,7 @@ def test_what_is_offered_is_held(open_saved, session, kind, max_mb):
 def test_what_is_not_held_is_refused_in_words(open_saved, session, kind):
     page = open_saved(kind(session))
     page.locator(".crsae [tabindex='0']").last.focus()
-    page.keyboard.press("n")
+    page.keyboard.press(".")
     page.wait_for_function("() => document.querySelector('.crsae-refused')")
     assert page.locator(".crsae-holds").inner_text().endswith("For anything else, open the view in a notebook.")
 

@@ -136,7 +136,7 @@ def test_a_click_on_an_amplitude_goes_to_its_time_in_all_views(show, view, sessi
     assert view.cursor_s == session.time_s
     assert f"{session.time_s:.3f} s" in live.text(".crsae header")
     assert pixels(live, AMPLITUDES) != before
-    live.page.keyboard.press("n")
+    live.page.keyboard.press(".")
     live.settle()
     assert np.abs(amplitudes.time_s - session.time_s).min() < 1e-3
 
