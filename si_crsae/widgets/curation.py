@@ -32,6 +32,7 @@ from si_crsae.widgets.view_models.curation_history import (
     split_step,
     unlabel_step,
 )
+from si_crsae.widgets.view_models.curation_outcome import Outcome, made_units, outcome_of
 from si_crsae.widgets.view_models.curation_state import DEFAULT_LABELS, CurationState, LabelDefinition
 from si_crsae.widgets.view_models.curation_suggestions import Suggestion, is_open, label_called, suggest
 from si_crsae.widgets.view_models.unit_figures import UnitOverview, describe_units
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 class CurationView(WidgetView):
     """Merge, split by amplitude, label and remove units, with a queue of what is worth a look.
+
+    What a merge of the selected units, or a split of the one at its line, would make is shown below, beside its parts;
+    what a decision has made has a row of its own in the list.
 
     Select units with a click, several with ctrl or shift, or with the arrow keys (shift adds). The keys are those of
     spikeinterface-gui, ? lists them; they act on the selected units: g, m and n label them good, MUA and noise, as the
@@ -70,7 +74,9 @@ class CurationView(WidgetView):
     # A new time moves the cursor only.
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
 
-    _esm = load_module("shared.js", "keys.js", "template_panels.js", "curation.js")
+    _esm = load_module(
+        "shared.js", "keys.js", "template_panels.js", "curation_outcome.js", "curation_table.js", "curation.js"
+    )
 
     cursor_s = traitlets.Float(0.0).tag(sync=True)
 
@@ -93,6 +99,7 @@ class CurationView(WidgetView):
         self._place = 0
         self._threshold: tuple[int | str, float] | None = None
         self._detail: tuple[Any, Detail] | None = None
+        self._outcome: tuple[Any, Outcome | None] | None = None
         super().__init__(session, **traits)
         self.cursor_s = session.time_s
         self.follow_session(lambda change: self.set_trait("cursor_s", change["new"]), ["time_s"])
@@ -172,11 +179,17 @@ class CurationView(WidgetView):
     def view_model(self) -> CurationModel:
         """Return all units, the selected ones in detail, and what is worth a look."""
         selected = self.session.selected_indices
+        detail = self._detail_of(selected)
+        threshold = self._chosen_threshold()
+        if threshold is None and detail.split_range is not None:
+            threshold = detail.split_range.proposed
         return curation_model(
             self._history,
-            self._detail_of(selected),
+            detail,
             selected=selected,
-            threshold=self._chosen_threshold(),
+            threshold=threshold,
+            made=made_units(self.session.tested, self.state),
+            outcome=self._outcome_of(selected, threshold),
             prompt=self._prompt(),
             saved=("" if self.path is None else str(self.path), self._saved),
         )
@@ -214,9 +227,11 @@ class CurationView(WidgetView):
         session = self.session
         detail = unit_detail(session.tested, self.overview, [unit], segment_index=session.segment_index)
         split = detail.split_range
+        threshold = None if split is None else split.proposed
         return {
             "selected": [unit],
-            "threshold": None if split is None else split.proposed,
+            "threshold": threshold,
+            "outcome": self._outcome_of([unit], threshold),
             "detail": {"pictures": parts_of(detail.pictures, leave_out="overview"), "split_range": split},
         }
 
@@ -234,6 +249,19 @@ class CurationView(WidgetView):
         if self._detail is None or self._detail[0] != key:
             self._detail = key, unit_detail(self.session.tested, self.overview, selected, segment_index=key[1])
         return self._detail[1]
+
+    def _outcome_of(self, selected: list[int], threshold: float | None) -> Outcome | None:
+        """Return what a merge or split of units makes; labels do not change it, so the last one is kept."""
+        state, segment_index = self.state, self.session.segment_index
+        key = (tuple(selected), threshold, segment_index, state.merges, state.splits, state.removed)
+        if self._outcome is None or self._outcome[0] != key:
+            tested = self.session.tested
+            parts = None
+            if threshold is not None and len(selected) == 1:
+                parts = parts_by_amplitude(tested, selected[0], threshold)
+            found = outcome_of(tested, state, selected, parts=parts, segment_index=segment_index)
+            self._outcome = key, found
+        return self._outcome[1]
 
     def _chosen_threshold(self) -> float | None:
         """Return where the user has put the line for the selected unit."""

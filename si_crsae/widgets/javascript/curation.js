@@ -1,5 +1,7 @@
 import { listRows, listenToKeys } from "./keys.js";
 import { Requests, Surface, answers, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
+import { decisionTable } from "./curation_table.js";
+import { outcomePanel } from "./curation_outcome.js";
 import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, templateLayout } from "./template_panels.js";
 
 const LIST_HEIGHT = 590;
@@ -12,7 +14,6 @@ const WIDE = 820;
 const CORRELOGRAM_WIDTH = 220;
 const GRAB = 6;
 const MAX_APART = 8;
-const LISTED = { snr: "SNR", num_spikes: "spikes", firing_rate: "rate", expected_false_positive_rate: "false" };
 const BARS_WIDTH = 54;
 const LABEL_KEYS = { good: "g", mua: "m", noise: "n" };
 
@@ -23,46 +24,6 @@ function labelsOf(data) {
     const keys = [LABEL_KEYS[value.toLowerCase()], index < 9 ? String(index + 1) : null].filter(Boolean);
     return { category, value, keys, name: `${category}: ${value}` };
   });
-}
-
-function figureText(figure, unit) {
-  const value = figure.values[unit];
-  if (!Number.isFinite(value)) return "–";
-  if (figure.name === "num_spikes") return String(value);
-  return figure.unit === "Hz" || figure.unit === "%" ? value.toFixed(value < 10 ? 2 : 1) : formatNumber(value);
-}
-
-// The units as rows: what they are, what becomes of them.
-function decisionTable(data, { sort, prefix, choose, resort }) {
-  const { overview } = data.detail.pictures;
-  const figures = Object.keys(LISTED).map((name) => overview.figures.find((figure) => figure.name === name)).filter(Boolean);
-  const rows = overview.unit_ids.map((_, unit) => unit);
-  const values = figures.find((figure) => figure.name === sort.name)?.values;
-  if (values) {
-    const rank = (unit) => (Number.isNaN(values[unit]) ? Infinity : values[unit] * (sort.isDown ? -1 : 1));
-    rows.sort((one, other) => (rank(one) === rank(other) ? one - other : rank(one) - rank(other)));
-  } else if (sort.name === "decided") {
-    const said = (unit) => [data.decided[unit], ...data.labels[unit]].join(" ") || "\uffff";
-    rows.sort((one, other) => said(one).localeCompare(said(other)) || one - other);
-  }
-  if (!values && sort.isDown) rows.reverse();
-  const head = (name, text, hint) => make("th", {
-    class: name === "decided" ? "crsae-decided" : null, scope: "col", "aria-sort": sort.name === name ? (sort.isDown ? "descending" : "ascending") : "none",
-  }, make("button", { title: `Sort by ${hint}`, tabindex: "-1", "data-sort": name, onclick: () => resort(name) },
-    text + (sort.name === name ? (sort.isDown ? " ▼" : " ▲") : "")));
-  const selected = new Set(data.selected);
-  const body = rows.map((unit) => make("tr", {
-    id: `${prefix}${unit}`, role: "row", "aria-selected": String(selected.has(unit)), "data-unit": overview.unit_ids[unit],
-    class: data.is_removed[unit] ? "removed" : null, onclick: (event) => choose(unit, event),
-  },
-  make("td", { class: "crsae-unit-name" }, make("span", { class: "crsae-dot", style: `--unit-color: ${unitColor(unit)}` }), overview.unit_ids[unit]),
-  make("td", { class: "crsae-decided" }, ...data.labels[unit].flatMap((value) => [make("span", { class: "crsae-label" }, value), " "]), data.decided[unit]),
-  ...figures.map((figure) => make("td", {}, figureText(figure, unit)))));
-  const heads = figures.map((figure) => head(figure.name, figure.unit ? `${LISTED[figure.name]} (${figure.unit})` : LISTED[figure.name], figure.hint));
-  const table = make("table", { role: "presentation" },
-    make("thead", {}, make("tr", {}, head("id", "unit", "unit"), head("decided", "decided", "what was decided"), ...heads)),
-    make("tbody", {}, ...body));
-  return { table, rows };
 }
 
 export default {
@@ -111,9 +72,13 @@ export default {
     const pictures = make("div", {}, waveforms.canvas, correlogram.canvas, amplitudeRow);
     const right = make("div", {}, actions, pictures);
     const done = make("div", {}, undoHint, steps);
-    view.body.append(prompt, make("div", { class: "crsae-row" }, list, right), done);
+    const outcome = outcomePanel();
+    view.body.append(prompt, make("div", { class: "crsae-row" }, list, right), outcome.node, done);
 
     const nameOf = (unit) => data.detail.pictures.overview.unit_ids[unit];
+    // The units of a row: of a made unit, those that its spikes come from.
+    const unitsOf = (row) => data.made[row - data.detail.pictures.overview.unit_ids.length]?.units ?? [row];
+    const isSelected = (row) => unitsOf(row).every((unit) => data.selected.includes(unit));
     function select(units) {
       // of what is selected already the kernel would say nothing
       if (requests.isBusy || units.join() !== data.selected.join()) requests.send({ kind: "select_units", unit_ids: units.map(nameOf) });
@@ -123,7 +88,8 @@ export default {
     function choose(unit, event) {
       moveCursor(unit);
       list.focus({ preventScroll: true });
-      if (event.ctrlKey || event.metaKey) toggle(unit);
+      if (unitsOf(unit).length > 1 || unitsOf(unit)[0] !== unit) select(unitsOf(unit));
+      else if (event.ctrlKey || event.metaKey) toggle(unit);
       else if (event.shiftKey) add(unit);
       else select([unit]);
     }
@@ -137,7 +103,7 @@ export default {
       if (data !== newData) line = newData.threshold;
       data = newData;
       // while a selection is on its way, the cursor is ahead of the data
-      if (!requests.isBusy && !data.selected.includes(cursor)) cursor = data.selected[0] ?? cursor;
+      if (!requests.isBusy && !(cursor >= 0 && isSelected(cursor))) cursor = data.selected[0] ?? cursor;
       const isWide = width >= WIDE;
       const listWidth = isWide ? Math.min(Math.max(Math.floor(0.42 * width), 360), 520) : width;
       const rightWidth = isWide ? width - listWidth - COLUMN_GAP : width;
@@ -146,7 +112,7 @@ export default {
       build();
       const shown = data.detail.pictures;
       pictures.classList.toggle("crsae-hidden", !shown.drawn.length);
-      if (!shown.drawn.length) return;
+      if (!shown.drawn.length) return outcome.draw({ outcome: null });
       const layout = templateLayout(shown, { width: rightWidth, height: WAVEFORM_HEIGHT, isWhole: false, gain: 1, waveforms: shown.atoms });
       drawWaveforms(waveforms.resize(rightWidth, WAVEFORM_HEIGHT), layout, shown, shown.atoms, colors);
       // where there is no room for three, that of both units matters most, then that of the leading one
@@ -159,6 +125,7 @@ export default {
       const amplitudeWidth = hasLine ? rightWidth - HEIGHTS_WIDTH : rightWidth;
       scales = drawAmplitudes(amplitudes, shown, colors, { width: amplitudeWidth, height: AMPLITUDE_HEIGHT, cursor: model.get("cursor_s") });
       if (hasLine) drawSplit(colors);
+      outcome.draw(data, colors, width, model.get("cursor_s"));
     }
 
     // Spikes below and above the line, all segments together.
@@ -235,7 +202,7 @@ export default {
     function buildList() {
       const { unit_ids: unitIds, figures } = data.detail.pictures.overview;
       const known = figures.map((figure) => [figure.name, [...figure.values]]);
-      const content = JSON.stringify([sort, unitColor(0), unitIds, known, data.decided, data.labels, data.is_removed]);
+      const content = JSON.stringify([sort, unitColor(0), unitIds, known, data.decided, data.labels, data.is_removed, data.made]);
       if (content === listed) return markSelected(list, new Set(data.selected.map(nameOf)));
       listed = content;
       const made = decisionTable(data, { sort, prefix, choose, resort });
@@ -353,8 +320,8 @@ export default {
       const place = rows.indexOf(cursor);
       const unit = rows[place < 0 ? 0 : Math.min(Math.max(place + by, 0), rows.length - 1)];
       moveCursor(unit);
-      if (event.shiftKey) add(unit);
-      else if (!event.ctrlKey && !event.metaKey) select([unit]);
+      if (event.shiftKey && unitsOf(unit)[0] === unit) add(unit);
+      else if (!event.ctrlKey && !event.metaKey) select(unitsOf(unit));
     }
     const press = (name) => actions.querySelector(`[data-act="${CSS.escape(name)}"]`)?.click();
     const nudged = (bins) => (event) => { if (data.detail.split_range) nudge(event.shiftKey ? 5 * bins : bins); };

@@ -104,7 +104,7 @@ def templates_model(
         selected=list(selected),
         drawn=drawn,
         sampling_frequency=sorted_recording.sampling_frequency,
-        neighborhood=_neighborhood(sorted_recording, atoms),
+        neighborhood=neighborhood_of(sorted_recording, atoms),
         atoms=atoms,
         templates=template_waveforms(sorted_recording, drawn),
         neighbors=neighbors,
@@ -215,7 +215,7 @@ def nearest_units(
     return order.tolist(), similarity[order].tolist()
 
 
-def _neighborhood(sorted_recording: SortedRecording, waveforms: Waveforms) -> list[float]:
+def neighborhood_of(sorted_recording: SortedRecording, waveforms: Waveforms) -> list[float]:
     """Return the bounds of the contacts at which some unit has much of its height; of all where there is no unit."""
     heights = np.abs(waveforms.values).max(axis=1, initial=0)
     tallest = np.zeros(sorted_recording.units.num_units)

@@ -254,3 +254,37 @@ def test_a_run_is_curated_and_pictured(show, run_folder):
     figure.canvas.draw()
     assert any("removed" in text.get_text() for sub in figure.subfigs for axes in sub.axes
                for text in [axes.title, axes._left_title])  # fmt: skip
+
+
+def test_a_merge_is_seen_before_and_after_it_is_decided(show, view):
+    live = show(view)
+    outcome = live.locator(".crsae-outcome")
+    select(live, 0, 1)
+    assert outcome.inner_text().startswith("Preview: 0 + 1 merged → 5")
+    figures = outcome.locator("table").inner_text()
+    press(live, "Control+m")
+    assert outcome.inner_text().startswith("0 + 1 merged → 5")
+    assert outcome.locator("table").inner_text() == figures
+    select(live, 3)
+    live.locator('tr[data-unit="5"]').click()
+    live.settle()
+    assert view.session.selected_units == [0, 1]
+    assert outcome.inner_text().startswith("0 + 1 merged → 5")
+    press(live, "Control+z")
+    assert live.locator('tr[data-unit="5"]').count() == 0
+
+
+def test_a_split_is_previewed_where_the_line_is(show, view):
+    live = show(view)
+    outcome = live.locator(".crsae-outcome")
+    assert outcome.inner_text().startswith("Preview: 2 split → 5, 6")
+    before = outcome.locator("table").inner_text()
+    live.locator("canvas").nth(AMPLITUDES).focus()
+    press(live, *["Shift+ArrowUp"] * 6)
+    assert outcome.locator("table").inner_text() != before
+    press(live, "Control+s")
+    assert outcome.inner_text().startswith("2 split → 5, 6")
+    live.locator(".crsae-unit-list").focus()
+    press(live, "End")
+    assert live.locator("tr.cursor").get_attribute("data-unit") == "6"
+    assert view.session.selected_units == [2]

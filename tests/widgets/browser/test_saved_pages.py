@@ -45,7 +45,7 @@ def open_saved(browser, tmp_path):
 def test_what_is_offered_is_held(open_saved, session, kind, max_mb):
     page = open_saved(kind(session), max_mb=max_mb)
     assert page.locator(".crsae-holds").inner_text().startswith("Saved page. It holds ")
-    for button in page.locator(".crsae button:visible:not([disabled]):not([data-neighbor])").all():
+    for button in page.locator(".crsae button:visible:not([disabled]):not([data-neighbor]):not(.crsae-help)").all():
         if button.is_visible() and button.is_enabled():
             button.click()
             page.evaluate(SHOWN)
