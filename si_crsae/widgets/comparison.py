@@ -43,7 +43,7 @@ class ComparisonView(WidgetView):
         With a truth, which may be the sorting of another sorter.
     delta_ms : float, default: 0.4
         Two spikes this close are taken for the same (ms).
-    pair : list, default: the leading selected unit and the true one with which it agrees best
+    pair : list, default: the pair that agrees worst, then that of the leading selected unit
         Ids of the true and the tested unit that are compared.
     listed : {"missed", "false", "matched"}, default: "missed"
         Which of their spikes are browsed.
@@ -58,9 +58,10 @@ class ComparisonView(WidgetView):
     """
 
     title: ClassVar[str] = "Comparison, unit by unit"
+    tab_title: ClassVar[str] = "Comparison"
     follows: ClassVar[tuple[str, ...]] = ()
 
-    _esm = load_module("shared.js", "keys.js", "comparison_pictures.js", "comparison.js")
+    _esm = load_module("shared.js", "keys.js", "comparison_pictures.js", "comparison_table.js", "comparison.js")
 
     delta_ms = traitlets.Float(0.4, min=0.0).tag(sync=True)
     pair = traitlets.List().tag(sync=True)
@@ -71,8 +72,10 @@ class ComparisonView(WidgetView):
     def __init__(self, session: Session, **traits: Any) -> None:
         self._matching: tuple[Matching, AgreementMatrix] | None = None
         self._pair_model: tuple[AgreementMatrix, tuple[int, int], PairModel] | None = None
+        # until a unit is chosen, the one that needs a look most is shown
+        self._is_opening = session.selected_units == session.tested.unit_ids[:1]
         super().__init__(session, **traits)
-        self.follow_session(lambda _: self._attempt(self._follow_unit), ["selected_units"])
+        self.follow_session(lambda _: self._attempt(self._follow_choice), ["selected_units"])
         self.follow_session(lambda _: self._attempt(self._follow_time), ["time_s", "segment_index"])
         self.observe(lambda _: self._attempt(self._follow_unit), names=["is_awake"])
         self.observe(lambda _: self._forget(), names=["delta_ms"])
@@ -164,6 +167,8 @@ class ComparisonView(WidgetView):
     def _chosen_pair(self, truth: SortedRecording, matrix: AgreementMatrix) -> tuple[int, int]:
         if self.pair:
             return truth.unit_ids.index(self.pair[0]), self.session.index_of(self.pair[1])
+        if self._is_opening:
+            return matrix.worst_pair()
         selected = self.session.selected_units
         unit = self.session.index_of(selected[0]) if selected else matrix.columns[0]
         return matrix.match_of(unit), unit
@@ -190,10 +195,14 @@ class ComparisonView(WidgetView):
     def _can_follow(self) -> bool:
         return self.is_awake and not nothing_to_compare(self.session.tested, self.session.truth)
 
+    def _follow_choice(self) -> None:
+        self._is_opening = False
+        self._follow_unit()
+
     def _follow_unit(self) -> None:
         """Compare the leading selected unit, unless it already is."""
         selected = self.session.selected_units
-        if not self._can_follow() or not selected or (self.pair and self.pair[1] == selected[0]):
+        if not self._can_follow() or self._is_opening or not selected or (self.pair and self.pair[1] == selected[0]):
             return
         with self.one_refresh():
             self.pair = []

@@ -71,6 +71,7 @@ class CurationView(WidgetView):
     """
 
     title: ClassVar[str] = "Curation"
+    tab_title: ClassVar[str] = "Curation"
     # A new time moves the cursor only.
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
 
@@ -321,6 +322,8 @@ class CurationView(WidgetView):
             self.do(merge_step(found.unit_ids))
         else:
             label = label_called(self.state.definitions, found.value)
+            if label is None and not found.value:
+                raise ValueError("nothing is suggested but a look: label the unit, or skip")
             if label is None:
                 raise ValueError(f"none of the labels is called {found.value}: give another one, or skip")
             self.do(label_step(found.unit_ids, *label))

@@ -32,6 +32,9 @@ class DecompositionViewer(WidgetView):
         Length of the stretch (ms).
     hidden_units : list, default: []
         Ids of the units left in the residual.
+    first_channel : int or None, default: None
+        Of more than 64 channels, show those from this one on, counted from the bottom of the probe; None for those
+        nearest to the leading selected unit.
     theme : {"auto", "light", "dark"}, default: "auto"
 
     Examples
@@ -41,19 +44,21 @@ class DecompositionViewer(WidgetView):
     """
 
     title: ClassVar[str] = "Traces = spikes + residual"
+    tab_title: ClassVar[str] = "Traces"
 
-    _esm = load_module("shared.js", "keys.js", "overview.js", "decomposition.js")
+    _esm = load_module("shared.js", "keys.js", "overview.js", "decomposition_marks.js", "decomposition.js")
 
     window_ms = traitlets.Float(100.0, min=1.0).tag(sync=True)
     width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)
     hidden_units = traitlets.List().tag(sync=True)
+    first_channel = traitlets.Int(None, allow_none=True, min=0).tag(sync=True)
     finding = traitlets.Dict().tag(sync=True)
 
     def __init__(self, session: Session, **traits: Any) -> None:
         super().__init__(session, **traits)
-        self.observe(lambda _: self.refresh(), names=["window_ms", "width_px", "hidden_units"])
+        self.observe(lambda _: self.refresh(), names=["window_ms", "width_px", "hidden_units", "first_channel"])
         # what was found belongs to the channels, the segment and the residual that were clicked
-        self.observe(lambda _: self.set_trait("finding", {}), names="hidden_units")
+        self.observe(lambda _: self.set_trait("finding", {}), names=["hidden_units", "first_channel"])
         self.follow_session(lambda _: self.set_trait("finding", {}), names=["segment_index", "selected_units"])
 
     def view_model(self) -> DecompositionModel:
@@ -71,6 +76,7 @@ class DecompositionViewer(WidgetView):
             selected=session.selected_indices,
             num_columns=self.width_px,
             hidden_units=self.hidden_units,
+            first_row=self.first_channel,
         )
 
     def answers(self) -> dict[str, Any]:
@@ -79,6 +85,7 @@ class DecompositionViewer(WidgetView):
             "show": self._show,
             "hide": self._hide,
             "explain": self._explain,
+            "channels": lambda content: self.set_trait("first_channel", content["first"]),
         }
 
     def held(self, *, max_mb: float) -> Held:

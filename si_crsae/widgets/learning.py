@@ -60,6 +60,7 @@ class LearningMonitor(WidgetView):
     """
 
     title: ClassVar[str] = "Learning"
+    tab_title: ClassVar[str] = "Learning"
     follows: ClassVar[tuple[str, ...]] = ("selected_units",)
 
     _esm = load_module("shared.js", "keys.js", "learning.js")

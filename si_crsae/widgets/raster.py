@@ -12,6 +12,7 @@ from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.raster import draw_raster
 from si_crsae.widgets.view import WidgetView, load_module
 from si_crsae.widgets.view_models.raster import MAX_COLUMNS, RasterModel, RasterWindow, raster_model
+from si_crsae.widgets.view_models.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +47,7 @@ class CodeRaster(WidgetView):
     """
 
     title: ClassVar[str] = "Code: time x unit"
+    tab_title: ClassVar[str] = "Raster"
     _esm = load_module("shared.js", "keys.js", "overview.js", "raster_pictures.js", "raster.js")
 
     window_s = traitlets.Float(2.0, min=MIN_WINDOW_S).tag(sync=True)
@@ -108,7 +110,8 @@ class CodeRaster(WidgetView):
             messages if others else [], lambda place: self._whole_segment((segment, *others)[place]), max_mb=max_mb
         )
         count = int(np.count_nonzero(tested.units.spikes["segment_index"] == segment))
-        what = f"all {count:,} spikes" if count <= MAX_HELD_EVENTS else f"{count:,} spikes, counted in parts of it"
+        many = counted(count, "spike")
+        what = f"all {many}" if count <= MAX_HELD_EVENTS else f"{many}, counted in parts of it"
         of_segment = f"segment {segment}" if others else "the recording"
         says = f"{what} of {of_segment}"
         if others and are_all:

@@ -44,6 +44,7 @@ class TemplateInspector(WidgetView):
     """
 
     title: ClassVar[str] = "Templates"
+    tab_title: ClassVar[str] = "Templates"
     # A new time moves the cursor only.
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
 

@@ -55,6 +55,7 @@ class ThresholdExplorer(WidgetView):
     """
 
     title: ClassVar[str] = "Thresholds: missed against false"
+    tab_title: ClassVar[str] = "Thresholds"
     follows: ClassVar[tuple[str, ...]] = ("selected_units",)
 
     _esm = load_module("shared.js", "keys.js", "thresholds.js")

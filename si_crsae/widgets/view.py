@@ -54,6 +54,8 @@ class WidgetView(anywidget.AnyWidget):
     """
 
     title: ClassVar[str] = ""
+    tab_title: ClassVar[str] = ""
+    """As short as the tab of a dashboard is wide."""
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "time_s", "segment_index")
 
     session: Session

@@ -1,5 +1,6 @@
 import { listenToKeys } from "./keys.js";
-import { Requests, Surface, answers, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
+import { Requests, Surface, answers, counted, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
+import { bestOf, unitTable } from "./comparison_table.js";
 import { agreementOf, drawLags, drawMatrix, drawSnippet, drawTemplatePair, matrixLayout, percent } from "./comparison_pictures.js";
 
 const LIST_TITLES = {
@@ -24,6 +25,7 @@ export default {
     const snippetNote = make("div", { class: "crsae-note" });
     const summary = make("div", { class: "crsae-note", "data-part": "summary" });
     const counter = make("span", { "aria-live": "polite", "data-part": "counter", style: "min-width: 76px; text-align: center" });
+    const table = unitTable((row) => { if (layout) choose(row, Math.max(bestOf(matrix, row), 0)); });
     const top = make("div", { style: "display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: flex-start" }, matrixSurface.canvas, details);
     let matrix = null;
     let data = null;
@@ -38,7 +40,7 @@ export default {
     const previous = button("⇤", "Previous spike of the list (,)", () => step(-1));
     const next = button("⇥", "Next spike of the list (.)", () => step(1));
     details.append(pairTitle, figures, pictures);
-    view.body.append(top,
+    view.body.append(top, table.node,
       make("div", { style: "display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin-top: 8px" },
         make("span", { role: "tablist", "aria-label": "Which spikes", style: "display: flex; gap: 4px; margin-right: 12px" }, ...tabs),
         previous, counter, next),
@@ -84,6 +86,7 @@ export default {
       drawMatrix(matrixSurface, matrix, layout, chosen, colors, view.root.classList.contains("dark"), usedWidth);
       const detailWidth = isWide ? width - usedWidth - 18 : width;
       details.style.width = `${detailWidth}px`;
+      table.draw(matrix, chosen);
       describePair();
       if (!isOther()) {
         const height = Math.max(Math.min(layout.height - 90, 380), 230);
@@ -158,8 +161,8 @@ export default {
       if (!at) return showTip(event, null);
       const common = matrix.counts[at.row * layout.columns + at.column];
       showTip(event, [
-        `${matrix.truth_name} ${matrix.truth_ids[matrix.rows[at.row]]}: ${matrix.num_truth[at.row]} spikes`,
-        `${matrix.tested_name} ${matrix.tested_ids[matrix.columns[at.column]]}: ${matrix.num_tested[at.column]} spikes`,
+        `${matrix.truth_name} ${matrix.truth_ids[matrix.rows[at.row]]}: ${counted(matrix.num_truth[at.row], "spike")}`,
+        `${matrix.tested_name} ${matrix.tested_ids[matrix.columns[at.column]]}: ${counted(matrix.num_tested[at.column], "spike")}`,
         `in common ${common}, agreement ${formatNumber(agreementOf(matrix, at.row, at.column))}`,
       ].join("\n"));
     });

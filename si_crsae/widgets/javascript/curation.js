@@ -1,5 +1,5 @@
 import { listRows, listenToKeys } from "./keys.js";
-import { Requests, Surface, answers, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
+import { Requests, Surface, answers, counted, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
 import { decisionTable } from "./curation_table.js";
 import { outcomePanel } from "./curation_outcome.js";
 import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, templateLayout } from "./template_panels.js";
@@ -297,7 +297,7 @@ export default {
         const spike = nearestSpike(at);
         const { time_s: times, amplitude, unit } = data.detail.pictures.amplitudes;
         const where = spike < 0 ? null : `unit ${nameOf(unit[spike])} at ${formatTime(times[spike], 0.0001)}\n${formatNumber(amplitude[spike])} of its usual size`;
-        showTip(event, isOnLine(at) ? `${sides()[0]} spikes below ${formatNumber(line)}, ${sides()[1]} above\ndrag, then split (s)` : where);
+        showTip(event, isOnLine(at) ? `${counted(sides()[0], "spike")} below ${formatNumber(line)}, ${sides()[1]} above\ndrag, then split (s)` : where);
       });
       surface.canvas.addEventListener("pointerup", (event) => {
         if (!data || !scales) return;
@@ -331,7 +331,7 @@ export default {
     ];
     // the keys of spikeinterface-gui
     const decisionRows = () => [
-      ...labelsOf(data).map(({ value, keys, name }) => [keys, `label the selected units ${value}, or take it off`, () => press(name), "label"]),
+      ...(data?.definitions ? labelsOf(data) : []).map(({ value, keys, name }) => [keys, `label the selected units ${value}, or take it off`, () => press(name), "label"]),
       [["c"], "take all labels off", () => decide("clear_labels"), "label"],
       [["Ctrl+m"], "merge the selected units", () => press("merge"), "merge"],
       [["Ctrl+s"], "split the selected unit at the line", () => press("split"), "split"],

@@ -1,4 +1,4 @@
-import { Surface, formatNumber, make, unitColor } from "./shared.js";
+import { Surface, make, unitColor } from "./shared.js";
 import { drawAmplitudes, drawCorrelograms, drawWaveforms, templateLayout } from "./template_panels.js";
 
 const OUTCOME_PICTURE_HEIGHT = 160;
@@ -13,7 +13,7 @@ function rowsTable(outcome, parts) {
   const titles = ["unit", "spikes", "rate (Hz)", "< 1.5 ms (%)"];
   const body = outcome.rows.map((row, place) => make("tr", { class: place < outcome.names.length ? "made" : null },
     make("th", { scope: "row" }, make("span", { class: "crsae-dot", style: `--unit-color: ${unitColor(numbers[place])}` }), row.name),
-    make("td", {}, String(row.num_spikes)), make("td", {}, formatNumber(row.rate_hz)), make("td", {}, row.violations_percent.toFixed(2))));
+    make("td", {}, row.num_spikes.toLocaleString("en-US")), make("td", {}, row.rate_hz.toFixed(2)), make("td", {}, row.violations_percent.toFixed(2))));
   return make("table", {}, make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title))), ...body);
 }
 

@@ -1,13 +1,7 @@
-import { formatNumber, make, unitColor } from "./shared.js";
+import { make, unitColor } from "./shared.js";
+import { formatFigure } from "./template_panels.js";
 
 const LISTED = { snr: "SNR", num_spikes: "spikes", firing_rate: "rate", expected_false_positive_rate: "false" };
-
-function figureText(figure, unit) {
-  const value = figure.values[unit];
-  if (!Number.isFinite(value)) return "–";
-  if (figure.name === "num_spikes") return String(value);
-  return figure.unit === "Hz" || figure.unit === "%" ? value.toFixed(value < 10 ? 2 : 1) : formatNumber(value);
-}
 
 // The units as rows: what they are, what becomes of them.
 export function decisionTable(data, { sort, prefix, choose, resort }) {
@@ -36,14 +30,14 @@ export function decisionTable(data, { sort, prefix, choose, resort }) {
   },
   make("td", { class: "crsae-unit-name" }, make("span", { class: "crsae-dot", style: `--unit-color: ${unitColor(unit.number)}` }), unit.name),
   make("td", { class: "crsae-decided" }, `= ${unit.made_of}`),
-  ...figures.map((figure) => make("td", {}, { num_spikes: String(unit.num_spikes), firing_rate: formatNumber(unit.rate_hz) }[figure.name] ?? "–"))));
+  ...figures.map((figure) => make("td", {}, { num_spikes: unit.num_spikes.toLocaleString("en-US"), firing_rate: unit.rate_hz.toFixed(2) }[figure.name] ?? "–"))));
   const body = rows.map((unit) => make("tr", {
     id: `${prefix}${unit}`, role: "row", "aria-selected": String(selected.has(unit)), "data-unit": overview.unit_ids[unit],
     class: data.is_removed[unit] ? "removed" : null, onclick: (event) => choose(unit, event),
   },
   make("td", { class: "crsae-unit-name" }, make("span", { class: "crsae-dot", style: `--unit-color: ${unitColor(unit)}` }), overview.unit_ids[unit]),
   make("td", { class: "crsae-decided" }, ...data.labels[unit].flatMap((value) => [make("span", { class: "crsae-label" }, value), " "]), data.decided[unit]),
-  ...figures.map((figure) => make("td", {}, figureText(figure, unit)))));
+  ...figures.map((figure) => make("td", {}, formatFigure(figure, unit)))));
   const heads = figures.map((figure) => head(figure.name, figure.unit ? `${LISTED[figure.name]} (${figure.unit})` : LISTED[figure.name], figure.hint));
   const table = make("table", { role: "presentation" },
     make("thead", {}, make("tr", {}, head("id", "unit", "unit"), head("decided", "decided", "what was decided"), ...heads)),

@@ -1,16 +1,14 @@
-import { Requests, Surface, answers, chips, drawAxes, formatNumber, formatTime, frame, make, onWheel, scale, showTip, unitColor, unpack } from "./shared.js";
+import { Requests, Surface, answers, chips, counted, drawAxes, formatNumber, formatTime, frame, make, onWheel, scale, showTip, unitColor, unpack } from "./shared.js";
+import { TOP, drawIds, drawKey, drawLevels } from "./decomposition_marks.js";
 import { listenToKeys } from "./keys.js";
 import { drawOverview } from "./overview.js";
 
-const TOP = 30;
 const AXIS_HEIGHT = 36;
 const LABEL_WIDTH = 44;
 const GAP = 14;
 const MIN_ROW = 9;
 const MAX_ROW = 44;
-const TITLES = ["whitened traces", "= spikes, by unit", "+ residual (shaded: above the noise)"];
-const NOISE_LEVEL = 0.9;
-const HIGHEST_LEVEL = 3;
+const TITLES = ["whitened traces", "= spikes, by unit", "+ residual"];
 
 export default {
   render({ model, el }) {
@@ -29,6 +27,11 @@ export default {
     const view = frame({ model, el, title: "Traces = spikes + residual", draw });
     const button = (text, title, act, needs = null) =>
       make("button", { title, "aria-label": title, "data-needs": needs, onclick: () => data && act() }, text);
+    const along = [
+      button("▲ probe", "Channels further up the probe (])", () => goAlong(1), "channels"),
+      button("▼ probe", "Channels further down the probe ([)", () => goAlong(-1), "channels"),
+      button("near unit", "Channels nearest to the leading unit (u)", () => requests.send({ kind: "channels", first: null }), "channels"),
+    ];
     view.tools.append(
       button("◀", "Back in time (arrow left)", () => move(-0.5), "show"),
       button("▶", "On in time (arrow right)", () => move(0.5), "show"),
@@ -38,6 +41,7 @@ export default {
       button("⇅+", "Larger waveforms (arrow up)", () => changeGain(1.4)),
       button("⇤ spike", "Previous spike of the selected units (,)", () => nextSpike(true), "next_spike"),
       button("spike ⇥", "Next spike of the selected units (.)", () => nextSpike(false), "next_spike"),
+      ...along,
       button("all units", "Put the spikes of all units into the sum", () => hide([]), "hide"),
     );
     view.body.append(overview.canvas, main.canvas, finding, legend);
@@ -59,6 +63,13 @@ export default {
       const old = asked();
       const window_s = Math.min(Math.max(old.window_s * factor, 0.002), data.duration_s);
       show(old.time_s + (share - 0.5) * (old.window_s - window_s), window_s);
+    };
+    const goAlong = (direction) => {
+      const step = Math.ceil(0.75 * data.channels.length);
+      const last = data.num_channels - data.channels.length;
+      const first = Math.min(Math.max(data.first_row + direction * step, 0), last);
+      // of what is shown already the kernel would say nothing
+      if (requests.isBusy || first !== model.get("first_channel")) requests.send({ kind: "channels", first });
     };
     const nextSpike = (backwards) => requests.send({ kind: "next_spike", backwards });
     const hide = (units) => requests.send({ kind: "hide", units });
@@ -85,7 +96,10 @@ export default {
       const context = main.resize(width, height);
       context.font = "11px system-ui, sans-serif";
       drawRowLabels(context, colors);
-      if (data.residual_level) drawLevels(context, boxes[2]);
+      if (data.residual_level) {
+        drawLevels(context, boxes[2], data, rowY, layout.rowHeight);
+        drawKey(context, boxes[2], data, colors);
+      }
       boxes.forEach((box, panel) => {
         context.fillStyle = colors.text;
         context.textAlign = "left";
@@ -205,23 +219,10 @@ export default {
         if (x < box.left || x > box.right) continue;
         context.globalAlpha = hidden.has(data.event_unit[event]) ? 0.25 : 1;
         context.fillStyle = unitColor(data.event_unit[event]);
-        context.fillRect(x - 1, 17, 2, 9);
+        context.fillRect(x - 1, TOP - 13, 2, 9);
       }
       context.globalAlpha = 1;
-    }
-
-    function drawLevels(context, box) {
-      const [rows, blocks] = data.residual_level.shape;
-      const blockWidth = layout.panelWidth / blocks;
-      for (let row = 0; row < rows; row++) {
-        for (let block = 0; block < blocks; block++) {
-          const level = data.residual_level[row * blocks + block];
-          const strength = Math.min(Math.max((level - NOISE_LEVEL) / (HIGHEST_LEVEL - NOISE_LEVEL), 0), 1);
-          if (strength < 0.03) continue;
-          context.fillStyle = `rgba(214, 90, 20, ${(0.75 * strength).toFixed(3)})`;
-          context.fillRect(box.left + block * blockWidth, rowY(row) - layout.rowHeight / 2, blockWidth + 0.5, layout.rowHeight);
-        }
-      }
+      drawIds(context, box, data, hidden);
     }
 
     function drawMissing(context, colors) {
@@ -251,7 +252,9 @@ export default {
     function describe() {
       const shown = `${formatTime(data.start_s, 0.001)} to ${formatTime(data.end_s, 0.001)}`;
       const segment = data.num_segments > 1 ? `segment ${data.segment_index}, ` : "";
-      view.summary.textContent = `${segment}${shown} of ${formatTime(data.duration_s, 1)}; ${data.event_time_s.length} spikes`;
+      view.summary.textContent = `${segment}${shown} of ${formatTime(data.duration_s, 1)}; ${counted(data.event_time_s.length, "spike")}`
+        + (data.channels.length < data.num_channels ? `; ${data.channels.length} of ${data.num_channels} channels` : "");
+      for (const node of along) node.classList.toggle("crsae-hidden", data.channels.length === data.num_channels);
       const present = new Set(data.event_unit);
       const hidden = new Set(data.hidden);
       legend.replaceChildren(...chips(data.unit_ids, {
@@ -344,6 +347,9 @@ export default {
         [["Ctrl+wheel"], "zoom; without Ctrl once the picture was clicked", null, "show"],
         [["ArrowUp"], "larger waveforms", () => changeGain(1.4)],
         [["ArrowDown"], "smaller waveforms", () => changeGain(1 / 1.4)],
+        [["]"], "of many channels: up the probe", () => goAlong(1), "channels"],
+        [["["], "down the probe", () => goAlong(-1), "channels"],
+        [["u"], "to the leading unit", () => requests.send({ kind: "channels", first: null }), "channels"],
         [["."], "next spike of the selected units", () => nextSpike(false), "next_spike"],
         [[","], "previous spike", () => nextSpike(true), "next_spike"],
         [["click"], "select the unit of a spike; in the residual: which atom comes nearest", null, "explain"],

@@ -94,15 +94,20 @@ export default {
 
     function drawLineNames(context, panel, colors) {
       let right = panel.box.right;
+      context.font = "600 12px system-ui, sans-serif";
+      const titleWidth = context.measureText(panel.title).width;
       context.font = "11px system-ui, sans-serif";
+      const namesWidth = panel.lines.reduce((sum, { name }) => sum + context.measureText(name).width + 23, 0);
+      // beneath the title where there is no room beside it
+      const y = panel.box.left + titleWidth + namesWidth > right ? panel.box.top + 4 : panel.box.top - 9;
       for (let index = panel.lines.length - 1; index >= 0; index--) {
         const { name } = panel.lines[index];
         context.textAlign = "right";
         context.fillStyle = colors.muted;
-        context.fillText(name, right, panel.box.top - 9);
+        context.fillText(name, right, y);
         right -= context.measureText(name).width + 9;
         context.fillStyle = unitColor(index);
-        mark(context, MARKERS[index], right, panel.box.top - 13);
+        mark(context, MARKERS[index], right, y - 4);
         right -= 14;
       }
     }

@@ -2,7 +2,7 @@ import { listenToKeys } from "./keys.js";
 import {
   LEFT, MIN_SIZED_ROW, RATE_HEIGHT, RIGHT, TOP, drawCounts, drawCursor, drawEvents, drawRate, drawRows, drawSegment, tipAt, visiblePart,
 } from "./raster_pictures.js";
-import { Requests, Surface, drawAxes, formatTime, frame, make, onWheel, scale, showTip } from "./shared.js";
+import { Requests, Surface, counted, drawAxes, formatTime, frame, make, onWheel, scale, showTip } from "./shared.js";
 
 const BETWEEN = 24;
 const BOTTOM = 36;
@@ -116,7 +116,7 @@ export default {
       }
       segments.value = String(data.segment_index);
       order.value = data.order;
-      const many = `${part.num_events.toLocaleString("en-US")} ${part.num_events === 1 ? "spike" : "spikes"}`;
+      const many = counted(part.num_events, "spike");
       const digits = span() < 1 ? 0.001 : span() < 60 ? 0.01 : 1;
       view.summary.textContent = `${formatTime(shown.start_s, digits)} to ${formatTime(shown.end_s, digits)} of ${formatTime(data.duration_s, 1)}; ${many}`;
       legend.textContent = part.counts

@@ -1,5 +1,5 @@
 import { drawSpikesOverTime } from "./overview.js";
-import { drawAxes, formatNumber, formatTime, scale, unitColor } from "./shared.js";
+import { counted, drawAxes, formatNumber, formatTime, scale, unitColor } from "./shared.js";
 
 const SEGMENT_HEIGHT = 36;
 export const RATE_HEIGHT = 64;
@@ -223,7 +223,7 @@ export function tipAt(data, part, box, at, nearest) {
     const [, columns] = part.counts.shape;
     const length = (part.end_s - part.start_s) / columns;
     const count = part.counts[at.row * columns + Math.floor((at.time_s - part.start_s) / length)];
-    if (count !== undefined) lines.push(`${count} spikes in ${formatNumber(1000 * length)} ms`);
+    if (count !== undefined) lines.push(`${counted(count, "spike")} in ${formatNumber(1000 * length)} ms`);
   }
   return lines.join("\n");
 }

@@ -6,17 +6,20 @@ const UNIT_COLORS = [
   "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#b39b00", "#3a3ea8", "#00806b", "#8f2d56",
 ];
 
-// On a dark ground the same hues, a third of the way to white.
-const DARK_UNIT_COLORS = UNIT_COLORS.map((color) => "#" + [1, 3, 5]
-  .map((at) => parseInt(color.slice(at, at + 2), 16))
-  .map((value) => Math.round(value + 0.35 * (255 - value)).toString(16).padStart(2, "0"))
-  .join(""));
+// After so many units the colors come lighter, then darker, each time in another order; on a dark ground all lighter.
+const COLOR_TURNS = [[0, 0], [255, 0.38], [0, 0.35]];
+const DARK_COLOR_TURNS = [[255, 0.35], [255, 0.65], [0, 0.1]];
+const COLOR_SHIFT = 5;
 
 // Set by `frame` before it draws.
-let unitColors = UNIT_COLORS;
+let colorTurns = COLOR_TURNS;
 
 export function unitColor(index) {
-  return unitColors[index % unitColors.length];
+  const turn = Math.floor(index / UNIT_COLORS.length);
+  const color = UNIT_COLORS[(index + COLOR_SHIFT * turn) % UNIT_COLORS.length];
+  const [target, share] = colorTurns[turn % colorTurns.length];
+  return "#" + [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16))
+    .map((value) => Math.round(value + share * (target - value)).toString(16).padStart(2, "0")).join("");
 }
 
 const ARRAYS = {
@@ -84,6 +87,9 @@ export function formatNumber(value, digits = 3) {
   if (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3)) return value.toExponential(1);
   return String(Number(value.toPrecision(digits)));
 }
+
+// A number of things, of which one is not many.
+export const counted = (number, noun) => `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
 
 // Seconds as they are read on a clock beside a recording of hours.
 export function formatTime(seconds, step = 0.001) {
@@ -328,7 +334,7 @@ export function frame({ model, el, title, draw }) {
   function redraw() {
     isPlanned = false;
     root.classList.toggle("dark", isDark());
-    unitColors = isDark() ? DARK_UNIT_COLORS : UNIT_COLORS;
+    colorTurns = isDark() ? DARK_COLOR_TURNS : COLOR_TURNS;
     error.textContent = model.get("error") || "";
     error.classList.toggle("crsae-hidden", !error.textContent);
     const text = view.data?.empty;

@@ -1,6 +1,6 @@
 import { listRows, listenToKeys } from "./keys.js";
 import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor } from "./shared.js";
-import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, probeMap, swatch, templateLayout } from "./template_panels.js";
+import { drawAmplitudes, drawCorrelograms, drawWaveforms, formatFigure, markCursor, markSelected, probeMap, swatch, templateLayout } from "./template_panels.js";
 
 const PANEL_HEIGHT = 400;
 const LOW_HEIGHT = 230;
@@ -10,17 +10,6 @@ const COLUMN_GAP = 12;
 const WIDE = 820;
 const CORRELOGRAM_WINDOWS = [10, 25, 50, 100];
 const MAX_PIXELS_APART = 8;
-
-// A figure of a unit as it is read, without its unit of measurement.
-function formatFigure(figure, unit) {
-  const value = figure.values[unit];
-  if (!Number.isFinite(value)) return "–";
-  if (figure.name === "num_spikes") return String(value);
-  if (figure.unit === "um") return value.toFixed(0);
-  if (figure.unit === "Hz") return value.toFixed(value < 10 ? 2 : 1);
-  if (figure.unit === "%") return value > 0 && value < 0.01 ? "< 0.01" : value.toFixed(value < 10 ? 2 : 1);
-  return Math.abs(value) < 1000 ? value.toPrecision(3) : formatNumber(value);
-}
 
 const figureTitle = (figure) => (figure.unit ? `${figure.label} (${figure.unit})` : figure.label);
 
@@ -106,7 +95,7 @@ export default {
     const setTrait = (name, value) => { model.set(name, value); model.save_changes(); };
     const quantities = {
       atoms: button("atoms (whitened)", "Whitened atoms at their typical size, in noise standard deviations (t)", () => setTrait("quantity", "atoms")),
-      templates: button("templates (uV)", "Mean waveforms (t)", () => setTrait("quantity", "templates")),
+      templates: button("templates (µV)", "Mean waveforms (t)", () => setTrait("quantity", "templates")),
     };
     const wholeProbe = button("whole probe", "All contacts, or those around the selected units (w)", () => setTrait("whole_probe", !model.get("whole_probe")));
     const windowChoice = make("select", { "data-needs": "correlogram_ms", "aria-label": "Largest lag of the correlograms", title: "Largest lag of the correlograms", onchange: (event) => setTrait("correlogram_ms", Number(event.target.value)) },
@@ -225,7 +214,7 @@ export default {
     function describeWaveforms(waveforms, quantity) {
       let text = "";
       if (!data.drawn.length) text = "Select a unit in the list, or click a contact.";
-      else if (!waveforms) text = "The sorting has no templates in uV: show its atoms, or keep the run's folder with its templates.";
+      else if (!waveforms) text = "The sorting has no templates in µV: show its atoms, or keep the run's folder with its templates.";
       else if (!waveforms.unit.length) text = `The selected units have no ${quantity}.`;
       noWaveforms.textContent = text;
       noWaveforms.classList.toggle("crsae-hidden", !text);

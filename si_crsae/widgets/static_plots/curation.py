@@ -8,6 +8,7 @@ from si_crsae.evaluation.plots import unit_color
 from si_crsae.widgets.static_plots.templates import draw_templates
 from si_crsae.widgets.view_models.curation import CurationModel, SplitRange
 from si_crsae.widgets.view_models.curation_outcome import Outcome
+from si_crsae.widgets.view_models.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,5 +69,5 @@ def _list_decisions(axes: "Axes", model: CurationModel) -> None:
 
 def _told(outcome: Outcome) -> str:
     """Return what a merge or split makes, in words."""
-    rows = [f"{row.name}: {row.num_spikes} spikes, {row.violations_percent:.2f} %" for row in outcome.rows]
+    rows = [f"{row.name}: {counted(row.num_spikes, 'spike')}, {row.violations_percent:.2f} %" for row in outcome.rows]
     return f"{outcome.title} ({'; '.join(rows)} of intervals too short)"

@@ -228,7 +228,9 @@ def prompt_for(suggestion: Suggestion, state: CurationState, *, index: int, numb
     """Return a suggestion as it is shown, the index-th of so many."""
     names = " and ".join(map(str, suggestion.unit_ids))
     label = label_called(state.definitions, suggestion.value)
-    if suggestion.kind == "merge":
+    if suggestion.kind == "label" and not suggestion.value:
+        text = f"Look at unit {names}: {suggestion.reason}."
+    elif suggestion.kind == "merge":
         text = f"Merge units {names}? {suggestion.reason[:1].upper()}{suggestion.reason[1:]}."
     elif label is None:
         text = f"Look at unit {names}: {suggestion.reason}. None of the labels is called {suggestion.value}."

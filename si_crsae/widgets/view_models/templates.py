@@ -17,6 +17,7 @@ from si_crsae.widgets.view_models.unit_activity import (
     thinned_amplitudes,
 )
 from si_crsae.widgets.view_models.unit_figures import UnitOverview
+from si_crsae.widgets.view_models.words import MICRO
 
 # If more were drawn, none could be told from the others.
 MAX_DRAWN_UNITS = 12
@@ -171,7 +172,7 @@ def template_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) 
         channel=channel,
         num_before=np.full(unit.size, templates.nbefore),
         values=values,
-        unit_of_measurement="uV" if templates.is_in_uV else "units of the recording",
+        unit_of_measurement=f"{MICRO}V" if templates.is_in_uV else "units of the recording",
     )
 
 

@@ -16,7 +16,7 @@ def view(run_folder):
 def panel_center(live, panel, *, share=0.5, row_share=0.5):
     box = live.locator("canvas").nth(1).bounding_box()
     width = (box["width"] - 44 - 28 - 6) / 3
-    return box["x"] + 44 + panel * (width + 14) + share * width, box["y"] + 30 + row_share * (box["height"] - 66)
+    return box["x"] + 44 + panel * (width + 14) + share * width, box["y"] + 42 + row_share * (box["height"] - 78)
 
 
 def test_arrows_move_in_time_on_both_sides(show, view):
@@ -133,7 +133,7 @@ def test_a_view_that_could_not_be_computed_takes_clicks_and_keys(show, view, kin
     monkeypatch.setattr(kind, "view_model", lambda self: 1 / 0)
     live = show(kind(view.session))
     assert "ZeroDivisionError" in live.text(".crsae-error[role=alert]")
-    for node in live.locator(".crsae button:visible:not([disabled]), .crsae canvas:visible").all():
+    for node in live.locator(".crsae button:visible:not([disabled]):not(.crsae-help), .crsae canvas:visible").all():
         node.click()
         node.hover()
         for key in ("ArrowRight", "Enter", "n", "+"):

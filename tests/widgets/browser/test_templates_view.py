@@ -110,7 +110,7 @@ def test_a_click_on_a_neighbor_adds_it(show, view, session):
 def test_atoms_and_templates_and_the_whole_probe_are_toggled(show, view):
     live = show(view)
     before = pixels(live, WAVEFORMS)
-    live.locator("button", has_text="templates (uV)").click()
+    live.locator("button", has_text="templates (µV)").click()
     live.settle()
     assert view.quantity == "templates"
     assert pixels(live, WAVEFORMS) != before
@@ -219,7 +219,7 @@ def test_two_hundred_units_scroll_in_a_dark_narrow_window(show, session):
 def test_a_saved_page_shows_each_unit_and_says_what_it_cannot(browser, view, tmp_path):
     page = browser.new_page()
     page.goto(view.save_html(tmp_path / "view.html").as_uri())
-    page.locator("button", has_text="templates (uV)").click()
+    page.locator("button", has_text="templates (µV)").click()
     page.wait_for_timeout(100)
     assert page.evaluate("model.get('quantity')") == "templates"
     page.locator(".crsae-unit-list tbody tr").nth(1).click()
