@@ -147,6 +147,8 @@ def test_suggestions_are_looked_at_accepted_and_skipped(show, view):
     press(live, "j")
     assert view.session.selected_units == [3]
     press(live, "a")
+    assert view.state.labels == ()  # few spikes are worth a look, no label
+    press(live, "n")
     assert [(given.unit_id, given.value) for given in view.state.labels] == [(3, "noise")]
     assert "Suggestion 1 of 1: Merge units 0 and 1?" in live.text(".crsae-prompt")
     press(live, "x")

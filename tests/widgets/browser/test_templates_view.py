@@ -187,11 +187,11 @@ def test_another_sorting_has_no_templates_in_uv(show, session, run_folder):
     truth = si.load(run_folder.parent / "truth")
     other = explain_like(truth, session.tested, name="truth")
     live = show(TemplateInspector(Session(other), quantity="templates"))
-    assert "no templates in uV" in live.text()
+    assert "no templates in µV" in live.text()
     live.locator(WAVEFORMS).focus()
     live.page.keyboard.press("t")
     live.settle()
-    assert "no templates in uV" not in live.text()
+    assert "no templates in µV" not in live.text()
 
 
 def test_two_hundred_units_scroll_in_a_dark_narrow_window(show, session):
