@@ -30,7 +30,7 @@ from si_crsae.sorting.runs.logs import log_to
 from si_crsae.sorting.runs.manifest import begin, mark_complete
 from si_crsae.sorting.signal.caching import Cache, cache, drop_cache
 from si_crsae.sorting.signal.channels import find_bad_channels
-from si_crsae.sorting.signal.preprocessing import filtered_share, preprocess
+from si_crsae.sorting.signal.preprocessing import filtered_share, preprocess, tell_lowered_band
 from si_crsae.sorting.signal.recording import (
     select_channels,
     select_segments,
@@ -139,6 +139,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
 
 def _sort_groups(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, resources: Resources) -> None:
     """Run all stages of all groups and write the results."""
+    tell_lowered_band(recording, config)
     segments = sortable_segments(recording, config)
     sortable = select_segments(recording, segments.tolist())
     results = [
