@@ -9,18 +9,19 @@ import _si_crsae_autoload
 if TYPE_CHECKING:
     from si_crsae.config import CrsaeConfig
     from si_crsae.diagnostics import doctor
-    from si_crsae.sorting.folder import load_history, resume_sorter
+    from si_crsae.sorting.folder import load_filtered, load_history, resume_sorter
     from si_crsae.sorting.sorter import CrsaeSorter
 
 __version__ = "0.1.0"
 
-__all__ = ["CrsaeConfig", "CrsaeSorter", "doctor", "load_history", "resume_sorter"]
+__all__ = ["CrsaeConfig", "CrsaeSorter", "doctor", "load_filtered", "load_history", "resume_sorter"]
 
 # Imported on first use: torch and SpikeInterface take seconds to load.
 _MODULE_OF_NAME = {
     "CrsaeConfig": "si_crsae.config",
     "CrsaeSorter": "si_crsae.sorting.sorter",
     "doctor": "si_crsae.diagnostics",
+    "load_filtered": "si_crsae.sorting.folder",
     "load_history": "si_crsae.sorting.folder",
     "resume_sorter": "si_crsae.sorting.folder",
 }

@@ -17,6 +17,9 @@ UNIT_COLORS = (
     "#4269d0", "#e8871e", "#2a9d6f", "#c8377a", "#8a5bd1", "#7a6a14",
     "#1f9bb5", "#d1495b", "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#b39b00", "#3a3ea8", "#00806b", "#8f2d56",
 )  # fmt: skip
+# How a color of the second and third turn differs: towards black or white, by a share.
+COLOR_TURNS = ((0, 0.0), (255, 0.38), (0, 0.35))
+COLOR_SHIFT = 5
 TRACE_COLOR = "#333333"
 REFERENCE_COLOR = "#000000"
 CONTACT_COLOR = "#d9d9d9"
@@ -26,8 +29,16 @@ PROBABILITY_COLORS = "viridis"
 
 
 def unit_color(unit_index: int) -> str:
-    """Return the color of a unit, the same in every picture."""
-    return UNIT_COLORS[unit_index % len(UNIT_COLORS)]
+    """Return the color of a unit, the same in every picture.
+
+    After so many units as there are colors they come lighter, then darker, each time in another order: units that are
+    numbered along a probe differ from all near ones.
+    """
+    turn, place = divmod(unit_index, len(UNIT_COLORS))
+    color = UNIT_COLORS[(place + COLOR_SHIFT * turn) % len(UNIT_COLORS)]
+    target, share = COLOR_TURNS[turn % len(COLOR_TURNS)]
+    parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(part + share * (target - part)):02x}" for part in parts)
 
 
 def plot_template(
@@ -66,8 +77,8 @@ def plot_template(
             axes.plot(x + time, y + reference[:, channel] * pitch / scale, ":", color=REFERENCE_COLOR, linewidth=0.9)
     axes.set_aspect("equal")
     axes.set_title(title, fontsize="small", color=color)
-    axes.set_xlabel("x (um)")
-    axes.set_ylabel("y (um)")
+    axes.set_xlabel("x (µm)")
+    axes.set_ylabel("y (µm)")
 
 
 def contact_pitch(locations: Float[np.ndarray, "channel 2"]) -> float:

@@ -18,6 +18,7 @@ from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow, channels_without_gain
 from si_crsae.sorting.signal.caching import memory_problems
 from si_crsae.sorting.signal.channels import is_digital
+from si_crsae.sorting.signal.preprocessing import filtered_share
 from si_crsae.sorting.signal.recording import (
     describe_bad_sample,
     longest_tile,
@@ -25,7 +26,7 @@ from si_crsae.sorting.signal.recording import (
     split_groups,
     tile_bounds,
 )
-from si_crsae.sorting.signal.sampling import active_share, draw_slices, draw_traces, sample_traces
+from si_crsae.sorting.signal.sampling import draw_slices, draw_traces, sample_traces
 
 # A recording of more values is searched for those that are not finite in slices only: some seconds of reading.
 MAX_SCANNED_VALUES = 2 * 10**8
@@ -73,7 +74,7 @@ def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
         *_doubtful_geometry(recording),
         *_useless_gains(recording),
         *_saturation(recording, config.seed),
-        *_silence(recording, config.seed),
+        *_silence(recording, config),
     ):
         warnings.warn(doubt, stacklevel=2)
 
@@ -290,8 +291,8 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
         )
 
 
-def _silence(recording: BaseRecording, seed: int) -> Iterator[str]:
-    share = active_share(recording, seed=seed)
+def _silence(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
+    share = filtered_share(recording, config)
     if 0 < share < 1:  # of no share at all, every channel is called constant
         yield (
             f"about {1 - share:.0%} of the recording is silent on all channels, constant or far fainter than the rest: "

@@ -16,6 +16,7 @@ from si_crsae.sorting.results import HISTORY_COLUMNS
 from si_crsae.sorting.runs.lock import locked
 from si_crsae.sorting.runs.manifest import check_parameters, check_recording_is, is_complete, verify
 from si_crsae.sorting.runs.trust import UntrustedError, load_recording_described, read_json
+from si_crsae.sorting.signal.preprocessing import bandpass
 from si_crsae.sorting.signal.recording import split_groups
 from si_crsae.sorting.signal.whitening import WHITENED_FILE, join_groups, whiten_groups
 from si_crsae.sorting.sorter import LOG_FILE, CrsaeSorter, with_recording
@@ -138,6 +139,47 @@ def load_recording(folder: str | Path, *, trust: bool = False) -> BaseRecording:
         raise FileNotFoundError(
             f"the recording of {folder} cannot be read from where it was ({error}): give it as recording"
         ) from error
+
+
+def load_filtered(folder: str | Path, *, recording: BaseRecording | None = None, trust: bool = False) -> BaseRecording:
+    """Return the recording of a run as its templates see it: filtered and referenced, not whitened; lazy.
+
+    This is what to analyze. On the raw traces slow waves count as noise, and the figures of every unit are wrong.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder given to ``run_sorter``.
+    recording : BaseRecording or None, default: None
+        What was sorted, where it lies now. None for the place that the run has noted.
+    trust : bool, default: False
+        If True, load pickles and classes of other packages too, which may run anything.
+
+    Returns
+    -------
+    BaseRecording
+        All channels and segments, as the sorting has them, in the unit of the traces; the recording as it is for a run
+        with ``apply_preprocessing=False``.
+
+    Raises
+    ------
+    ValueError
+        If the folder is not that of a crsae run, or the recording is another one or must not be loaded untold.
+    FileNotFoundError
+        If the recording is not where it was; the message says what to do.
+
+    Examples
+    --------
+    >>> import si_crsae
+    >>> import spikeinterface.full as si
+    >>> analyzer = si.create_sorting_analyzer(sorting, si_crsae.load_filtered("run"))  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    config = load_config(folder)
+    if recording is None:
+        recording = load_recording(folder, trust=trust)
+    check_recording_is(folder / "sorter_output", recording)
+    return bandpass(recording, config)
 
 
 def load_whitened(folder: str | Path, *, recording: BaseRecording | None = None, trust: bool = False) -> BaseRecording:

@@ -30,7 +30,7 @@ from si_crsae.sorting.runs.logs import log_to
 from si_crsae.sorting.runs.manifest import begin, mark_complete
 from si_crsae.sorting.signal.caching import Cache, cache, drop_cache
 from si_crsae.sorting.signal.channels import find_bad_channels
-from si_crsae.sorting.signal.preprocessing import preprocess
+from si_crsae.sorting.signal.preprocessing import filtered_share, preprocess, tell_lowered_band
 from si_crsae.sorting.signal.recording import (
     select_channels,
     select_segments,
@@ -39,7 +39,6 @@ from si_crsae.sorting.signal.recording import (
     split_groups,
     with_one_probe,
 )
-from si_crsae.sorting.signal.sampling import active_share
 from si_crsae.sorting.signal.whitening import save_whitened
 from si_crsae.sorting.stages import (
     CleanCode,
@@ -140,6 +139,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
 
 def _sort_groups(recording: BaseRecording, *, folder: Path, config: CrsaeConfig, resources: Resources) -> None:
     """Run all stages of all groups and write the results."""
+    tell_lowered_band(recording, config)
     segments = sortable_segments(recording, config)
     sortable = select_segments(recording, segments.tolist())
     results = [
@@ -331,7 +331,7 @@ class GroupSorting:
             history=history,
         )
         whole = drop_parts(joined, dictionary, sampling_frequency=frequency, history=history)
-        duration_s = recording.get_total_duration() * active_share(recording, seed=self.config.seed)
+        duration_s = recording.get_total_duration() * filtered_share(recording, self.config)
         code = clean_code(whole, self.config, sampling_frequency=frequency, duration_s=duration_s, history=history)
         if isinstance(code, WeighedCode):
             return CleanWeighedCode(code=code, decisions=history.table)

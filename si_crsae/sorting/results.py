@@ -18,7 +18,6 @@ from spikeinterface.core import (
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.tables import to_arrays
-from si_crsae.files import written_whole
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import samples_in
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
@@ -102,7 +101,6 @@ def write_results(
     if config.save_array:
         _save_arrays(recording, units, groups, noise_levels, folder=folder)
         _save_templates(templates, folder / "templates.zarr")
-        _save_description(recording, config, folder / "preprocessed_recording.json")
     if units.posterior is not None:
         with noted_whole(folder / "spike_probabilities.npz") as unfinished:
             np.savez(unfinished, **to_arrays(units.posterior))
@@ -238,13 +236,3 @@ def _save_templates(templates: Templates, folder: Path) -> None:
             templates.to_zarr(unfinished)
     except NotImplementedError as error:  # zarr 3, with which SpikeInterface cannot write yet
         logger.warning("templates.zarr was not written: %s", error)
-
-
-def _save_description(recording: BaseRecording, config: CrsaeConfig, path: Path) -> None:
-    """Save how to make the filtered recording again, if it can be described in a file."""
-    filtered = bandpass(recording, config)
-    if filtered.check_serializability("json"):
-        with written_whole(path) as unfinished:
-            filtered.dump(unfinished)
-    else:
-        logger.warning("%s was not written: the recording exists in memory only", path.name)

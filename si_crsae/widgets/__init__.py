@@ -16,6 +16,7 @@ try:
         remove_step,
         restore_step,
         split_step,
+        unlabel_step,
     )
 except ImportError as error:
     missing = (error.name or "").partition(".")[0]
@@ -42,4 +43,5 @@ __all__ = [
     "remove_step",
     "restore_step",
     "split_step",
+    "unlabel_step",
 ]

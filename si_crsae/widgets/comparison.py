@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.widgets.held import Held, hold
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.comparison import draw_comparison
@@ -33,8 +34,8 @@ class ComparisonView(WidgetView):
     """How two sortings agree, unit by unit and spike by spike; the session's truth is compared with its sorting.
 
     Click a cell of the agreement matrix, or move over it with the arrow keys (Page Up and Page Down go along the
-    diagonal), to compare two units; click a tab to list their missed, false or matched spikes; n and p go to the next
-    and the previous one, in all views of the session.
+    diagonal), to compare two units; click a tab to list their missed, false or matched spikes; period and comma go to
+    the next and the previous one, in all views of the session; ? lists the keys.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ class ComparisonView(WidgetView):
         With a truth, which may be the sorting of another sorter.
     delta_ms : float, default: 0.4
         Two spikes this close are taken for the same (ms).
-    pair : list, default: the leading selected unit and the true one with which it agrees best
+    pair : list, default: the pair that agrees worst, then that of the leading selected unit
         Ids of the true and the tested unit that are compared.
     listed : {"missed", "false", "matched"}, default: "missed"
         Which of their spikes are browsed.
@@ -57,9 +58,10 @@ class ComparisonView(WidgetView):
     """
 
     title: ClassVar[str] = "Comparison, unit by unit"
+    tab_title: ClassVar[str] = "Comparison"
     follows: ClassVar[tuple[str, ...]] = ()
 
-    _esm = load_module("shared.js", "comparison_pictures.js", "comparison.js")
+    _esm = load_module("shared.js", "keys.js", "comparison_pictures.js", "comparison_table.js", "comparison.js")
 
     delta_ms = traitlets.Float(0.4, min=0.0).tag(sync=True)
     pair = traitlets.List().tag(sync=True)
@@ -70,8 +72,10 @@ class ComparisonView(WidgetView):
     def __init__(self, session: Session, **traits: Any) -> None:
         self._matching: tuple[Matching, AgreementMatrix] | None = None
         self._pair_model: tuple[AgreementMatrix, tuple[int, int], PairModel] | None = None
+        # until a unit is chosen, the one that needs a look most is shown
+        self._is_opening = session.selected_units == session.tested.unit_ids[:1]
         super().__init__(session, **traits)
-        self.follow_session(lambda _: self._attempt(self._follow_unit), ["selected_units"])
+        self.follow_session(lambda _: self._attempt(self._follow_choice), ["selected_units"])
         self.follow_session(lambda _: self._attempt(self._follow_time), ["time_s", "segment_index"])
         self.observe(lambda _: self._attempt(self._follow_unit), names=["is_awake"])
         self.observe(lambda _: self._forget(), names=["delta_ms"])
@@ -114,6 +118,27 @@ class ComparisonView(WidgetView):
         """Return what to do with each kind of message from the browser."""
         return super().answers() | {"choose": self._choose, "browse": self._browse}
 
+    def held(self, *, max_mb: float) -> Held:
+        """Return the agreement of all units, and every pair that belongs together."""
+        tested, truth = self.session.tested, self.session.truth
+        reason = nothing_to_compare(tested, truth)
+        if reason or truth is None:
+            return Held(says="nothing to compare")
+        matrix = self.agreement()
+        pairs = [(matrix.rows[place], matrix.columns[place]) for place in range(matrix.num_matched)]
+        messages = [{"kind": "choose", "truth_unit": mine, "tested_unit": other} for mine, other in pairs]
+        answers, are_all = hold(messages, lambda place: self._of_pair(truth, pairs[place]), max_mb=max_mb)
+        of_pairs = "every pair on the diagonal" if are_all else f"{max(len(answers), 1)} of the pairs on the diagonal"
+        says = f"the agreement of all units, and templates, lags and one {self.listed} spike of {of_pairs}"
+        return Held(says=says, answers=answers)
+
+    def _of_pair(self, truth: SortedRecording, pair: tuple[int, int]) -> ComparisonModel:
+        """Return what is shown of a pair of units, with the first spike of the present list."""
+        assert self._matching is not None
+        matching, matrix = self._matching
+        found = pair_model(self.session.tested, truth, pair, matching, delta_ms=self.delta_ms)
+        return comparison_model(self.session.tested, truth, matrix, found, listed=self.listed, position=0)
+
     def draw(self, figure: "Figure") -> None:
         """Draw matrix, pair and present spike with matplotlib."""
         model = self.view_model()
@@ -142,6 +167,8 @@ class ComparisonView(WidgetView):
     def _chosen_pair(self, truth: SortedRecording, matrix: AgreementMatrix) -> tuple[int, int]:
         if self.pair:
             return truth.unit_ids.index(self.pair[0]), self.session.index_of(self.pair[1])
+        if self._is_opening:
+            return matrix.worst_pair()
         selected = self.session.selected_units
         unit = self.session.index_of(selected[0]) if selected else matrix.columns[0]
         return matrix.match_of(unit), unit
@@ -168,10 +195,14 @@ class ComparisonView(WidgetView):
     def _can_follow(self) -> bool:
         return self.is_awake and not nothing_to_compare(self.session.tested, self.session.truth)
 
+    def _follow_choice(self) -> None:
+        self._is_opening = False
+        self._follow_unit()
+
     def _follow_unit(self) -> None:
         """Compare the leading selected unit, unless it already is."""
         selected = self.session.selected_units
-        if not self._can_follow() or not selected or (self.pair and self.pair[1] == selected[0]):
+        if not self._can_follow() or self._is_opening or not selected or (self.pair and self.pair[1] == selected[0]):
             return
         with self.one_refresh():
             self.pair = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 from spikeinterface.core import BaseSorting
 
+from si_crsae.widgets.held import Held, hold_units, parts_of
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.static_plots.curation import draw_curation
 from si_crsae.widgets.view import WidgetView, load_module
@@ -29,7 +30,9 @@ from si_crsae.widgets.view_models.curation_history import (
     remove_step,
     restore_step,
     split_step,
+    unlabel_step,
 )
+from si_crsae.widgets.view_models.curation_outcome import Outcome, made_units, outcome_of
 from si_crsae.widgets.view_models.curation_state import DEFAULT_LABELS, CurationState, LabelDefinition
 from si_crsae.widgets.view_models.curation_suggestions import Suggestion, is_open, label_called, suggest
 from si_crsae.widgets.view_models.unit_figures import UnitOverview, describe_units
@@ -41,11 +44,15 @@ if TYPE_CHECKING:
 class CurationView(WidgetView):
     """Merge, split by amplitude, label and remove units, with a queue of what is worth a look.
 
-    Select units with a click, several with ctrl or shift, or with the arrow keys (shift adds). The keys act on the
-    selected units: m merges, s splits at the line drawn through the amplitudes (drag it, or move it with the arrow keys
-    when the amplitudes have the focus), the digits give and take labels, as g, u and b do for good, MUA and noise, r
-    removes, o restores. n shows the next suggestion, a accepts it, x skips it. ctrl-z and ctrl-y undo and redo; any
-    step in the list below can be undone alone.
+    What a merge of the selected units, or a split of the one at its line, would make is shown below, beside its parts;
+    what a decision has made has a row of its own in the list.
+
+    Select units with a click, several with ctrl or shift, or with the arrow keys (shift adds). The keys are those of
+    spikeinterface-gui, ? lists them; they act on the selected units: g, m and n label them good, MUA and noise, as the
+    digits do, c takes the labels off; ctrl-m merges, ctrl-d removes, ctrl-r restores, ctrl-s splits at the line drawn
+    through the amplitudes (drag it, or move it with the arrow keys when the amplitudes have the focus). j shows the
+    next suggestion, a accepts it, x skips it. ctrl-z and ctrl-y undo and redo; any step in the list below can be
+    undone alone.
 
     Parameters
     ----------
@@ -64,10 +71,13 @@ class CurationView(WidgetView):
     """
 
     title: ClassVar[str] = "Curation"
+    tab_title: ClassVar[str] = "Curation"
     # A new time moves the cursor only.
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
 
-    _esm = load_module("shared.js", "template_panels.js", "curation.js")
+    _esm = load_module(
+        "shared.js", "keys.js", "template_panels.js", "curation_outcome.js", "curation_table.js", "curation.js"
+    )
 
     cursor_s = traitlets.Float(0.0).tag(sync=True)
 
@@ -90,6 +100,7 @@ class CurationView(WidgetView):
         self._place = 0
         self._threshold: tuple[int | str, float] | None = None
         self._detail: tuple[Any, Detail] | None = None
+        self._outcome: tuple[Any, Outcome | None] | None = None
         super().__init__(session, **traits)
         self.cursor_s = session.time_s
         self.follow_session(lambda change: self.set_trait("cursor_s", change["new"]), ["time_s"])
@@ -169,11 +180,17 @@ class CurationView(WidgetView):
     def view_model(self) -> CurationModel:
         """Return all units, the selected ones in detail, and what is worth a look."""
         selected = self.session.selected_indices
+        detail = self._detail_of(selected)
+        threshold = self._chosen_threshold()
+        if threshold is None and detail.split_range is not None:
+            threshold = detail.split_range.proposed
         return curation_model(
             self._history,
-            self._detail_of(selected),
+            detail,
             selected=selected,
-            threshold=self._chosen_threshold(),
+            threshold=threshold,
+            made=made_units(self.session.tested, self.state),
+            outcome=self._outcome_of(selected, threshold),
             prompt=self._prompt(),
             saved=("" if self.path is None else str(self.path), self._saved),
         )
@@ -185,6 +202,7 @@ class CurationView(WidgetView):
             "split": self._split,
             "threshold": self._set_threshold,
             "label": self._label,
+            "clear_labels": lambda _: self.do(unlabel_step(self.session.selected_units)),
             "remove": lambda _: self.do(self._remove_or_restore()),
             "restore": lambda _: self.do(restore_step(self.session.selected_units)),
             "undo": lambda _: self.undo(),
@@ -194,6 +212,28 @@ class CurationView(WidgetView):
             "accept": lambda _: self._accept(),
             "skip": lambda _: self._skip(),
             "save": lambda _: self.save(),
+        }
+
+    def held(self, *, max_mb: float) -> Held:
+        """Return every unit by itself, and what was decided."""
+        session = self.session
+        answers, units = hold_units(
+            session.tested.unit_ids, self._of_unit, max_mb=max_mb, present=session.selected_units
+        )
+        says = f"what was decided, and the pictures of {units}: decisions are taken in a notebook"
+        return Held(says=says, kinds=("go_to", "threshold"), answers=answers)
+
+    def _of_unit(self, unit: int) -> dict[str, Any]:
+        """Return what of the view changes with the unit that is selected alone."""
+        session = self.session
+        detail = unit_detail(session.tested, self.overview, [unit], segment_index=session.segment_index)
+        split = detail.split_range
+        threshold = None if split is None else split.proposed
+        return {
+            "selected": [unit],
+            "threshold": threshold,
+            "outcome": self._outcome_of([unit], threshold),
+            "detail": {"pictures": parts_of(detail.pictures, leave_out="overview"), "split_range": split},
         }
 
     def draw(self, figure: "Figure") -> None:
@@ -210,6 +250,19 @@ class CurationView(WidgetView):
         if self._detail is None or self._detail[0] != key:
             self._detail = key, unit_detail(self.session.tested, self.overview, selected, segment_index=key[1])
         return self._detail[1]
+
+    def _outcome_of(self, selected: list[int], threshold: float | None) -> Outcome | None:
+        """Return what a merge or split of units makes; labels do not change it, so the last one is kept."""
+        state, segment_index = self.state, self.session.segment_index
+        key = (tuple(selected), threshold, segment_index, state.merges, state.splits, state.removed)
+        if self._outcome is None or self._outcome[0] != key:
+            tested = self.session.tested
+            parts = None
+            if threshold is not None and len(selected) == 1:
+                parts = parts_by_amplitude(tested, selected[0], threshold)
+            found = outcome_of(tested, state, selected, parts=parts, segment_index=segment_index)
+            self._outcome = key, found
+        return self._outcome[1]
 
     def _chosen_threshold(self) -> float | None:
         """Return where the user has put the line for the selected unit."""
@@ -269,6 +322,8 @@ class CurationView(WidgetView):
             self.do(merge_step(found.unit_ids))
         else:
             label = label_called(self.state.definitions, found.value)
+            if label is None and not found.value:
+                raise ValueError("nothing is suggested but a look: label the unit, or skip")
             if label is None:
                 raise ValueError(f"none of the labels is called {found.value}: give another one, or skip")
             self.do(label_step(found.unit_ids, *label))

@@ -60,7 +60,7 @@ class Dashboard(ipywidgets.Tab):
     ) -> None:
         own: dict[type[WidgetView], dict[str, Any]] = {CurationView: {"path": curation_path}}
         made = [view(session, theme=theme, is_awake=False, **own.get(view, {})) for view in views]
-        super().__init__(children=made, titles=[view.title for view in views], selected_index=0, **traits)
+        super().__init__(children=made, titles=[view.tab_title for view in views], selected_index=0, **traits)
         self.session = session
         self.observe(lambda _: self._wake_selected(), names="selected_index")
         self._wake_selected()

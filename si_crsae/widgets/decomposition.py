@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
 
+from si_crsae.widgets.held import Held
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.decomposition import draw_decomposition
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 class DecompositionViewer(WidgetView):
     """Any stretch of traces as the sum of its spikes, colored by unit, and a residual.
 
-    Drag or use the arrow keys to move in time, turn the wheel or press + and - to zoom, click a unit to take its spikes
-    out of the sum, click a bump of the residual to learn which atom comes nearest and what threshold would have caught
-    it; n and p go to the next and the previous spike of the selected units.
+    Drag or use the arrow keys to move in time, press + and - to zoom, or turn the wheel with Ctrl or once the picture
+    has been clicked; click a unit to take its spikes out of the sum, click a bump of the residual to learn which atom
+    comes nearest and what threshold would have caught it; period and comma go to the next and the previous spike of the
+    selected units; ? lists the keys.
 
     Parameters
     ----------
@@ -30,6 +32,9 @@ class DecompositionViewer(WidgetView):
         Length of the stretch (ms).
     hidden_units : list, default: []
         Ids of the units left in the residual.
+    first_channel : int or None, default: None
+        Of more than 64 channels, show those from this one on, counted from the bottom of the probe; None for those
+        nearest to the leading selected unit.
     theme : {"auto", "light", "dark"}, default: "auto"
 
     Examples
@@ -39,19 +44,21 @@ class DecompositionViewer(WidgetView):
     """
 
     title: ClassVar[str] = "Traces = spikes + residual"
+    tab_title: ClassVar[str] = "Traces"
 
-    _esm = load_module("shared.js", "overview.js", "decomposition.js")
+    _esm = load_module("shared.js", "keys.js", "overview.js", "decomposition_marks.js", "decomposition.js")
 
     window_ms = traitlets.Float(100.0, min=1.0).tag(sync=True)
     width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)
     hidden_units = traitlets.List().tag(sync=True)
+    first_channel = traitlets.Int(None, allow_none=True, min=0).tag(sync=True)
     finding = traitlets.Dict().tag(sync=True)
 
     def __init__(self, session: Session, **traits: Any) -> None:
         super().__init__(session, **traits)
-        self.observe(lambda _: self.refresh(), names=["window_ms", "width_px", "hidden_units"])
+        self.observe(lambda _: self.refresh(), names=["window_ms", "width_px", "hidden_units", "first_channel"])
         # what was found belongs to the channels, the segment and the residual that were clicked
-        self.observe(lambda _: self.set_trait("finding", {}), names="hidden_units")
+        self.observe(lambda _: self.set_trait("finding", {}), names=["hidden_units", "first_channel"])
         self.follow_session(lambda _: self.set_trait("finding", {}), names=["segment_index", "selected_units"])
 
     def view_model(self) -> DecompositionModel:
@@ -69,6 +76,7 @@ class DecompositionViewer(WidgetView):
             selected=session.selected_indices,
             num_columns=self.width_px,
             hidden_units=self.hidden_units,
+            first_row=self.first_channel,
         )
 
     def answers(self) -> dict[str, Any]:
@@ -77,7 +85,15 @@ class DecompositionViewer(WidgetView):
             "show": self._show,
             "hide": self._hide,
             "explain": self._explain,
+            "channels": lambda content: self.set_trait("first_channel", content["first"]),
         }
+
+    def held(self, *, max_mb: float) -> Held:
+        """Return the visible stretch: any other needs the recording."""
+        stretch, segment = self.stretch(), self.session.segment_index
+        start_s, end_s = (sample / self.session.tested.sampling_frequency for sample in (stretch.start, stretch.end))
+        of_segment = f" of segment {segment}" if len(self.session.tested.num_samples) > 1 else ""
+        return Held(says=f"the traces from {start_s:.3f} s to {end_s:.3f} s{of_segment}", kinds=("select_units",))
 
     def draw(self, figure: "Figure") -> None:
         """Draw the visible stretch with matplotlib."""

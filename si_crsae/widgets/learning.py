@@ -12,6 +12,7 @@ from spikeinterface.core import BaseRecording, BaseSorting
 
 from si_crsae.models.training import EpochReport, TrainingHistory
 from si_crsae.sorting.learning.rounds import LearningRound, listen
+from si_crsae.widgets.held import Held, hold
 from si_crsae.widgets.session import Session, open_session
 from si_crsae.widgets.static_plots.learning import draw_learning
 from si_crsae.widgets.view import WidgetView, load_module
@@ -59,9 +60,10 @@ class LearningMonitor(WidgetView):
     """
 
     title: ClassVar[str] = "Learning"
+    tab_title: ClassVar[str] = "Learning"
     follows: ClassVar[tuple[str, ...]] = ("selected_units",)
 
-    _esm = load_module("shared.js", "learning.js")
+    _esm = load_module("shared.js", "keys.js", "learning.js")
 
     shown = traitlets.Unicode("").tag(sync=True)
 
@@ -127,10 +129,23 @@ class LearningMonitor(WidgetView):
 
     def view_model(self) -> MonitorModel:
         """Return the curves and atoms of one course."""
+        return self._model_of(self.shown or self._newest)
+
+    def held(self, *, max_mb: float) -> Held:
+        """Return all groups of channels."""
+        names = list(self.courses())
+        messages = [{"kind": "show_course", "name": name} for name in names] if len(names) > 1 else []
+        answers, are_all = hold(messages, lambda place: self._model_of(names[place]), max_mb=max_mb)
+        shown = self.shown or self._newest or (names[0] if names else "")
+        held = ", ".join(names) if are_all else shown
+        says = f"curves and atoms of {held}" if names else "nothing: nothing was learned yet"
+        return Held(says=says, kinds=() if self._session is None else ("select_units",), answers=answers)
+
+    def _model_of(self, shown: str) -> MonitorModel:
         session = self._session
         return monitor_model(
             self.courses(),
-            shown=self.shown or self._newest,
+            shown=shown,
             is_running=self._is_running,
             has_watched=self._has_watched,
             tested=None if session is None or not self._is_of_session else session.tested,

@@ -29,33 +29,7 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-# Stands in for the model that Jupyter gives a widget; a test may connect `receive` to a kernel of its own.
-_MODEL = """
-function restored(value) {
-  if (Array.isArray(value)) return value.map(restored);
-  if (value === null || typeof value !== "object") return value;
-  const copy = Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, restored(entry)]));
-  if (typeof copy.data === "string" && copy.dtype) {
-    copy.data = new DataView(Uint8Array.from(atob(copy.data), (letter) => letter.charCodeAt(0)).buffer);
-  }
-  return copy;
-}
-const listeners = {};
-const model = {
-  isStatic: true,
-  state: restored(JSON.parse(document.getElementById("state").textContent)),
-  get(name) { return this.state[name]; },
-  set(name, value) { this.state[name] = value; this.emit("change:" + name); },
-  save_changes() {},
-  send() {},
-  on(name, listener) { (listeners[name] ??= []).push(listener); },
-  off(name, listener) { listeners[name] = (listeners[name] ?? []).filter((other) => other !== listener); },
-  emit(name) { for (const listener of listeners[name] ?? []) listener(); },
-  receive(changes) { for (const [name, value] of Object.entries(changes)) this.set(name, restored(value)); },
-};
-window.model = model;
-view.render({ model, el: document.getElementById("view") });
-"""
+_MODEL = (Path(__file__).parent / "javascript" / "saved_page.js").read_text(encoding="utf8")
 
 
 def write_page(path: Path, *, title: str, script: str, style: str, state: dict[str, Any]) -> Path:
@@ -69,7 +43,7 @@ def write_page(path: Path, *, title: str, script: str, style: str, state: dict[s
         Module with a default export, as anywidget asks for it.
     style : str
     state : dict
-        Traits of the widget by name, arrays packed.
+        Traits of the widget by name, arrays packed; `held` tells what the page can answer, see `Held`.
 
     Returns
     -------

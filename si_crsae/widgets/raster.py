@@ -3,26 +3,33 @@
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import traitlets
 
+from si_crsae.widgets.held import Held, hold
+from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.raster import draw_raster
 from si_crsae.widgets.view import WidgetView, load_module
-from si_crsae.widgets.view_models.raster import RasterModel, RasterWindow, raster_model
+from si_crsae.widgets.view_models.raster import MAX_COLUMNS, RasterModel, RasterWindow, raster_model
+from si_crsae.widgets.view_models.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MIN_WINDOW_S = 0.005
+# So many marks of a saved page take 3 MB; of more, it holds counts.
+MAX_HELD_EVENTS = 300_000
 
 
 class CodeRaster(WidgetView):
     """The sparse code as a raster: a mark for every event, as long as its amplitude; counts where there are too many.
 
-    Drag or use the arrow keys left and right to move in time, turn the wheel or press + and - to zoom; a shows the
-    whole segment, c goes to the cursor, Home and End to the ends. Click a mark or a row to select its unit and to go
-    there (with shift: select it too); the arrow keys up and down select the next row, n and p go to the next and the
-    previous spike of the selected units, o changes the order of the units.
+    Drag or use the arrow keys left and right to move in time, press + and - to zoom, or turn the wheel with Ctrl or
+    once the picture has been clicked; a shows the whole segment, c goes to the cursor, Home and End to the ends. Click
+    a mark or a row to select its unit and to go there (with shift: select it too); the arrow keys up and down select
+    the next row, period and comma go to the next and the previous spike of the selected units, o changes the order of
+    the units; ? lists the keys.
 
     Parameters
     ----------
@@ -40,7 +47,8 @@ class CodeRaster(WidgetView):
     """
 
     title: ClassVar[str] = "Code: time x unit"
-    _esm = load_module("shared.js", "overview.js", "raster.js")
+    tab_title: ClassVar[str] = "Raster"
+    _esm = load_module("shared.js", "keys.js", "overview.js", "raster_pictures.js", "raster.js")
 
     window_s = traitlets.Float(2.0, min=MIN_WINDOW_S).tag(sync=True)
     width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)
@@ -87,6 +95,48 @@ class CodeRaster(WidgetView):
     def answers(self) -> dict[str, Any]:
         """Return what to do with each kind of message from the browser."""
         return super().answers() | {"show": self._show, "order": self._order}
+
+    def page_payload(self) -> Any:
+        """Return the whole segment: the page shows any part of it."""
+        window = self.window()
+        return self._whole_segment() | {"shown_s": [window.start_s, window.end_s]}
+
+    def held(self, *, max_mb: float) -> Held:
+        """Return the whole segment, of the others as many as fit."""
+        tested, segment = self.session.tested, self.session.segment_index
+        others = [index for index in range(len(tested.num_samples)) if index != segment]
+        messages = [{"kind": "go_to", "time_s": 0, "segment_index": index} for index in (segment, *others)]
+        answers, are_all = hold(
+            messages if others else [], lambda place: self._whole_segment((segment, *others)[place]), max_mb=max_mb
+        )
+        count = int(np.count_nonzero(tested.units.spikes["segment_index"] == segment))
+        many = counted(count, "spike")
+        what = f"all {many}" if count <= MAX_HELD_EVENTS else f"{many}, counted in parts of it"
+        of_segment = f"segment {segment}" if others else "the recording"
+        says = f"{what} of {of_segment}"
+        if others and are_all:
+            says += ", and all other segments"
+        return Held(says=says, kinds=("show", "select_units", "go_to"), answers=answers)
+
+    def _whole_segment(self, segment_index: int | None = None) -> dict[str, Any]:
+        """Return a whole segment, packed, in which every mark can be seen if one comes near enough."""
+        session = self.session
+        segment_index = session.segment_index if segment_index is None else segment_index
+        window = RasterWindow(
+            start_s=0.0,
+            end_s=session.tested.duration_s(segment_index),
+            segment_index=segment_index,
+            num_columns=MAX_COLUMNS,
+        )
+        model = raster_model(
+            session.tested,
+            window,
+            order=self.order,
+            selected=session.selected_indices,
+            cursor_s=session.time_s if segment_index == session.segment_index else 0.0,
+            max_events=MAX_HELD_EVENTS,
+        )
+        return pack(model)
 
     def draw(self, figure: "Figure") -> None:
         """Draw the visible window with matplotlib."""

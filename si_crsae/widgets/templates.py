@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.widgets.held import Held, hold_units, parts_of
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.templates import draw_templates
 from si_crsae.widgets.view import WidgetView, load_module
@@ -23,7 +24,7 @@ class TemplateInspector(WidgetView):
     there), Enter or Space adds or removes it. Click a contact to select the unit that is largest there, again for the
     next one; click a neighbor to add it, the head of a unit's column to make it the leading one, an amplitude to go to
     its time in all views. Beside the list, t changes between atoms and templates, w between the neighborhood and the
-    whole probe, + and - change the size of the waveforms, n and p go to the next and the previous spike.
+    whole probe, + and - change the size of the waveforms, period and comma go to the next and the previous spike.
 
     Parameters
     ----------
@@ -43,10 +44,11 @@ class TemplateInspector(WidgetView):
     """
 
     title: ClassVar[str] = "Templates"
+    tab_title: ClassVar[str] = "Templates"
     # A new time moves the cursor only.
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
 
-    _esm = load_module("shared.js", "template_panels.js", "templates.js")
+    _esm = load_module("shared.js", "keys.js", "template_panels.js", "templates.js")
 
     quantity = traitlets.Enum(["atoms", "templates"], "atoms").tag(sync=True)
     whole_probe = traitlets.Bool(False).tag(sync=True)
@@ -76,6 +78,25 @@ class TemplateInspector(WidgetView):
             segment_index=self.session.segment_index,
             correlogram_ms=self.correlogram_ms,
         )
+
+    def held(self, *, max_mb: float) -> Held:
+        """Return the panels of every unit by itself."""
+        session = self.session
+        answers, units = hold_units(
+            session.tested.unit_ids, self._of_unit, max_mb=max_mb, present=session.selected_units
+        )
+        return Held(says=f"the list of all units, and the panels of {units}", kinds=("go_to",), answers=answers)
+
+    def _of_unit(self, unit: int) -> dict[str, Any]:
+        """Return what of the view changes with the unit that is selected alone."""
+        model = templates_model(
+            self.session.tested,
+            self.overview(),
+            selected=[unit],
+            segment_index=self.session.segment_index,
+            correlogram_ms=self.correlogram_ms,
+        )
+        return parts_of(model, leave_out="overview")
 
     def draw(self, figure: "Figure") -> None:
         """Draw the selected units with matplotlib."""

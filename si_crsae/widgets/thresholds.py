@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 from spikeinterface.core import BaseSorting
 
+from si_crsae.widgets.held import Held, hold_units
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.static_plots.thresholds import draw_thresholds
-from si_crsae.widgets.view import WidgetView, load_module
+from si_crsae.widgets.view import MAX_PAGE_MB, WidgetView, load_module
 from si_crsae.widgets.view_models.residual_null import (
     ResidualNull,
     ResidualSample,
@@ -54,9 +55,10 @@ class ThresholdExplorer(WidgetView):
     """
 
     title: ClassVar[str] = "Thresholds: missed against false"
+    tab_title: ClassVar[str] = "Thresholds"
     follows: ClassVar[tuple[str, ...]] = ("selected_units",)
 
-    _esm = load_module("shared.js", "thresholds.js")
+    _esm = load_module("shared.js", "keys.js", "thresholds.js")
 
     thresholds: Any = traitlets.Dict(help="Relative amplitudes by unit id.").tag(sync=True)
 
@@ -76,7 +78,10 @@ class ThresholdExplorer(WidgetView):
         reason = nothing_to_choose(tested)
         if reason:
             return empty_thresholds(reason)
-        unit = self._unit()
+        return self._model_of(self._unit())
+
+    def _model_of(self, unit: int) -> ThresholdModel:
+        tested = self.session.tested
         if unit not in self._models:
             self._models[unit] = threshold_model(
                 tested,
@@ -109,10 +114,13 @@ class ThresholdExplorer(WidgetView):
 
     def estimate(self) -> None:
         """Estimate the false alarms of the leading unit from the residual; it takes about a second the first time."""
-        tested = self.session.tested
-        if nothing_to_choose(tested) or self._unit() in self._nulls:
+        if nothing_to_choose(self.session.tested) or self._unit() in self._nulls:
             return
-        unit = self._unit()
+        self._estimate(self._unit())
+        self.refresh()
+
+    def _estimate(self, unit: int) -> None:
+        tested = self.session.tested
         if self._sample is None:
             self._sample = sample_residual(tested)
         if self._sample is None:
@@ -122,7 +130,6 @@ class ThresholdExplorer(WidgetView):
             limit, duration_s = float(tested.min_amplitude[unit]), self._sample.duration_s
             self._nulls[unit] = fit_null(heights, duration_s=duration_s, limit=limit)
         self._models.pop(unit, None)
-        self.refresh()
 
     def answers(self) -> dict[str, Any]:
         """Return what to do with each kind of message from the browser."""
@@ -137,10 +144,25 @@ class ThresholdExplorer(WidgetView):
         self.estimate()
         draw_thresholds(figure, self.view_model())
 
-    def save_html(self, path: str | Path) -> Path:
+    def save_html(self, path: str | Path, *, max_mb: float = MAX_PAGE_MB) -> Path:
         """Write the view with its estimates into one file, see `WidgetView.save_html`."""
         self._attempt(self.estimate)
-        return super().save_html(path)
+        return super().save_html(path, max_mb=max_mb)
+
+    def held(self, *, max_mb: float) -> Held:
+        """Return every unit with its estimates."""
+        tested = self.session.tested
+        if nothing_to_choose(tested):
+            return Held(says="nothing to choose")
+        present = [tested.unit_ids[self._unit()]]
+        answers, units = hold_units(tested.unit_ids, self._estimated, max_mb=max_mb, present=present)
+        says = f"all thresholds of {units}; those chosen here are not kept"
+        return Held(says=says, kinds=("set_threshold", "reset"), answers=answers)
+
+    def _estimated(self, unit: int) -> ThresholdModel:
+        if unit not in self._nulls:
+            self._estimate(unit)
+        return self._model_of(unit)
 
     def _unit(self) -> int:
         selected = self.session.selected_units

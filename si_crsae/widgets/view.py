@@ -14,6 +14,7 @@ import anywidget
 import traitlets
 
 from si_crsae.evaluation.figures import new_figure
+from si_crsae.widgets.held import Held
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.page import write_page
 from si_crsae.widgets.session import Session
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STATIC_PICTURES = "SI_CRSAE_STATIC_PICTURES"
+# Of a saved page, beside what is shown: it is sent by mail and opened on a telephone.
+MAX_PAGE_MB = 20.0
 JAVASCRIPT = Path(__file__).parent / "javascript"
 
 
@@ -29,15 +32,16 @@ JAVASCRIPT = Path(__file__).parent / "javascript"
 def load_module(*names: str) -> str:
     """Return files of the package's JavaScript as one module; each may import from those before it."""
     texts = [(JAVASCRIPT / name).read_text(encoding="utf8") for name in names]
-    joined = "\n".join(re.sub(r"^import .*;\n", "", text, flags=re.MULTILINE) for text in texts)
+    joined = "\n".join(re.sub(r"^import [^;]*;\n", "", text, flags=re.MULTILINE) for text in texts)
     return re.sub(r"^export (?!default)", "", joined, flags=re.MULTILINE)
 
 
 class WidgetView(anywidget.AnyWidget):
     """A picture of a session that answers to clicks.
 
-    A subclass says what there is to see (`view_model`), upon which traits of the session it depends (`follows`), and
-    what it does with the messages of its JavaScript (`answers`). Whatever goes wrong is shown in the view.
+    A subclass says what there is to see (`view_model`), upon which traits of the session it depends (`follows`), what
+    it does with the messages of its JavaScript (`answers`), and what of it a saved page can show (`held`). Whatever
+    goes wrong is shown in the view.
 
     Parameters
     ----------
@@ -50,6 +54,8 @@ class WidgetView(anywidget.AnyWidget):
     """
 
     title: ClassVar[str] = ""
+    tab_title: ClassVar[str] = ""
+    """As short as the tab of a dashboard is wide."""
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "time_s", "segment_index")
 
     session: Session
@@ -99,12 +105,31 @@ class WidgetView(anywidget.AnyWidget):
         self.draw(figure)
         return figure
 
-    def save_html(self, path: str | Path) -> Path:
-        """Write the view as it is into one file that opens in any browser, with neither kernel nor network.
+    def held(self, *, max_mb: float) -> Held:
+        """Return what a saved page can show: what is shown now, and what else fits into a size.
+
+        Parameters
+        ----------
+        max_mb : float
+            Size of all that is not shown now (MB).
+        """
+        raise NotImplementedError
+
+    def page_payload(self) -> Any:
+        """Return what a saved page begins with, packed: more than is shown now where the view can draw it by itself."""
+        return self.payload
+
+    def save_html(self, path: str | Path, *, max_mb: float = MAX_PAGE_MB) -> Path:
+        """Write the view into one file that opens in any browser, with neither kernel nor network.
+
+        The page says what it holds, and offers nothing else: what is shown now, and as much of the rest, such as the
+        panels of the other units, as fits.
 
         Parameters
         ----------
         path : str or Path
+        max_mb : float, default: 20
+            Size of what is not shown now (MB); 0 for what is shown only.
 
         Returns
         -------
@@ -115,6 +140,7 @@ class WidgetView(anywidget.AnyWidget):
             is_awake, self.is_awake = self.is_awake, True
         state = {name: getattr(self, name) for name in self.trait_names(sync=True) if not name.startswith("_")}
         state = {name: value for name, value in state.items() if name not in ("layout", "comm", "tabbable", "tooltip")}
+        state |= {"payload": self.page_payload(), "held": self.held(max_mb=max_mb).packed}
         self.is_awake = is_awake
         return write_page(Path(path), title=self.title, script=str(self._esm), style=str(self._css), state=state)
 

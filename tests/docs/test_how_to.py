@@ -1,4 +1,4 @@
-"""The code of the how-to pages runs as it is written."""
+"""The code of README, tour and how-to pages runs as it is written, and analyzes what is to be analyzed."""
 
 import functools
 import re
@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 import spikeinterface as si
+import spikeinterface.full
+from wideband import as_wideband
 
-PAGES = sorted((Path(__file__).parents[2] / "docs" / "how_to").glob("*.md"))
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "tour.md", *sorted((ROOT / "docs" / "how_to").glob("*.md"))]
+MAX_NOISE_UV = 20.0  # of the simulated recording without its slow waves: 5
 NEEDS = {
+    "README": ["anywidget", "matplotlib"],
+    "tour": ["anywidget", "matplotlib"],
     "neo": ["neo", "nixio"],
     "after_sorting": ["matplotlib"],
     "look": ["anywidget", "matplotlib", "spikeinterface_gui", "panel"],
@@ -19,13 +25,13 @@ NEEDS = {
 
 @pytest.fixture(scope="module")
 def folder_of_two_tetrodes(tmp_path_factory):
-    """Where `recording` of the pages lies: 10 s of two groups of four channels."""
+    """Where `recording` of the pages lies: 10 s of two groups of four channels, wideband, in int16, with slow waves."""
     parts = [
         si.generate_ground_truth_recording(durations=[10.0], num_channels=4, num_units=3, seed=seed)[0]
         for seed in (0, 1)
     ]
     renamed = [
-        part.rename_channels([f"{group}{channel}" for channel in range(4)])
+        as_wideband(part, channel_ids=[f"{group}{channel}" for channel in range(4)])
         for group, part in zip("ab", parts, strict=True)
     ]
     recording = si.aggregate_channels(renamed)
@@ -47,7 +53,13 @@ def test_the_code_of_the_page_runs(page, folder_of_two_tetrodes, tmp_path, monke
         _open_no_window(monkeypatch)
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf8"), re.MULTILINE | re.DOTALL)
     assert blocks
-    exec(compile("\n".join(blocks), page.name, "exec"), {"recording": si.load(folder_of_two_tetrodes)})
+    recording = si.load(folder_of_two_tetrodes)
+    monkeypatch.setattr(spikeinterface.full, "read_openephys", lambda _: recording)
+    names = {"recording": recording}
+    exec(compile("\n".join(blocks), page.name, "exec"), names)
+    if "analyzer" in names:
+        noise_uV = si.get_noise_levels(names["analyzer"].recording, return_in_uV=True)
+        assert noise_uV.max() < MAX_NOISE_UV
 
 
 def _open_no_window(monkeypatch):

@@ -28,6 +28,15 @@ def lines_of(axes, color):
     return [line.get_xydata() for line in axes.lines if line.get_color() == color]
 
 
+def test_units_differ_in_color_until_there_are_many():
+    colors = [unit_color(unit) for unit in range(48)]
+    assert len(set(colors)) == 48
+    assert colors[:16] == list(UNIT_COLORS)
+    parts = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in colors])
+    near = [np.abs(parts[unit] - parts[unit + step]).sum() for step in range(1, 24) for unit in range(48 - step)]
+    assert min(near) > 20
+
+
 def test_a_template_is_drawn_at_its_contacts_and_not_where_it_is_zero(figure):
     axes = figure.subplots()
     template = np.zeros((11, 3))
@@ -38,7 +47,7 @@ def test_a_template_is_drawn_at_its_contacts_and_not_where_it_is_zero(figure):
     assert drawn[5].tolist() == pytest.approx([0.0, 20.0 - 4.0 * 20.0 / 8.0])
     (reference,) = [line for line in axes.lines if line.get_linestyle() == ":"]
     assert reference.get_ydata().min() == pytest.approx(20.0 - 8.0 * 20.0 / 8.0)
-    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("x (um)", "y (um)", "unit 7")
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("x (µm)", "y (µm)", "unit 7")
 
 
 def test_the_pitch_is_the_smallest_distance_of_two_contacts():
@@ -100,5 +109,4 @@ def test_reliability_is_drawn_against_the_diagonal(figure):
 
 
 def test_colors_repeat_where_there_are_more_units_than_colors():
-    assert unit_color(0) == unit_color(len(UNIT_COLORS))
-    assert len({unit_color(unit) for unit in range(100)}) == len(UNIT_COLORS)
+    assert len({unit_color(unit) for unit in range(200)}) == 3 * len(UNIT_COLORS)

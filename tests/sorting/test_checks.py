@@ -7,6 +7,7 @@ import pytest
 import spikeinterface as si
 import torch
 from probeinterface import ProbeGroup, generate_linear_probe, generate_multi_columns_probe, generate_tetrode
+from wideband import as_wideband
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting import checks
@@ -231,6 +232,13 @@ def test_silence_is_told_once_with_its_share(share, said):
     (message,) = [str(warning.message) for warning in warned]
     told = float(message.removeprefix("about ").partition("%")[0])
     assert abs(told - float(said.removesuffix("%"))) <= 4, message
+
+
+def test_slow_waves_are_no_silence():
+    generated, _ = si.generate_ground_truth_recording(durations=[5.0], num_channels=4, num_units=2, seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_recording(as_wideband(generated, channel_ids=["a", "b", "c", "d"]), CrsaeConfig())
 
 
 def test_contacts_in_mm_are_told():

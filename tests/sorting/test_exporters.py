@@ -11,15 +11,14 @@ import spikeinterface.sorters as ss
 from numpy.testing import assert_allclose, assert_array_equal
 from spikeinterface.comparison import compare_sorter_to_ground_truth
 from spikeinterface.exporters import export_report, export_to_phy
-from spikeinterface.preprocessing import bandpass_filter
+from wideband import GAIN_UV, as_wideband
 
-from si_crsae import CrsaeSorter
+from si_crsae import CrsaeSorter, load_filtered
 from si_crsae.sorting.folder import load_units
 from si_crsae.sorting.templates import MAX_TEMPLATE_SPIKES
 
 MIN_ACCURACY = 0.95
 NUM_UNITS = 4
-GAIN_UV = 0.195
 PROPERTY_KINDS = {
     "main_channel_id": "U",
     "group": "i",
@@ -49,15 +48,11 @@ class Run:
 
 
 def generate(folder, *, duration_s):
-    """Return a saved tetrode-like recording in int16 with gains, and its truth."""
+    """Return a saved wideband recording of a tetrode in int16 with gains, slow waves in it, and its truth."""
     generated, truth = si.generate_ground_truth_recording(
         durations=[duration_s], num_channels=4, num_units=NUM_UNITS, sampling_frequency=30000.0, seed=0
     )
-    traces = np.round(generated.get_traces() / GAIN_UV).astype("int16")
-    recording = si.NumpyRecording([traces], 30000.0, channel_ids=["a", "b", "c", "d"])
-    recording.set_probe(generated.get_probe())
-    recording.set_channel_gains(GAIN_UV)
-    recording.set_channel_offsets(0.0)
+    recording = as_wideband(generated, channel_ids=["a", "b", "c", "d"])
     return recording.save(folder=folder, progress_bar=False), truth
 
 
@@ -72,8 +67,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def analyzer(run):
-    filtered = bandpass_filter(run.recording, freq_min=150.0, freq_max=7000.0)
-    analyzer = si.create_sorting_analyzer(run.sorting, filtered, sparse=False)
+    analyzer = si.create_sorting_analyzer(run.sorting, load_filtered(run.folder), sparse=False)
     analyzer.compute(
         ["random_spikes", "templates", "noise_levels", "spike_amplitudes", "correlograms", "unit_locations"]
     )
@@ -152,10 +146,8 @@ def test_the_folder_holds_what_widgets_and_exporters_need(run):
     files = {path.name for path in run.output.iterdir()}
     assert files >= {
         "sorting", "templates.zarr", "dictionary.npz", "code.npz", "learning_curve.npz", "history.npz",
-        "noise_levels.npy", "preprocessed_recording.json", "crsae.log",
+        "noise_levels.npy", "crsae.log",
     }  # fmt: skip
-    preprocessed = si.load(run.output / "preprocessed_recording.json", base_folder=run.output)
-    assert preprocessed.get_num_samples() == run.recording.get_num_samples()
     assert f"{NUM_UNITS} units" in (run.output / "crsae.log").read_text(encoding="utf8")
 
 
@@ -171,7 +163,7 @@ def test_saved_templates_are_the_averages_of_the_filtered_traces_in_uV(run):
     templates = si.Templates.from_zarr(run.output / "templates.zarr")
     assert templates.is_in_uV
     assert_array_equal(templates.unit_ids, run.sorting.unit_ids)
-    filtered = si.load(run.output / "preprocessed_recording.json", base_folder=run.output)
+    filtered = load_filtered(run.folder)
     nbefore, nafter = templates.nbefore, templates.nafter
     for unit_index, unit_id in enumerate(run.sorting.unit_ids):
         train = run.sorting.get_unit_spike_train(unit_id)
@@ -185,6 +177,29 @@ def test_saved_templates_are_the_averages_of_the_filtered_traces_in_uV(run):
         tolerance = 5 * np.std(snippets[1:-1], axis=0).max() / np.sqrt(min(train.size, MAX_TEMPLATE_SPIKES))
         assert_allclose(saved[:, occupied], average[:, occupied], atol=tolerance)
         assert not saved[:, ~occupied].any()
+
+
+def test_an_analyzer_of_the_filtered_recording_agrees_on_the_snr(run, analyzer):
+    """On the raw recording the slow waves are its noise."""
+    snr = analyzer.get_extension("quality_metrics").get_data()["snr"].to_numpy(float)
+    assert_allclose(snr, run.sorting.get_property("snr"), rtol=0.15)
+
+
+def test_the_filtered_recording_has_the_segments_of_the_sorting_and_no_other(tmp_path):
+    """Segments that cannot be sorted keep their place: the sorting counts them."""
+    generated, _ = si.generate_ground_truth_recording(durations=[4.0], num_channels=4, num_units=2, seed=0)
+    traces = generated.get_traces()
+    recording = si.NumpyRecording([traces, traces[:20], traces], generated.sampling_frequency)
+    recording.set_probe(generated.get_probe())
+    recording = recording.save(folder=tmp_path / "recording", progress_bar=False)
+    with pytest.warns(UserWarning, match="segment 1 has 20 samples"):
+        sorting = ss.run_sorter("crsae", recording, folder=tmp_path / "run", num_rounds=1)
+    lengths = [recording.get_num_samples(segment) for segment in range(3)]
+    filtered = load_filtered(tmp_path / "run")
+    assert [filtered.get_num_samples(segment) for segment in range(filtered.get_num_segments())] == lengths
+    assert si.create_sorting_analyzer(sorting, filtered, sparse=False).get_num_segments() == 3
+    with pytest.raises(ValueError, match="not the one that was sorted"):
+        load_filtered(tmp_path / "run", recording=recording.select_segments([0]))
 
 
 def test_an_analyzer_agrees_on_the_main_channels(run, analyzer):

@@ -9,6 +9,7 @@ import matplotlib.colors
 import pytest
 import spikeinterface.full as si
 
+from si_crsae import load_filtered
 from si_crsae.widgets import CurationView, open_session
 from si_crsae.widgets.view_models.curation_history import label_step, merge_step
 
@@ -27,10 +28,7 @@ def analyzer(run_folder):
 
 
 def analyze(sorting, run_folder):
-    output = run_folder / "sorter_output"
-    analyzer = si.create_sorting_analyzer(
-        sorting, si.load(output / "preprocessed_recording.json", base_folder=output), sparse=False
-    )
+    analyzer = si.create_sorting_analyzer(sorting, load_filtered(run_folder), sparse=False)
     analyzer.compute(["random_spikes", "waveforms", "templates", "noise_levels", "unit_locations"])
     return analyzer
 
@@ -151,10 +149,7 @@ def test_clicks_move_the_gui_and_explain_the_residual(analyzer, run_folder):
 
 def test_the_gui_opens_our_curation(mode, run_folder, tmp_path):
     sorting = si.read_sorter_folder(run_folder, register_recording=False)
-    output = run_folder / "sorter_output"
-    filtered = si.load(output / "preprocessed_recording.json", base_folder=output)
-    analyzer = si.create_sorting_analyzer(sorting, filtered, sparse=False)
-    analyzer.compute(["random_spikes", "waveforms", "templates", "noise_levels", "unit_locations"])
+    analyzer = analyze(sorting, run_folder)
     view = CurationView(open_session(run_folder), path=tmp_path / "curation.json")
     first, second, third = sorting.unit_ids[:3].tolist()
     view.do(merge_step([first, second]))

@@ -190,6 +190,12 @@ def test_a_saved_page_needs_nothing_from_elsewhere(run_folder, tmp_path):
         DecompositionViewer(open_session(run_folder)).save_html(tmp_path / "missing" / "view.html")
 
 
+def test_titles_of_tabs_are_as_short_as_tabs_are_wide(run_folder):
+    titles = Dashboard(open_session(run_folder)).titles
+    assert len(set(titles)) == len(VIEWS)
+    assert max(map(len, titles)) <= 12  # ipywidgets cuts more than some 18
+
+
 def test_tabs_that_are_not_seen_do_not_compute(run_folder):
     session = open_session(run_folder)
     dashboard = Dashboard(session)

@@ -24,7 +24,7 @@ from spikeinterface.sortingcomponents.motion import interpolate_motion
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.signal.gaps import fill_gaps
-from si_crsae.sorting.signal.sampling import TraceSample, sample_traces
+from si_crsae.sorting.signal.sampling import TraceSample, active_share, sample_traces
 
 logger = logging.getLogger(__name__)
 
@@ -74,12 +74,7 @@ def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     """Return the recording with its gaps filled, filtered and, with enough channels, referenced; in its own units."""
     if not config.apply_preprocessing:
         return recording
-    largest_fraction = ASSUMED.recordings.max_frequency_fraction
-    highest = largest_fraction * recording.sampling_frequency
-    freq_max = min(config.freq_max, highest)
-    if freq_max < config.freq_max:
-        lowered = "freq_max = %g Hz lowered to %g Hz, %g of the sampling frequency"
-        logger.info(lowered, config.freq_max, freq_max, largest_fraction)
+    freq_max = _highest_frequency(recording, config)
     filled = fill_gaps(recording, seed=config.seed)
     filtered = bandpass_filter(
         filled, freq_min=config.freq_min, freq_max=freq_max, ftype="bessel", filter_order=2, dtype="float32"
@@ -88,6 +83,23 @@ def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     if config.common_reference == "yes" or (config.common_reference == "auto" and enough_channels):
         filtered = common_reference(cast(BaseRecording, filtered))
     return cast(BaseRecording, filtered)
+
+
+def tell_lowered_band(recording: BaseRecording, config: CrsaeConfig) -> None:
+    """Say in the log, once for a run, that the recording is too slow for the upper end of the band."""
+    freq_max = _highest_frequency(recording, config)
+    if config.apply_preprocessing and freq_max < config.freq_max:
+        lowered = "freq_max = %g Hz lowered to %g Hz, %g of the sampling frequency"
+        logger.info(lowered, config.freq_max, freq_max, ASSUMED.recordings.max_frequency_fraction)
+
+
+def _highest_frequency(recording: BaseRecording, config: CrsaeConfig) -> float:
+    return min(config.freq_max, ASSUMED.recordings.max_frequency_fraction * recording.sampling_frequency)
+
+
+def filtered_share(recording: BaseRecording, config: CrsaeConfig) -> float:
+    """Return the part of a raw recording that is not silent once filtered: beside slow waves all else is faint."""
+    return active_share(bandpass(recording, config), seed=config.seed)
 
 
 def _whiten(recording: BaseRecording, config: CrsaeConfig) -> tuple[BaseRecording, TraceSample]:

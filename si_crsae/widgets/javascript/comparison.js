@@ -1,4 +1,6 @@
-import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
+import { listenToKeys } from "./keys.js";
+import { Requests, Surface, answers, counted, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
+import { bestOf, unitTable } from "./comparison_table.js";
 import { agreementOf, drawLags, drawMatrix, drawSnippet, drawTemplatePair, matrixLayout, percent } from "./comparison_pictures.js";
 
 const LIST_TITLES = {
@@ -7,7 +9,6 @@ const LIST_TITLES = {
   matched: "Spikes of both",
 };
 const WIDE = 760;
-const NO_KERNEL = "This needs the running notebook";
 
 export default {
   render({ model, el }) {
@@ -24,6 +25,7 @@ export default {
     const snippetNote = make("div", { class: "crsae-note" });
     const summary = make("div", { class: "crsae-note", "data-part": "summary" });
     const counter = make("span", { "aria-live": "polite", "data-part": "counter", style: "min-width: 76px; text-align: center" });
+    const table = unitTable((row) => { if (layout) choose(row, Math.max(bestOf(matrix, row), 0)); });
     const top = make("div", { style: "display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: flex-start" }, matrixSurface.canvas, details);
     let matrix = null;
     let data = null;
@@ -32,13 +34,13 @@ export default {
     let wanted = null;
 
     const view = frame({ model, el, title: "Comparison, unit by unit", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: () => data && act() }, text);
+    const button = (text, title, act) => make("button", { title, "aria-label": title, "data-needs": "browse", onclick: () => data && act() }, text);
     const tabs = Object.entries(LIST_TITLES).map(([listed, title]) =>
-      make("button", { role: "tab", title, "data-listed": listed, onclick: () => model.send({ kind: "browse", listed }) }, listed));
-    const previous = button("⇤", "Previous spike of the list (p)", () => step(-1));
-    const next = button("⇥", "Next spike of the list (n)", () => step(1));
+      make("button", { role: "tab", title, "data-needs": "browse", "data-listed": listed, onclick: () => model.send({ kind: "browse", listed }) }, listed));
+    const previous = button("⇤", "Previous spike of the list (,)", () => step(-1));
+    const next = button("⇥", "Next spike of the list (.)", () => step(1));
     details.append(pairTitle, figures, pictures);
-    view.body.append(top,
+    view.body.append(top, table.node,
       make("div", { style: "display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin-top: 8px" },
         make("span", { role: "tablist", "aria-label": "Which spikes", style: "display: flex; gap: 4px; margin-right: 12px" }, ...tabs),
         previous, counter, next),
@@ -84,6 +86,7 @@ export default {
       drawMatrix(matrixSurface, matrix, layout, chosen, colors, view.root.classList.contains("dark"), usedWidth);
       const detailWidth = isWide ? width - usedWidth - 18 : width;
       details.style.width = `${detailWidth}px`;
+      table.draw(matrix, chosen);
       describePair();
       if (!isOther()) {
         const height = Math.max(Math.min(layout.height - 90, 380), 230);
@@ -106,7 +109,7 @@ export default {
       pairTitle.replaceChildren(
         make("strong", {}, `${matrix.truth_name} ${matrix.truth_ids[matrix.rows[row]]}`), " (dashed) and ", mark, " ",
         make("strong", {}, `${matrix.tested_name} ${matrix.tested_ids[unit]}`),
-        isOther() && model.isStatic ? ": its templates and spikes need the running notebook" : "");
+        isOther() && model.isStatic ? ": this page does not hold its templates and spikes" : "");
       const values = {
         matched: common, missed: numTruth - common, false: numTested - common,
         accuracy: percent(agreementOf(matrix, row, column)), recall: percent(common / numTruth), precision: percent(common / numTested),
@@ -124,12 +127,10 @@ export default {
         tab.setAttribute("aria-selected", String(isChosen));
         tab.style.borderColor = isChosen ? colors.accent : "";
         tab.style.fontWeight = isChosen ? "600" : "";
-        tab.disabled = Boolean(model.isStatic) && !isChosen;
-        tab.title = tab.disabled ? NO_KERNEL : LIST_TITLES[tab.dataset.listed];
       }
-      counter.textContent = number ? `${data.position + 1} of ${number}` : "none";
-      previous.disabled = model.isStatic || data.position <= 0;
-      next.disabled = model.isStatic || data.position >= number - 1;
+      counter.textContent = `${answers(model, "browse") ? "" : `${data.listed}: `}${number ? `${data.position + 1} of ${number}` : "none"}`;
+      previous.disabled = data.position <= 0;
+      next.disabled = data.position >= number - 1;
       summary.textContent = data.summary;
       const spike = data.spike;
       snippetSurface.canvas.classList.toggle("crsae-hidden", !spike);
@@ -160,8 +161,8 @@ export default {
       if (!at) return showTip(event, null);
       const common = matrix.counts[at.row * layout.columns + at.column];
       showTip(event, [
-        `${matrix.truth_name} ${matrix.truth_ids[matrix.rows[at.row]]}: ${matrix.num_truth[at.row]} spikes`,
-        `${matrix.tested_name} ${matrix.tested_ids[matrix.columns[at.column]]}: ${matrix.num_tested[at.column]} spikes`,
+        `${matrix.truth_name} ${matrix.truth_ids[matrix.rows[at.row]]}: ${counted(matrix.num_truth[at.row], "spike")}`,
+        `${matrix.tested_name} ${matrix.tested_ids[matrix.columns[at.column]]}: ${counted(matrix.num_tested[at.column], "spike")}`,
         `in common ${common}, agreement ${formatNumber(agreementOf(matrix, at.row, at.column))}`,
       ].join("\n"));
     });
@@ -170,24 +171,24 @@ export default {
       const at = cellAt(event);
       if (at) choose(at.row, at.column);
     });
-    matrixSurface.canvas.addEventListener("keydown", (event) => {
-      const keys = {
-        ArrowLeft: () => choose(chosen.row, chosen.column - 1), ArrowRight: () => choose(chosen.row, chosen.column + 1),
-        ArrowUp: () => choose(chosen.row - 1, chosen.column), ArrowDown: () => choose(chosen.row + 1, chosen.column),
-        PageUp: () => follow(-1), PageDown: () => follow(1),
-      };
-      if (!data || !keys[event.key] || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      keys[event.key]();
-    });
-    view.root.addEventListener("keydown", (event) => {
-      const change = { n: 1, p: -1 }[event.key];
-      if (!change || !data || model.isStatic || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      step(change);
-    });
+    listenToKeys(view, model, [
+      {
+        on: matrixSurface.canvas, title: "Matrix", rows: [
+          [["ArrowLeft"], "the unit before, of the columns", () => choose(chosen.row, chosen.column - 1)],
+          [["ArrowRight"], "the next one", () => choose(chosen.row, chosen.column + 1)],
+          [["ArrowUp"], "the unit before, of the rows", () => choose(chosen.row - 1, chosen.column)],
+          [["ArrowDown"], "the next one", () => choose(chosen.row + 1, chosen.column)],
+          [["PageUp"], "the pair before, along the diagonal", () => follow(-1)],
+          [["PageDown"], "the next pair", () => follow(1)],
+        ],
+      },
+      {
+        on: view.root, title: "Spikes", rows: [
+          [["."], "next spike of the list", () => step(1), "browse"],
+          [[","], "previous spike", () => step(-1), "browse"],
+        ],
+      },
+    ], () => data && chosen);
 
     function readMatrix() {
       const packed = model.get("matrix");

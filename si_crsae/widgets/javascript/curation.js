@@ -1,4 +1,7 @@
-import { Requests, Surface, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
+import { listRows, listenToKeys } from "./keys.js";
+import { Requests, Surface, answers, counted, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
+import { decisionTable } from "./curation_table.js";
+import { outcomePanel } from "./curation_outcome.js";
 import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, templateLayout } from "./template_panels.js";
 
 const LIST_HEIGHT = 590;
@@ -11,49 +14,16 @@ const WIDE = 820;
 const CORRELOGRAM_WIDTH = 220;
 const GRAB = 6;
 const MAX_APART = 8;
-const LISTED = { snr: "SNR", num_spikes: "spikes", firing_rate: "rate", expected_false_positive_rate: "false" };
 const BARS_WIDTH = 54;
-const LABEL_KEYS = { good: "g", mua: "u", noise: "b" };
-const IN_A_FILE = "This is a saved page: open the view in a notebook to decide something.";
+const LABEL_KEYS = { good: "g", mua: "m", noise: "n" };
 
-function figureText(figure, unit) {
-  const value = figure.values[unit];
-  if (!Number.isFinite(value)) return "–";
-  if (figure.name === "num_spikes") return String(value);
-  return figure.unit === "Hz" || figure.unit === "%" ? value.toFixed(value < 10 ? 2 : 1) : formatNumber(value);
-}
-
-// The units as rows: what they are, what becomes of them.
-function decisionTable(data, { sort, prefix, choose, resort }) {
-  const { overview } = data.detail.pictures;
-  const figures = Object.keys(LISTED).map((name) => overview.figures.find((figure) => figure.name === name)).filter(Boolean);
-  const rows = overview.unit_ids.map((_, unit) => unit);
-  const values = figures.find((figure) => figure.name === sort.name)?.values;
-  if (values) {
-    const rank = (unit) => (Number.isNaN(values[unit]) ? Infinity : values[unit] * (sort.isDown ? -1 : 1));
-    rows.sort((one, other) => (rank(one) === rank(other) ? one - other : rank(one) - rank(other)));
-  } else if (sort.name === "decided") {
-    const said = (unit) => [data.decided[unit], ...data.labels[unit]].join(" ") || "\uffff";
-    rows.sort((one, other) => said(one).localeCompare(said(other)) || one - other);
-  }
-  if (!values && sort.isDown) rows.reverse();
-  const head = (name, text, hint) => make("th", {
-    class: name === "decided" ? "crsae-decided" : null, scope: "col", "aria-sort": sort.name === name ? (sort.isDown ? "descending" : "ascending") : "none",
-  }, make("button", { title: `Sort by ${hint}`, tabindex: "-1", "data-sort": name, onclick: () => resort(name) },
-    text + (sort.name === name ? (sort.isDown ? " ▼" : " ▲") : "")));
-  const selected = new Set(data.selected);
-  const body = rows.map((unit) => make("tr", {
-    id: `${prefix}${unit}`, role: "row", "aria-selected": String(selected.has(unit)), "data-unit": overview.unit_ids[unit],
-    class: data.is_removed[unit] ? "removed" : null, onclick: (event) => choose(unit, event),
-  },
-  make("td", { class: "crsae-unit-name" }, make("span", { class: "crsae-dot", style: `--unit-color: ${unitColor(unit)}` }), overview.unit_ids[unit]),
-  make("td", { class: "crsae-decided" }, ...data.labels[unit].flatMap((value) => [make("span", { class: "crsae-label" }, value), " "]), data.decided[unit]),
-  ...figures.map((figure) => make("td", {}, figureText(figure, unit)))));
-  const heads = figures.map((figure) => head(figure.name, figure.unit ? `${LISTED[figure.name]} (${figure.unit})` : LISTED[figure.name], figure.hint));
-  const table = make("table", { role: "presentation" },
-    make("thead", {}, make("tr", {}, head("id", "unit", "unit"), head("decided", "decided", "what was decided"), ...heads)),
-    make("tbody", {}, ...body));
-  return { table, rows };
+// The labels there are, each with its keys: its digit, and its letter if it has one.
+function labelsOf(data) {
+  const all = data.definitions.flatMap(({ name: category, options }) => options.map((value) => ({ category, value })));
+  return all.map(({ category, value }, index) => {
+    const keys = [LABEL_KEYS[value.toLowerCase()], index < 9 ? String(index + 1) : null].filter(Boolean);
+    return { category, value, keys, name: `${category}: ${value}` };
+  });
 }
 
 export default {
@@ -68,8 +38,8 @@ export default {
       "aria-label": "Units: arrows up and down, Shift or Enter adds",
     });
     const promptText = make("span", { class: "crsae-prompt-text", role: "status" });
-    const actions = make("div", { class: "crsae-actions", role: "group", "aria-label": "What to do with the selected units" });
-    const hint = make("div", { class: "crsae-note" });
+    const actions = make("div", { class: "crsae-actions", "data-needs": "merge", role: "group", "aria-label": "What to do with the selected units" });
+    const undoHint = make("div", { class: "crsae-summary" });
     const steps = make("ol", { class: "crsae-steps", "aria-label": "Done so far; click one to undo it" });
     const prefix = `crsae-curation-${Math.random().toString(36).slice(2)}-`;
     let data = null;
@@ -84,37 +54,42 @@ export default {
 
     const view = frame({ model, el, title: "Curation", draw });
     const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
-    const decide = (kind, content = {}) => { if (!model.isStatic) model.send({ kind, ...content }); };
+    const decide = (kind, content = {}) => model.send({ kind, ...content });
     const tools = {
       undo: button("↶ undo", "Undo the last change (ctrl-z)", () => decide("undo")),
       redo: button("↷ redo", "Do again what was undone (ctrl-y)", () => decide("redo")),
       save: button("save", "Save", () => decide("save")),
     };
     const prompts = {
-      next: button("look (n)", "Select the units of this suggestion, or of the next one (n)", () => decide("next")),
+      next: button("look (j)", "Select the units of this suggestion, or of the next one (j)", () => decide("next")),
       accept: button("accept (a)", "Do what is suggested (a)", () => decide("accept")),
       skip: button("skip (x)", "Do not suggest this again (x)", () => decide("skip")),
     };
-    const prompt = make("div", { class: "crsae-prompt" }, promptText, make("span", { class: "crsae-actions" }, ...Object.values(prompts)));
+    const prompt = make("div", { class: "crsae-prompt", "data-needs": "accept" }, promptText, make("span", { class: "crsae-actions" }, ...Object.values(prompts)));
+    for (const [kind, node] of Object.entries(tools)) node.dataset.needs = kind;
     view.tools.append(...Object.values(tools));
     const amplitudeRow = make("div", { class: "crsae-amplitudes" }, amplitudes.canvas, heights.canvas);
     const pictures = make("div", {}, waveforms.canvas, correlogram.canvas, amplitudeRow);
-    const right = make("div", {}, actions, hint, pictures);
-    const done = make("div", {}, make("div", { class: "crsae-summary" }, "Done so far; click a step to undo it alone:"), steps);
-    view.body.append(prompt, make("div", { class: "crsae-row" }, list, right), done);
+    const right = make("div", {}, actions, pictures);
+    const done = make("div", {}, undoHint, steps);
+    const outcome = outcomePanel();
+    view.body.append(prompt, make("div", { class: "crsae-row" }, list, right), outcome.node, done);
 
     const nameOf = (unit) => data.detail.pictures.overview.unit_ids[unit];
+    // The units of a row: of a made unit, those that its spikes come from.
+    const unitsOf = (row) => data.made[row - data.detail.pictures.overview.unit_ids.length]?.units ?? [row];
+    const isSelected = (row) => unitsOf(row).every((unit) => data.selected.includes(unit));
     function select(units) {
-      if (model.isStatic) hint.textContent = `${IN_A_FILE} It shows unit ${data.selected.map(nameOf).join(", ") || "none"} only.`;
       // of what is selected already the kernel would say nothing
-      else if (requests.isBusy || units.join() !== data.selected.join()) requests.send({ kind: "select_units", unit_ids: units.map(nameOf) });
+      if (requests.isBusy || units.join() !== data.selected.join()) requests.send({ kind: "select_units", unit_ids: units.map(nameOf) });
     }
     const toggle = (unit) => select(data.selected.includes(unit) ? data.selected.filter((other) => other !== unit) : [...data.selected, unit]);
     const add = (unit) => select(data.selected.includes(unit) ? data.selected : [...data.selected, unit]);
     function choose(unit, event) {
       moveCursor(unit);
       list.focus({ preventScroll: true });
-      if (event.ctrlKey || event.metaKey) toggle(unit);
+      if (unitsOf(unit).length > 1 || unitsOf(unit)[0] !== unit) select(unitsOf(unit));
+      else if (event.ctrlKey || event.metaKey) toggle(unit);
       else if (event.shiftKey) add(unit);
       else select([unit]);
     }
@@ -128,7 +103,7 @@ export default {
       if (data !== newData) line = newData.threshold;
       data = newData;
       // while a selection is on its way, the cursor is ahead of the data
-      if (!requests.isBusy && !data.selected.includes(cursor)) cursor = data.selected[0] ?? cursor;
+      if (!requests.isBusy && !(cursor >= 0 && isSelected(cursor))) cursor = data.selected[0] ?? cursor;
       const isWide = width >= WIDE;
       const listWidth = isWide ? Math.min(Math.max(Math.floor(0.42 * width), 360), 520) : width;
       const rightWidth = isWide ? width - listWidth - COLUMN_GAP : width;
@@ -137,7 +112,7 @@ export default {
       build();
       const shown = data.detail.pictures;
       pictures.classList.toggle("crsae-hidden", !shown.drawn.length);
-      if (!shown.drawn.length) return;
+      if (!shown.drawn.length) return outcome.draw({ outcome: null });
       const layout = templateLayout(shown, { width: rightWidth, height: WAVEFORM_HEIGHT, isWhole: false, gain: 1, waveforms: shown.atoms });
       drawWaveforms(waveforms.resize(rightWidth, WAVEFORM_HEIGHT), layout, shown, shown.atoms, colors);
       // where there is no room for three, that of both units matters most, then that of the leading one
@@ -150,6 +125,7 @@ export default {
       const amplitudeWidth = hasLine ? rightWidth - HEIGHTS_WIDTH : rightWidth;
       scales = drawAmplitudes(amplitudes, shown, colors, { width: amplitudeWidth, height: AMPLITUDE_HEIGHT, cursor: model.get("cursor_s") });
       if (hasLine) drawSplit(colors);
+      outcome.draw(data, colors, width, model.get("cursor_s"));
     }
 
     // Spikes below and above the line, all segments together.
@@ -204,30 +180,29 @@ export default {
       built = { data, state };
       buildList();
       moveCursor(cursor);
-      const isOff = Boolean(model.isStatic);
-      hint.textContent = isOff ? IN_A_FILE : "";
-      buildActions(isOff);
-      buildPrompt(isOff);
-      steps.replaceChildren(...data.steps.map((text, index) => make("li", {}, make("button", {
-        "aria-label": `Undo: ${text}`, title: isOff ? IN_A_FILE : "Undo this step alone", disabled: isOff && "", onclick: () => decide("drop", { index }),
-      }, `${text} ×`))));
+      buildActions();
+      buildPrompt();
+      steps.replaceChildren(...data.steps.map((text, index) => make("li", {}, answers(model, "drop") ? make("button", {
+        "aria-label": `Undo: ${text}`, title: "Undo this step alone", onclick: () => decide("drop", { index }),
+      }, `${text} ×`) : text)));
+      undoHint.textContent = answers(model, "drop") ? "Done so far; click a step to undo it alone:" : "Done so far:";
       done.classList.toggle("crsae-hidden", !data.steps.length);
-      tools.undo.disabled = isOff || !data.can_undo;
-      tools.redo.disabled = isOff || !data.can_redo;
-      tools.save.disabled = isOff || !data.path || data.is_saved;
+      tools.undo.disabled = !data.can_undo;
+      tools.redo.disabled = !data.can_redo;
+      tools.save.disabled = !data.path || data.is_saved;
       const noPath = "No path to save to: make the view with path=..., or call view.save(path)";
-      tools.save.title = isOff ? IN_A_FILE : data.path ? `Save to ${data.path}` : noPath;
+      tools.save.title = data.path ? `Save to ${data.path}` : noPath;
       tools.save.setAttribute("aria-label", tools.save.title);
       tools.save.textContent = data.is_saved && data.path ? "saved" : "save";
       const isPending = data.steps.length && !data.is_saved;
-      view.summary.textContent = data.summary + (isPending ? (data.path || isOff ? "; not saved" : "; not saved, no path") : "");
+      view.summary.textContent = data.summary + (isPending ? (data.path || model.isStatic ? "; not saved" : "; not saved, no path") : "");
     }
 
     // What the rows say and their colors do not change with the selection: they are kept, as making them takes longest.
     function buildList() {
       const { unit_ids: unitIds, figures } = data.detail.pictures.overview;
       const known = figures.map((figure) => [figure.name, [...figure.values]]);
-      const content = JSON.stringify([sort, unitColor(0), unitIds, known, data.decided, data.labels, data.is_removed]);
+      const content = JSON.stringify([sort, unitColor(0), unitIds, known, data.decided, data.labels, data.is_removed, data.made]);
       if (content === listed) return markSelected(list, new Set(data.selected.map(nameOf)));
       listed = content;
       const made = decisionTable(data, { sort, prefix, choose, resort });
@@ -237,40 +212,38 @@ export default {
       list.scrollTop = scroll;
     }
 
-    function buildActions(isOff) {
+    function buildActions() {
       const count = data.selected.length;
       const kind = (test) => count > 0 && data.selected.every(test);
       const isRemoved = kind((unit) => data.is_removed[unit]);
-      const action = (text, key, title, isPossible, act, isPressed = null, name = text) => make("button", {
-        title: isOff ? IN_A_FILE : `${title} (${key})`, "aria-label": `${title} (${key})`, disabled: (isOff || !isPossible) && "",
+      const action = (text, keys, title, isPossible, act, isPressed = null, name = text) => make("button", {
+        title: `${title} (${keys.join(" or ")})`, "aria-label": `${title} (${keys.join(" or ")})`, disabled: !isPossible && "",
         "aria-pressed": isPressed === null ? null : String(isPressed), "data-act": name, onclick: act,
-      }, text, make("kbd", {}, key.split(" ")[0]));
+      }, text, ...(keys.length ? [make("kbd", {}, keys[0].replace("Ctrl+", "^"))] : []));
       const made = [
-        action("merge", "m", "Merge the selected units", count > 1, () => decide("merge")),
-        action("split", "s", "Split the selected unit at the line", data.detail.split_range !== null, split),
-        action(isRemoved ? "keep" : "remove", "r", isRemoved ? "Keep the selected units after all" : "Remove the selected units", count > 0, () => decide("remove")),
-        action("restore", "o", "Take back merge, split and removal of the selected units",
+        action("merge", ["Ctrl+m"], "Merge the selected units", count > 1, () => decide("merge")),
+        action("split", ["Ctrl+s"], "Split the selected unit at the line", data.detail.split_range !== null, split),
+        action(isRemoved ? "keep" : "remove", ["Ctrl+d"], isRemoved ? "Keep the selected units after all" : "Remove the selected units",
+          count > 0, () => decide("remove"), null, "remove"),
+        action("restore", ["Ctrl+r"], "Take back merge, split and removal of the selected units",
           data.selected.some((unit) => data.decided[unit]), () => decide("restore")),
       ];
-      let digit = 0;
-      for (const { name, options } of data.definitions) {
-        made.push(make("span", { class: "crsae-summary" }, `${name}:`));
-        for (const value of options) {
-          digit += 1;
-          const keys = LABEL_KEYS[value.toLowerCase()] ? `${LABEL_KEYS[value.toLowerCase()]} or ${digit}` : String(digit);
-          const isPressed = kind((unit) => data.labels[unit].includes(value));
-          made.push(action(value, keys, `Label the selected units ${value}, or take the label off`, count > 0,
-            () => decide("label", { category: name, value }), isPressed, `${name}: ${value}`));
-        }
+      let category = null;
+      for (const label of labelsOf(data)) {
+        if (label.category !== category) made.push(make("span", { class: "crsae-summary" }, `${label.category}:`));
+        category = label.category;
+        const isPressed = kind((unit) => data.labels[unit].includes(label.value));
+        made.push(action(label.value, label.keys, `Label the selected units ${label.value}, or take the label off`, count > 0,
+          () => decide("label", { category: label.category, value: label.value }), isPressed, label.name));
       }
       actions.replaceChildren(...made);
     }
 
-    function buildPrompt(isOff) {
+    function buildPrompt() {
       const found = data.prompt;
       promptText.textContent = found ? `Suggestion ${found.index + 1} of ${found.number}: ${found.text}` : "No suggestion: nothing stands out, or all has been decided.";
       for (const [name, node] of Object.entries(prompts)) {
-        node.disabled = isOff || !found || (name === "accept" && !found.can_accept);
+        node.disabled = !found || (name === "accept" && !found.can_accept);
         node.classList.toggle("crsae-hidden", !found);
       }
     }
@@ -286,7 +259,7 @@ export default {
       const last = edges.length - 1;
       const bin = Math.round(((amplitude - edges[0]) / (edges[last] - edges[0])) * last);
       line = edges[Math.min(Math.max(bin, 1), last - 1)];
-      if (isFinal && !model.isStatic && line !== data.threshold) requests.send({ kind: "threshold", value: line });
+      if (isFinal && line !== data.threshold) requests.send({ kind: "threshold", value: line });
       view.redraw();
     }
     function nudge(bins) {
@@ -307,6 +280,7 @@ export default {
     const isOnLine = (at) => data?.detail.split_range && Math.abs(scales.y(line) - at.y) <= GRAB;
 
     for (const surface of [amplitudes, heights]) {
+      surface.canvas.classList.add("crsae-vertical");
       surface.canvas.addEventListener("pointerdown", (event) => {
         const at = surface.locate(event);
         if (!data || !scales || (surface === amplitudes && !isOnLine(at))) return;
@@ -323,7 +297,7 @@ export default {
         const spike = nearestSpike(at);
         const { time_s: times, amplitude, unit } = data.detail.pictures.amplitudes;
         const where = spike < 0 ? null : `unit ${nameOf(unit[spike])} at ${formatTime(times[spike], 0.0001)}\n${formatNumber(amplitude[spike])} of its usual size`;
-        showTip(event, isOnLine(at) ? `${sides()[0]} spikes below ${formatNumber(line)}, ${sides()[1]} above\ndrag, then split (s)` : where);
+        showTip(event, isOnLine(at) ? `${counted(sides()[0], "spike")} below ${formatNumber(line)}, ${sides()[1]} above\ndrag, then split (s)` : where);
       });
       surface.canvas.addEventListener("pointerup", (event) => {
         if (!data || !scales) return;
@@ -339,46 +313,41 @@ export default {
       const spike = nearestSpike(at);
       const shown = data.detail.pictures;
       const time_s = Math.min(Math.max(spike >= 0 ? shown.amplitudes.time_s[spike] : scales.x.invert(at.x), 0), shown.duration_s);
-      if (model.isStatic) model.set("cursor_s", time_s);
-      else model.send({ kind: "go_to", time_s });
+      model.send({ kind: "go_to", time_s });
     }
 
     function step(by, event) {
       const place = rows.indexOf(cursor);
       const unit = rows[place < 0 ? 0 : Math.min(Math.max(place + by, 0), rows.length - 1)];
       moveCursor(unit);
-      if (event.shiftKey) add(unit);
-      else if (!event.ctrlKey && !event.metaKey) select([unit]);
+      if (event.shiftKey && unitsOf(unit)[0] === unit) add(unit);
+      else if (!event.ctrlKey && !event.metaKey) select(unitsOf(unit));
     }
-    const listKeys = {
-      ArrowUp: (event) => step(-1, event), ArrowDown: (event) => step(1, event), PageUp: (event) => step(-10, event),
-      PageDown: (event) => step(10, event), Home: (event) => step(-rows.length, event), End: (event) => step(rows.length, event),
-      Enter: () => toggle(cursor), " ": () => toggle(cursor),
-    };
-    const lineKeys = { ArrowUp: (event) => nudge(event.shiftKey ? 5 : 1), ArrowDown: (event) => nudge(event.shiftKey ? -5 : -1) };
     const press = (name) => actions.querySelector(`[data-act="${CSS.escape(name)}"]`)?.click();
-    const keys = {
-      m: () => press("merge"), s: split, r: () => decide("remove"), o: () => press("restore"), n: () => prompts.next.click(),
-      a: () => prompts.accept.click(), x: () => prompts.skip.click(),
-    };
-    const changeKeys = { z: () => tools.undo.click(), y: () => tools.redo.click(), Z: () => tools.redo.click() };
-
-    function actFor(event) {
-      const labels = data.definitions.flatMap(({ name, options }) => options.map((value) => ({ value, name: `${name}: ${value}` })));
-      if (event.ctrlKey || event.metaKey) return changeKeys[event.key] ?? (event.target === list ? listKeys[event.key] : null);
-      if (event.altKey) return null;
-      if (event.target === list && listKeys[event.key]) return listKeys[event.key];
-      if ([amplitudes.canvas, heights.canvas].includes(event.target) && data.detail.split_range && lineKeys[event.key]) return lineKeys[event.key];
-      const label = labels.find(({ value }) => LABEL_KEYS[value.toLowerCase()] === event.key) ?? labels[Number(event.key) - 1];
-      return keys[event.key] ?? (label ? () => press(label.name) : null);
-    }
-    view.root.addEventListener("keydown", (event) => {
-      const act = data && !data.empty && !event.target.closest("input, select") ? actFor(event) : null;
-      if (!act) return;
-      event.preventDefault();
-      event.stopPropagation();
-      act(event);
-    });
+    const nudged = (bins) => (event) => { if (data.detail.split_range) nudge(event.shiftKey ? 5 * bins : bins); };
+    const lineRows = [
+      [["ArrowUp"], "the line at which a split divides: up; with Shift by more", nudged(1)],
+      [["ArrowDown"], "the line down", nudged(-1)],
+    ];
+    // the keys of spikeinterface-gui
+    const decisionRows = () => [
+      ...(data?.definitions ? labelsOf(data) : []).map(({ value, keys, name }) => [keys, `label the selected units ${value}, or take it off`, () => press(name), "label"]),
+      [["c"], "take all labels off", () => decide("clear_labels"), "label"],
+      [["Ctrl+m"], "merge the selected units", () => press("merge"), "merge"],
+      [["Ctrl+s"], "split the selected unit at the line", () => press("split"), "split"],
+      [["Ctrl+d", "Delete"], "remove the selected units", () => press("remove"), "remove"],
+      [["Ctrl+r", "Ctrl+u", "Ctrl+x"], "take back removal, merge or split of the selected units", () => press("restore"), "restore"],
+      [["j"], "look at this suggestion, or at the next one", () => prompts.next.click(), "next"],
+      [["a", "Ctrl+a"], "do what is suggested", () => prompts.accept.click(), "accept"],
+      [["x"], "do not suggest it again", () => prompts.skip.click(), "skip"],
+      [["Ctrl+z"], "undo", () => tools.undo.click(), "undo"],
+      [["Ctrl+y", "Ctrl+Z"], "redo", () => tools.redo.click(), "redo"],
+    ];
+    listenToKeys(view, model, [
+      { on: list, title: "List of units", rows: listRows(step, () => rows.length, () => toggle(cursor)) },
+      { on: amplitudeRow, title: "Amplitudes", rows: lineRows },
+      { on: view.root, title: "Decisions, with the keys of spikeinterface-gui", rows: decisionRows },
+    ], () => data && !data.empty);
 
     model.on("change:cursor_s", view.redraw);
     return () => {

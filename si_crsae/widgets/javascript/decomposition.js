@@ -1,15 +1,14 @@
-import { Requests, Surface, chips, drawAxes, formatNumber, formatTime, frame, make, scale, showTip, unitColor, unpack } from "./shared.js";
+import { Requests, Surface, answers, chips, counted, drawAxes, formatNumber, formatTime, frame, make, onWheel, scale, showTip, unitColor, unpack } from "./shared.js";
+import { TOP, drawIds, drawKey, drawLevels } from "./decomposition_marks.js";
+import { listenToKeys } from "./keys.js";
 import { drawOverview } from "./overview.js";
 
-const TOP = 30;
 const AXIS_HEIGHT = 36;
 const LABEL_WIDTH = 44;
 const GAP = 14;
 const MIN_ROW = 9;
 const MAX_ROW = 44;
-const TITLES = ["whitened traces", "= spikes, by unit", "+ residual (shaded: above the noise)"];
-const NOISE_LEVEL = 0.9;
-const HIGHEST_LEVEL = 3;
+const TITLES = ["whitened traces", "= spikes, by unit", "+ residual"];
 
 export default {
   render({ model, el }) {
@@ -23,44 +22,57 @@ export default {
     let layout = null;
     let drag = null;
     let found = null;
+    let wanted = null;
 
     const view = frame({ model, el, title: "Traces = spikes + residual", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: () => data && act() }, text);
+    const button = (text, title, act, needs = null) =>
+      make("button", { title, "aria-label": title, "data-needs": needs, onclick: () => data && act() }, text);
+    const along = [
+      button("▲ probe", "Channels further up the probe (])", () => goAlong(1), "channels"),
+      button("▼ probe", "Channels further down the probe ([)", () => goAlong(-1), "channels"),
+      button("near unit", "Channels nearest to the leading unit (u)", () => requests.send({ kind: "channels", first: null }), "channels"),
+    ];
     view.tools.append(
-      button("◀", "Back in time (arrow left)", () => move(-0.5)),
-      button("▶", "On in time (arrow right)", () => move(0.5)),
-      button("−", "Show more time (-)", () => zoom(2)),
-      button("+", "Show less time (+)", () => zoom(0.5)),
+      button("◀", "Back in time (arrow left)", () => move(-0.5), "show"),
+      button("▶", "On in time (arrow right)", () => move(0.5), "show"),
+      button("−", "Show more time (-)", () => zoom(2), "show"),
+      button("+", "Show less time (+)", () => zoom(0.5), "show"),
       button("⇅−", "Smaller waveforms (arrow down)", () => changeGain(1 / 1.4)),
       button("⇅+", "Larger waveforms (arrow up)", () => changeGain(1.4)),
-      button("⇤ spike", "Previous spike of the selected units (p)", () => nextSpike(true)),
-      button("spike ⇥", "Next spike of the selected units (n)", () => nextSpike(false)),
-      button("all units", "Put the spikes of all units into the sum", () => hide([])),
+      button("⇤ spike", "Previous spike of the selected units (,)", () => nextSpike(true), "next_spike"),
+      button("spike ⇥", "Next spike of the selected units (.)", () => nextSpike(false), "next_spike"),
+      ...along,
+      button("all units", "Put the spikes of all units into the sum", () => hide([]), "hide"),
     );
     view.body.append(overview.canvas, main.canvas, finding, legend);
 
     const center = () => (data.start_s + data.end_s) / 2;
     const span = () => data.end_s - data.start_s;
 
+    // What was asked for last, which may not be there yet: several steps in a row add up.
+    const asked = () => wanted ?? { time_s: center(), window_s: span() };
     function show(time_s, window_s) {
       const length = Math.min(Math.max(window_s, 0.002), data.duration_s);
-      requests.send({ kind: "show", time_s, window_ms: 1000 * length, width_px: columns() });
+      wanted = { time_s: Math.min(Math.max(time_s, length / 2), data.duration_s - length / 2), window_s: length };
+      requests.send({ kind: "show", time_s: wanted.time_s, window_ms: 1000 * length, width_px: columns() });
     }
     const columns = () => Math.max(Math.round((layout?.panelWidth ?? 300) * (window.devicePixelRatio || 1)), 100);
-    const move = (share) => show(center() + share * span(), span());
-    const zoom = (factor, time_s = center()) => {
-      const window_s = Math.min(Math.max(span() * factor, 0.002), data.duration_s);
-      // what is under the pointer stays there
-      show(time_s + (center() - time_s) * (window_s / span()), window_s);
+    const move = (share) => show(asked().time_s + share * asked().window_s, asked().window_s);
+    // What is at a share of the window, such as under the pointer, stays there.
+    const zoom = (factor, share = 0.5) => {
+      const old = asked();
+      const window_s = Math.min(Math.max(old.window_s * factor, 0.002), data.duration_s);
+      show(old.time_s + (share - 0.5) * (old.window_s - window_s), window_s);
+    };
+    const goAlong = (direction) => {
+      const step = Math.ceil(0.75 * data.channels.length);
+      const last = data.num_channels - data.channels.length;
+      const first = Math.min(Math.max(data.first_row + direction * step, 0), last);
+      // of what is shown already the kernel would say nothing
+      if (requests.isBusy || first !== model.get("first_channel")) requests.send({ kind: "channels", first });
     };
     const nextSpike = (backwards) => requests.send({ kind: "next_spike", backwards });
-    function hide(units) {
-      if (model.isStatic) {
-        data.hidden = units;
-        view.redraw();
-      }
-      requests.send({ kind: "hide", units });
-    }
+    const hide = (units) => requests.send({ kind: "hide", units });
     function changeGain(factor) {
       gain = Math.min(Math.max(gain * factor, 0.05), 50);
       view.redraw();
@@ -68,6 +80,7 @@ export default {
 
     function draw(newData, colors, width) {
       data = newData;
+      if (!requests.isBusy) wanted = null;
       const rows = data.channels.length;
       const rowHeight = Math.min(Math.max(560 / Math.max(rows, 1), MIN_ROW), MAX_ROW);
       const panelWidth = (width - LABEL_WIDTH - 2 * GAP - 6) / 3;
@@ -83,7 +96,10 @@ export default {
       const context = main.resize(width, height);
       context.font = "11px system-ui, sans-serif";
       drawRowLabels(context, colors);
-      if (data.residual_level) drawLevels(context, boxes[2]);
+      if (data.residual_level) {
+        drawLevels(context, boxes[2], data, rowY, layout.rowHeight);
+        drawKey(context, boxes[2], data, colors);
+      }
       boxes.forEach((box, panel) => {
         context.fillStyle = colors.text;
         context.textAlign = "left";
@@ -203,23 +219,10 @@ export default {
         if (x < box.left || x > box.right) continue;
         context.globalAlpha = hidden.has(data.event_unit[event]) ? 0.25 : 1;
         context.fillStyle = unitColor(data.event_unit[event]);
-        context.fillRect(x - 1, 17, 2, 9);
+        context.fillRect(x - 1, TOP - 13, 2, 9);
       }
       context.globalAlpha = 1;
-    }
-
-    function drawLevels(context, box) {
-      const [rows, blocks] = data.residual_level.shape;
-      const blockWidth = layout.panelWidth / blocks;
-      for (let row = 0; row < rows; row++) {
-        for (let block = 0; block < blocks; block++) {
-          const level = data.residual_level[row * blocks + block];
-          const strength = Math.min(Math.max((level - NOISE_LEVEL) / (HIGHEST_LEVEL - NOISE_LEVEL), 0), 1);
-          if (strength < 0.03) continue;
-          context.fillStyle = `rgba(214, 90, 20, ${(0.75 * strength).toFixed(3)})`;
-          context.fillRect(box.left + block * blockWidth, rowY(row) - layout.rowHeight / 2, blockWidth + 0.5, layout.rowHeight);
-        }
-      }
+      drawIds(context, box, data, hidden);
     }
 
     function drawMissing(context, colors) {
@@ -249,15 +252,19 @@ export default {
     function describe() {
       const shown = `${formatTime(data.start_s, 0.001)} to ${formatTime(data.end_s, 0.001)}`;
       const segment = data.num_segments > 1 ? `segment ${data.segment_index}, ` : "";
-      view.summary.textContent = `${segment}${shown} of ${formatTime(data.duration_s, 1)}; ${data.event_time_s.length} spikes`;
+      view.summary.textContent = `${segment}${shown} of ${formatTime(data.duration_s, 1)}; ${counted(data.event_time_s.length, "spike")}`
+        + (data.channels.length < data.num_channels ? `; ${data.channels.length} of ${data.num_channels} channels` : "");
+      for (const node of along) node.classList.toggle("crsae-hidden", data.channels.length === data.num_channels);
       const present = new Set(data.event_unit);
       const hidden = new Set(data.hidden);
       legend.replaceChildren(...chips(data.unit_ids, {
         pressed: (unit) => !hidden.has(unit),
         selected: (unit) => data.selected.includes(unit),
-        title: "Click: in or out of the sum. Shift-click: this unit alone. Double-click: select it in all views.",
+        title: answers(model, "hide")
+          ? "Click: in or out of the sum. Shift-click: this unit alone. Double-click: select it in all views." : "Click: draw its spikes bold.",
         act: (unit, event) => {
-          if (event.shiftKey) hide(data.unit_ids.map((_, other) => other).filter((other) => other !== unit));
+          if (!answers(model, "hide")) model.send({ kind: "select_units", unit_ids: [data.unit_ids[unit]] });
+          else if (event.shiftKey) hide(data.unit_ids.map((_, other) => other).filter((other) => other !== unit));
           else hide(hidden.has(unit) ? data.hidden.filter((other) => other !== unit) : [...data.hidden, unit]);
         },
       }).filter((_, unit) => present.has(unit) || hidden.has(unit)));
@@ -325,25 +332,29 @@ export default {
     });
     main.canvas.addEventListener("pointercancel", () => { drag = null; });
     main.canvas.addEventListener("pointerleave", (event) => showTip(event, null));
-    main.canvas.addEventListener("wheel", (event) => {
-      const at = data && place(event);
-      if (!at) return;
-      event.preventDefault();
-      if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
-        move(Math.sign(event.deltaX || event.deltaY) * 0.2);
-      } else zoom(event.deltaY > 0 ? 1.25 : 0.8, at.time_s);
-    }, { passive: false });
-    main.canvas.addEventListener("keydown", (event) => {
-      const keys = {
-        ArrowLeft: () => move(-0.5), ArrowRight: () => move(0.5), ArrowUp: () => changeGain(1.4), ArrowDown: () => changeGain(1 / 1.4),
-        PageUp: () => move(-1), PageDown: () => move(1), "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2),
-        n: () => nextSpike(false), p: () => nextSpike(true),
-      };
-      if (!data || !keys[event.key] || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      keys[event.key]();
+    onWheel(main.canvas, {
+      zoom: (factor, event) => { const at = data && place(event); if (at) zoom(factor, (at.time_s - data.start_s) / span()); },
+      pan: (pixels) => { if (layout) move(pixels / layout.panelWidth); },
     });
+    listenToKeys(view, model, [{
+      on: main.canvas, title: "Traces", rows: [
+        [["ArrowLeft"], "back in time, by half a window", () => move(-0.5), "show"],
+        [["ArrowRight"], "on in time", () => move(0.5), "show"],
+        [["PageUp"], "back by a window", () => move(-1), "show"],
+        [["PageDown"], "on by a window", () => move(1), "show"],
+        [["+", "="], "less time", () => zoom(0.5), "show"],
+        [["-"], "more time", () => zoom(2), "show"],
+        [["Ctrl+wheel"], "zoom; without Ctrl once the picture was clicked", null, "show"],
+        [["ArrowUp"], "larger waveforms", () => changeGain(1.4)],
+        [["ArrowDown"], "smaller waveforms", () => changeGain(1 / 1.4)],
+        [["]"], "of many channels: up the probe", () => goAlong(1), "channels"],
+        [["["], "down the probe", () => goAlong(-1), "channels"],
+        [["u"], "to the leading unit", () => requests.send({ kind: "channels", first: null }), "channels"],
+        [["."], "next spike of the selected units", () => nextSpike(false), "next_spike"],
+        [[","], "previous spike", () => nextSpike(true), "next_spike"],
+        [["click"], "select the unit of a spike; in the residual: which atom comes nearest", null, "explain"],
+      ],
+    }], () => data);
     overview.canvas.addEventListener("pointerdown", (event) => {
       if (!data) return;
       const { x } = overview.locate(event);
@@ -358,11 +369,11 @@ export default {
     readFinding();
 
     // The first data were made for a width that was a guess.
-    let isSized = false;
+    let sizedFor = 0;
     const afterDraw = new MutationObserver(() => {
       if (!data || !layout || model.isStatic) return;
-      if (!isSized || Math.abs(model.get("width_px") - columns()) > 0.25 * columns()) {
-        isSized = true;
+      if (Math.abs(sizedFor - columns()) > 0.25 * columns()) {
+        sizedFor = columns();
         show(center(), span());
       }
     });

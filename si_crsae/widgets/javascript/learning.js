@@ -1,3 +1,4 @@
+import { listenToKeys } from "./keys.js";
 import { Surface, drawAxes, formatNumber, frame, make, scale, showTip, ticks, unitColor } from "./shared.js";
 
 const PANEL_HEIGHT = 206;
@@ -11,7 +12,7 @@ export default {
     const curves = new Surface("Curves of learning; arrow keys go from step to step");
     const atoms = new Surface("Atoms; arrow keys go from one to the next, Enter selects the unit");
     const caption = make("div", { class: "crsae-note" });
-    const chooser = make("select", { class: "crsae-hidden", "aria-label": "Group of channels", onchange: () => model.send({ kind: "show_course", name: chooser.value }) });
+    const chooser = make("select", { class: "crsae-hidden", "aria-label": "Group of channels", title: "Group of channels", "data-needs": "show_course", onchange: () => model.send({ kind: "show_course", name: chooser.value }) });
     let data = null;
     let panels = [];
     let cells = null;
@@ -25,8 +26,6 @@ export default {
     function draw(newData, colors, width) {
       data = newData;
       chooser.classList.toggle("crsae-hidden", data.names.length < 2);
-      chooser.disabled = Boolean(model.isStatic);
-      chooser.title = model.isStatic ? "Other groups can be shown where there is a kernel" : "Group of channels";
       chooser.replaceChildren(...data.names.map((name, index) => make("option", { value: name, selected: index === data.shown }, name)));
       describe();
       drawCurves(colors, width);
@@ -95,15 +94,20 @@ export default {
 
     function drawLineNames(context, panel, colors) {
       let right = panel.box.right;
+      context.font = "600 12px system-ui, sans-serif";
+      const titleWidth = context.measureText(panel.title).width;
       context.font = "11px system-ui, sans-serif";
+      const namesWidth = panel.lines.reduce((sum, { name }) => sum + context.measureText(name).width + 23, 0);
+      // beneath the title where there is no room beside it
+      const y = panel.box.left + titleWidth + namesWidth > right ? panel.box.top + 4 : panel.box.top - 9;
       for (let index = panel.lines.length - 1; index >= 0; index--) {
         const { name } = panel.lines[index];
         context.textAlign = "right";
         context.fillStyle = colors.muted;
-        context.fillText(name, right, panel.box.top - 9);
+        context.fillText(name, right, y);
         right -= context.measureText(name).width + 9;
         context.fillStyle = unitColor(index);
-        mark(context, MARKERS[index], right, panel.box.top - 13);
+        mark(context, MARKERS[index], right, y - 4);
         right -= 14;
       }
     }
@@ -181,18 +185,15 @@ export default {
     }
     curves.canvas.addEventListener("pointerleave", leaveCurves);
     curves.canvas.addEventListener("blur", leaveCurves);
-    curves.canvas.addEventListener("keydown", (event) => {
-      const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-      if (!data || !panels.length || !(event.key in moves)) return;
-      event.preventDefault();
-      event.stopPropagation();
+    function goToStep(change) {
+      if (!panels.length) return;
       const [first, last] = [Math.ceil(panels[0].x.domain[0]), data.step];
-      step = Math.min(Math.max((step ?? last + 1) + moves[event.key], first), last);
+      step = Math.min(Math.max((step ?? last + 1) + change, first), last);
       const box = curves.canvas.getBoundingClientRect();
       const text = panels.map((panel) => tipOf(panel, step, data.step_name, panel.title)).filter(Boolean).join("\n");
       showTip({ clientX: box.left + panels[0].x(step), clientY: box.top + panels[0].box.top }, text);
       view.redraw();
-    });
+    }
 
     function placeInAtoms(event) {
       if (!cells || !data) return -1;
@@ -207,10 +208,6 @@ export default {
       if (!unit) return;
       const others = isAdded ? data.selected.filter((other) => other !== unit) : [];
       const chosen = isAdded && data.selected.includes(unit) && others.length ? others : [unit, ...others];
-      if (model.isStatic) {
-        data.selected = chosen;
-        view.redraw();
-      }
       model.send({ kind: "select_units", unit_ids: chosen });
     }
 
@@ -224,23 +221,35 @@ export default {
       if (index >= 0) select(index, event.shiftKey || event.ctrlKey || event.metaKey);
     });
     atoms.canvas.addEventListener("blur", () => { cell = -1; view.redraw(); });
-    atoms.canvas.addEventListener("keydown", (event) => {
-      if (!cells || !data) return;
-      const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -cells.columns, ArrowDown: cells.columns };
-      if (event.key === "Enter" || event.key === " ") {
-        if (cell >= 0) select(cell, event.shiftKey);
-      } else if (event.key in moves) {
-        cell = Math.min(Math.max(cell < 0 ? 0 : cell + moves[event.key], 0), cells.count - 1);
-        const box = atoms.canvas.getBoundingClientRect();
-        showTip({
-          clientX: box.left + ((cell % cells.columns) + 0.5) * cells.width,
-          clientY: box.top + (Math.floor(cell / cells.columns) + 0.8) * cells.height,
-        }, cellTip(data, cell));
-        view.redraw();
-      } else return;
-      event.preventDefault();
-      event.stopPropagation();
-    });
+    function goToCell(change) {
+      if (!cells) return;
+      cell = Math.min(Math.max(cell < 0 ? 0 : cell + change, 0), cells.count - 1);
+      const box = atoms.canvas.getBoundingClientRect();
+      showTip({
+        clientX: box.left + ((cell % cells.columns) + 0.5) * cells.width,
+        clientY: box.top + (Math.floor(cell / cells.columns) + 0.8) * cells.height,
+      }, cellTip(data, cell));
+      view.redraw();
+    }
+    listenToKeys(view, model, [
+      {
+        on: curves.canvas, title: "Curves", rows: [
+          [["ArrowLeft"], "the step before", () => goToStep(-1)],
+          [["ArrowRight"], "the next step", () => goToStep(1)],
+          [["Home"], "the first step", () => goToStep(-Infinity)],
+          [["End"], "the last step", () => goToStep(Infinity)],
+        ],
+      },
+      {
+        on: atoms.canvas, title: "Atoms", rows: [
+          [["ArrowLeft"], "the atom before", () => goToCell(-1)],
+          [["ArrowRight"], "the next atom", () => goToCell(1)],
+          [["ArrowUp"], "the atom above", () => goToCell(-cells?.columns)],
+          [["ArrowDown"], "the atom below", () => goToCell(cells?.columns)],
+          [["Enter", " "], "select its unit; with Shift: it too", (event) => { if (cell >= 0) select(cell, event.shiftKey); }, "select_units"],
+        ],
+      },
+    ], () => data);
     return () => view.stop();
   },
 };

@@ -6,17 +6,20 @@ const UNIT_COLORS = [
   "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#b39b00", "#3a3ea8", "#00806b", "#8f2d56",
 ];
 
-// On a dark ground the same hues, a third of the way to white.
-const DARK_UNIT_COLORS = UNIT_COLORS.map((color) => "#" + [1, 3, 5]
-  .map((at) => parseInt(color.slice(at, at + 2), 16))
-  .map((value) => Math.round(value + 0.35 * (255 - value)).toString(16).padStart(2, "0"))
-  .join(""));
+// After so many units the colors come lighter, then darker, each time in another order; on a dark ground all lighter.
+const COLOR_TURNS = [[0, 0], [255, 0.38], [0, 0.35]];
+const DARK_COLOR_TURNS = [[255, 0.35], [255, 0.65], [0, 0.1]];
+const COLOR_SHIFT = 5;
 
 // Set by `frame` before it draws.
-let unitColors = UNIT_COLORS;
+let colorTurns = COLOR_TURNS;
 
 export function unitColor(index) {
-  return unitColors[index % unitColors.length];
+  const turn = Math.floor(index / UNIT_COLORS.length);
+  const color = UNIT_COLORS[(index + COLOR_SHIFT * turn) % UNIT_COLORS.length];
+  const [target, share] = colorTurns[turn % colorTurns.length];
+  return "#" + [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16))
+    .map((value) => Math.round(value + share * (target - value)).toString(16).padStart(2, "0")).join("");
 }
 
 const ARRAYS = {
@@ -85,6 +88,9 @@ export function formatNumber(value, digits = 3) {
   return String(Number(value.toPrecision(digits)));
 }
 
+// A number of things, of which one is not many.
+export const counted = (number, noun) => `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
+
 // Seconds as they are read on a clock beside a recording of hours.
 export function formatTime(seconds, step = 0.001) {
   const digits = Math.min(Math.max(Math.ceil(-Math.log10(step) - 1e-9), 0), 6);
@@ -131,6 +137,32 @@ export class Surface {
     const box = this.canvas.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
   }
+}
+
+const PIXELS_PER_LINE = 16;
+// A notch of a mouse's wheel, which zooms by a quarter.
+const NOTCH = 120;
+const ZOOM_PER_NOTCH = 1.25;
+const MOST_NOTCHES = 3;
+// A pinch on a trackpad comes as a turn with Ctrl in steps of a few pixels, which mean more.
+const PINCH_STEP = 25;
+const PINCH_FACTOR = 8;
+
+// Turns of the wheel over a canvas. Those without Ctrl or Cmd scroll the page, unless the canvas has the focus. However
+// many steps a turn comes in, the sum is the same: `zoom(factor, event)`, `pan(pixels, event)` sideways or with Shift.
+export function onWheel(canvas, { zoom, pan }) {
+  canvas.addEventListener("wheel", (event) => {
+    const isHeld = event.ctrlKey || event.metaKey;
+    if (!isHeld && !canvas.matches(":focus")) return;
+    event.preventDefault();
+    const unit = [1, PIXELS_PER_LINE, NOTCH][event.deltaMode];
+    const isSideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
+    const pixels = unit * (isSideways ? event.deltaX || event.deltaY : event.deltaY);
+    if (isSideways) return pan(pixels, event);
+    const isPinch = event.ctrlKey && Math.abs(pixels) < PINCH_STEP;
+    const notches = (pixels * (isPinch ? PINCH_FACTOR : 1)) / NOTCH;
+    zoom(ZOOM_PER_NOTCH ** Math.min(Math.max(notches, -MOST_NOTCHES), MOST_NOTCHES), event);
+  }, { passive: false });
 }
 
 // Axes around a rectangle {left, top, right, bottom}: x and y are scales; labels name the quantity and its unit.
@@ -227,6 +259,9 @@ export function chips(unitIds, { pressed, selected, act, title }) {
     }, unitId));
 }
 
+// Whether there is a kernel, or a saved page holds the answer. An element with `data-needs` is shown only where it is so.
+export const answers = (model, kind) => !model.isStatic || model.answers(kind);
+
 // Sends messages one at a time: while the kernel works on one, only the newest of each kind waits.
 export class Requests {
   constructor(model) {
@@ -264,13 +299,16 @@ export function frame({ model, el, title, draw }) {
   const tools = make("span", { class: "crsae-tools" });
   const error = make("div", { class: "crsae-error crsae-hidden", role: "alert" });
   const empty = make("div", { class: "crsae-empty crsae-hidden" });
+  const holds = make("div", { class: "crsae-note crsae-holds crsae-hidden", role: "status" });
   const body = make("div");
   const notes = make("div");
   const root = make("div", { class: "crsae", role: "region", "aria-label": title },
-    make("header", {}, make("h4", {}, title), summary, tools), error, empty, body, notes);
+    make("header", {}, make("h4", {}, title), summary, tools), holds, error, empty, body, notes);
   el.append(root);
   const view = { root, body, summary, tools, data: null };
   let isPlanned = false;
+  // what a tip says is no longer so once the picture has moved under it
+  for (const kind of ["keydown", "wheel"]) root.addEventListener(kind, () => showTip(null, null), { capture: true, passive: true });
 
   function isDark() {
     const theme = model.get("theme");
@@ -281,10 +319,22 @@ export function frame({ model, el, title, draw }) {
     return window.matchMedia("(prefers-color-scheme: dark)").matches;
   }
 
+  // A saved page says what it holds and hides what needs more; what is asked for nevertheless, by a key, it refuses.
+  function offer() {
+    for (const node of root.querySelectorAll("[data-needs]")) {
+      node.classList.toggle("crsae-unoffered", !answers(model, node.dataset.needs));
+    }
+    holds.classList.toggle("crsae-hidden", !model.isStatic);
+    if (!model.isStatic) return;
+    const isRefused = model.get("refused");
+    holds.textContent = `Saved page. It holds ${model.held.says}.${isRefused ? " For anything else, open the view in a notebook." : ""}`;
+    holds.classList.toggle("crsae-refused", Boolean(isRefused));
+  }
+
   function redraw() {
     isPlanned = false;
     root.classList.toggle("dark", isDark());
-    unitColors = isDark() ? DARK_UNIT_COLORS : UNIT_COLORS;
+    colorTurns = isDark() ? DARK_COLOR_TURNS : COLOR_TURNS;
     error.textContent = model.get("error") || "";
     error.classList.toggle("crsae-hidden", !error.textContent);
     const text = view.data?.empty;
@@ -292,6 +342,7 @@ export function frame({ model, el, title, draw }) {
     empty.classList.toggle("crsae-hidden", !text);
     body.classList.toggle("crsae-hidden", Boolean(text));
     notes.replaceChildren(...(view.data?.notes ?? []).map((note) => make("div", { class: "crsae-note" }, note)));
+    offer();
     const width = Math.floor(body.clientWidth);
     if (text || !view.data || width <= 0) return;
     const style = getComputedStyle(root);
@@ -305,6 +356,7 @@ export function frame({ model, el, title, draw }) {
       error.classList.remove("crsae-hidden");
       console.error(problem);
     }
+    offer();  // elements that were made just now
     root.dataset.drawMs = (performance.now() - start).toFixed(1);
     root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
   }
@@ -320,8 +372,8 @@ export function frame({ model, el, title, draw }) {
     view.redraw();
   };
   model.on("change:payload", update);
-  model.on("change:error", view.redraw);
-  model.on("change:theme", view.redraw);
+  const redrawn = ["change:error", "change:theme", "change:refused"];
+  for (const name of redrawn) model.on(name, view.redraw);
   const resized = new ResizeObserver(view.redraw);
   resized.observe(root);
   const themed = new MutationObserver(view.redraw);
@@ -334,8 +386,7 @@ export function frame({ model, el, title, draw }) {
     scheme.removeEventListener("change", view.redraw);
     showTip(null, null);
     model.off("change:payload", update);
-    model.off("change:error", view.redraw);
-    model.off("change:theme", view.redraw);
+    for (const name of redrawn) model.off(name, view.redraw);
   };
   update();
   return view;

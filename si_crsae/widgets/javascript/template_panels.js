@@ -25,6 +25,16 @@ export function swatch(unit, place) {
     makeSvg("path", { d: markerPath(place, 25, 6, 3), fill: color }));
 }
 
+// A figure of a unit as it is read, without its unit of measurement: all of a column with as many digits.
+export function formatFigure(figure, unit) {
+  const value = figure.values[unit];
+  if (!Number.isFinite(value)) return "–";
+  if (figure.name === "num_spikes") return value.toLocaleString("en-US");
+  if (figure.unit === "µm") return value.toFixed(0);
+  if (figure.unit === "%") return value > 0 && value < 0.005 ? "< 0.01" : value.toFixed(2);
+  return value.toFixed(figure.name === "snr" || figure.name === "atom_snr" ? 1 : 2);
+}
+
 // Tells the rows of a list of units, of which each has the name of its unit, which of them are selected.
 export function markSelected(list, names) {
   for (const row of list.querySelectorAll("tr[data-unit]")) row.setAttribute("aria-selected", String(names.has(row.dataset.unit)));
@@ -115,7 +125,7 @@ function umBar(colors, height, perUm) {
   const size = ROUND_SIZES.find((value) => value * perUm >= 14) ?? 10000;
   const [from, to] = [height - 6, height - 6 - size * perUm];
   const text = makeSvg("text", { x: 14, y: height - 6, fill: colors.muted, "font-size": 11, class: "crsae-um-bar" });
-  text.textContent = `${size} um`;
+  text.textContent = `${size} µm`;
   return [makeSvg("path", { d: `M8 ${from}V${to}`, stroke: colors.text, "stroke-width": 2 }), text];
 }
 

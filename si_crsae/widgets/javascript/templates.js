@@ -1,5 +1,6 @@
+import { listRows, listenToKeys } from "./keys.js";
 import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor } from "./shared.js";
-import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, probeMap, swatch, templateLayout } from "./template_panels.js";
+import { drawAmplitudes, drawCorrelograms, drawWaveforms, formatFigure, markCursor, markSelected, probeMap, swatch, templateLayout } from "./template_panels.js";
 
 const PANEL_HEIGHT = 400;
 const LOW_HEIGHT = 230;
@@ -9,17 +10,6 @@ const COLUMN_GAP = 12;
 const WIDE = 820;
 const CORRELOGRAM_WINDOWS = [10, 25, 50, 100];
 const MAX_PIXELS_APART = 8;
-
-// A figure of a unit as it is read, without its unit of measurement.
-function formatFigure(figure, unit) {
-  const value = figure.values[unit];
-  if (!Number.isFinite(value)) return "–";
-  if (figure.name === "num_spikes") return String(value);
-  if (figure.unit === "um") return value.toFixed(0);
-  if (figure.unit === "Hz") return value.toFixed(value < 10 ? 2 : 1);
-  if (figure.unit === "%") return value > 0 && value < 0.01 ? "< 0.01" : value.toFixed(value < 10 ? 2 : 1);
-  return Math.abs(value) < 1000 ? value.toPrecision(3) : formatNumber(value);
-}
 
 const figureTitle = (figure) => (figure.unit ? `${figure.label} (${figure.unit})` : figure.label);
 
@@ -101,20 +91,20 @@ export default {
     let amplitudeScales = null;
 
     const view = frame({ model, el, title: "Templates", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
+    const button = (text, title, act, needs = null) => make("button", { title, "aria-label": title, "data-needs": needs, onclick: act }, text);
     const setTrait = (name, value) => { model.set(name, value); model.save_changes(); };
     const quantities = {
       atoms: button("atoms (whitened)", "Whitened atoms at their typical size, in noise standard deviations (t)", () => setTrait("quantity", "atoms")),
-      templates: button("templates (uV)", "Mean waveforms (t)", () => setTrait("quantity", "templates")),
+      templates: button("templates (µV)", "Mean waveforms (t)", () => setTrait("quantity", "templates")),
     };
     const wholeProbe = button("whole probe", "All contacts, or those around the selected units (w)", () => setTrait("whole_probe", !model.get("whole_probe")));
-    const windowChoice = make("select", { "aria-label": "Largest lag of the correlograms", title: "Largest lag of the correlograms", onchange: (event) => setTrait("correlogram_ms", Number(event.target.value)) },
+    const windowChoice = make("select", { "data-needs": "correlogram_ms", "aria-label": "Largest lag of the correlograms", title: "Largest lag of the correlograms", onchange: (event) => setTrait("correlogram_ms", Number(event.target.value)) },
       ...CORRELOGRAM_WINDOWS.map((value) => make("option", { value }, `± ${value} ms`)));
     view.tools.append(quantities.atoms, quantities.templates, wholeProbe,
       button("⇅−", "Smaller waveforms (-)", () => changeGain(1 / 1.4)), button("⇅+", "Larger waveforms (+)", () => changeGain(1.4)),
       windowChoice,
-      button("⇤ spike", "Previous spike of the selected units (p)", () => nextSpike(true)),
-      button("spike ⇥", "Next spike of the selected units (n)", () => nextSpike(false)));
+      button("⇤ spike", "Previous spike of the selected units (,)", () => nextSpike(true), "next_spike"),
+      button("spike ⇥", "Next spike of the selected units (.)", () => nextSpike(false), "next_spike"));
     const picture = make("div", { class: "crsae-picture" }, waveformSurface.canvas, noWaveforms);
     const upper = make("div", { class: "crsae-row" }, map, picture, list);
     const lower = make("div", { class: "crsae-row" }, correlogramSurface.canvas, quality);
@@ -124,14 +114,11 @@ export default {
     const nextSpike = (backwards) => requests.send({ kind: "next_spike", backwards });
 
     function select(units) {
-      if (model.isStatic) {
-        view.summary.textContent = `This saved page shows unit ${data.drawn.map(nameOf).join(", ") || "none"} only: select others in a notebook.`;
-        return;
-      }
       requests.send({ kind: "select_units", unit_ids: units.map(nameOf) });
     }
     const toggle = (unit) => select(data.selected.includes(unit) ? data.selected.filter((other) => other !== unit) : [...data.selected, unit]);
-    const add = (unit) => select(data.selected.includes(unit) ? data.selected : [...data.selected, unit]);
+    // a saved page holds units one at a time
+    const add = (unit) => select(model.isStatic ? [unit] : data.selected.includes(unit) ? data.selected : [...data.selected, unit]);
     function choose(unit, event) {
       moveCursor(unit);
       list.focus({ preventScroll: true });
@@ -149,8 +136,7 @@ export default {
       else select([units[place]]);
     }
     function goTo(time_s) {
-      if (model.isStatic) model.set("cursor_s", time_s);
-      else model.send({ kind: "go_to", time_s });
+      model.send({ kind: "go_to", time_s });
     }
     function changeGain(factor) {
       gain = Math.min(Math.max(gain * factor, 0.05), 50);
@@ -183,7 +169,6 @@ export default {
       for (const [name, node] of Object.entries(quantities)) node.setAttribute("aria-pressed", String(name === quantity));
       wholeProbe.setAttribute("aria-pressed", String(isWhole));
       windowChoice.value = String(model.get("correlogram_ms"));
-      windowChoice.disabled = Boolean(model.isStatic);
       describe();
     }
 
@@ -229,7 +214,7 @@ export default {
     function describeWaveforms(waveforms, quantity) {
       let text = "";
       if (!data.drawn.length) text = "Select a unit in the list, or click a contact.";
-      else if (!waveforms) text = "The sorting has no templates in uV: show its atoms, or keep the run's folder with its templates.";
+      else if (!waveforms) text = "The sorting has no templates in µV: show its atoms, or keep the run's folder with its templates.";
       else if (!waveforms.unit.length) text = `The selected units have no ${quantity}.`;
       noWaveforms.textContent = text;
       noWaveforms.classList.toggle("crsae-hidden", !text);
@@ -310,24 +295,20 @@ export default {
       if (event.shiftKey) add(unit);
       else if (!event.ctrlKey && !event.metaKey) select([unit]);
     }
-    const listKeys = {
-      ArrowUp: (event) => step(-1, event), ArrowDown: (event) => step(1, event), PageUp: (event) => step(-10, event), PageDown: (event) => step(10, event),
-      Home: (event) => step(-rows.length, event), End: (event) => step(rows.length, event),
-      Enter: () => toggle(cursor), " ": () => toggle(cursor),
-    };
-    const otherKeys = {
-      t: () => setTrait("quantity", model.get("quantity") === "atoms" ? "templates" : "atoms"),
-      w: () => setTrait("whole_probe", !model.get("whole_probe")),
-      "+": () => changeGain(1.4), "=": () => changeGain(1.4), "-": () => changeGain(1 / 1.4), n: () => nextSpike(false), p: () => nextSpike(true),
-    };
-    view.root.addEventListener("keydown", (event) => {
-      const isCombined = event.ctrlKey || event.metaKey || event.altKey;
-      const act = event.target === list && listKeys[event.key] ? listKeys[event.key] : isCombined ? null : otherKeys[event.key];
-      if (!data || data.empty || !act || event.target.closest("input, select")) return;
-      event.preventDefault();
-      event.stopPropagation();
-      act(event);
-    });
+    listenToKeys(view, model, [
+      { on: list, title: "List of units", rows: listRows(step, () => rows.length, () => toggle(cursor)) },
+      {
+        on: view.root, title: "Pictures", rows: [
+          [["t"], "atoms or templates", () => setTrait("quantity", model.get("quantity") === "atoms" ? "templates" : "atoms")],
+          [["w"], "the neighborhood or the whole probe", () => setTrait("whole_probe", !model.get("whole_probe"))],
+          [["+", "="], "larger waveforms", () => changeGain(1.4)],
+          [["-"], "smaller waveforms", () => changeGain(1 / 1.4)],
+          [["."], "next spike of the selected units", () => nextSpike(false), "next_spike"],
+          [[","], "previous spike", () => nextSpike(true), "next_spike"],
+          [["click"], "a contact: select the unit that is largest there; an amplitude: go to its time", null],
+        ],
+      },
+    ], () => data && !data.empty);
 
     const followed = ["quantity", "whole_probe", "correlogram_ms", "cursor_s"];
     for (const name of followed) model.on(`change:${name}`, view.redraw);

@@ -1,8 +1,11 @@
-import { Requests, Surface, drawAxes, formatNumber, frame, make, scale, showTip, unitColor } from "./shared.js";
+import { listenToKeys } from "./keys.js";
+import { Requests, Surface, counted, drawAxes, formatNumber, frame, make, scale, showTip, unitColor } from "./shared.js";
 
 const HISTOGRAM_HEIGHT = 260;
 const SIDE_BY_SIDE = 700;
 const GRAB_PX = 8;
+// a share of spikes that is as good as none
+const CLEAN = 5e-4;
 const RESIDUAL_GRAY = "#8d969e";
 
 export default {
@@ -15,7 +18,7 @@ export default {
     });
     const figures = make("div", { role: "status", "data-part": "figures", style: "margin: 4px 0" });
     const warning = make("div", { class: "crsae-error crsae-hidden", role: "status", "data-part": "warning" });
-    const legend = make("div", { class: "crsae-note" });
+    const how = make("details");
     const requests = new Requests(model);
     let data = null;
     let at = 0;
@@ -25,19 +28,19 @@ export default {
     let last = null;
 
     const view = frame({ model, el, title: "Thresholds: missed against false", draw });
-    const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: () => data && act() }, text);
+    const button = (text, title, act, needs = null) =>
+      make("button", { title, "aria-label": title, "data-needs": needs, onclick: () => data && act() }, text);
     const best = button("least errors", "Put the threshold where missed and false together are least", () => set(data.best_index));
     const reset = button("reset", "Forget the threshold of this unit", () => set(data.lowest_index));
     const resetAll = button("reset all", "Forget the thresholds of all units", () => {
       requests.waiting.clear(); // older than this
       model.send({ kind: "reset" });
-      if (model.isStatic) set(data.lowest_index);
-    });
-    view.tools.append(make("label", {}, "unit ", unitChoice), best, reset, resetAll);
+    }, "reset_all");
+    view.tools.append(make("label", { "data-needs": "select_units" }, "unit ", unitChoice), best, reset, resetAll);
     view.body.append(
       make("div", { style: "display: flex; flex-wrap: wrap; gap: 4px 16px; align-items: flex-start" },
         make("div", {}, histogram.canvas, slider), tradeoff.canvas),
-      figures, warning, legend);
+      figures, warning, how);
 
     const clamp = (index) => Math.min(Math.max(Math.round(index), 0), data.grid.length - 1);
 
@@ -78,7 +81,6 @@ export default {
           model.send({ kind: "estimate" });
         }
       }
-      unitChoice.disabled = Boolean(model.isStatic);
       last = { colors, width };
       show();
     }
@@ -112,7 +114,7 @@ export default {
       const about = data.source === "truth" ? "" : "about ";
       const percent = (value) => (value > 0 && value < 1e-4 ? "less than 0.01 %" : `${about}${formatNumber(100 * value)} %`);
       const kept = data.num_kept[at];
-      const said = [`keeps ${kept} of ${data.num_spikes} spikes (${data.num_spikes - kept} removed)`];
+      const said = [`keeps ${kept} of ${counted(data.num_spikes, "spike")} (${data.num_spikes - kept} removed)`];
       said.push(data.missed ? `misses ${percent(data.missed[at])} of the real ones` : "missed: not known");
       if (data.false_alarm) {
         const number = data.false_alarm[at] * kept;
@@ -128,7 +130,8 @@ export default {
       if (data.null_counts) parts.push("Gray: what in the residual resembles them.");
       if (data.fit_counts && data.source !== "truth") parts.push("Dashed curve: the fitted Gaussian.");
       parts.push("Dotted line: the sorter's own minimum. On the right, the dot is the present threshold, the square that of the least errors.");
-      legend.textContent = parts.join(" ");
+      how.replaceChildren(make("summary", {}, "What is drawn, and how it is counted or estimated"),
+        ...[parts.join(" "), ...data.how].map((text) => make("div", { class: "crsae-note" }, text)));
     }
 
     function drawHistogram(colors, width) {
@@ -199,6 +202,12 @@ export default {
         return;
       }
       const accepted = data.false_alarm.slice(data.lowest_index);
+      if (isClean()) {
+        context.textAlign = "center";
+        const lines = ["No spike of this unit is missed or false", `${data.source === "truth" ? "" : "as far as can be estimated, "}at the sorter's own minimum:`, "there is nothing to choose."];
+        lines.forEach((line, row) => context.fillText(line, width / 2, HISTOGRAM_HEIGHT / 2 + 16 * (row - 1)));
+        return;
+      }
       const highest = (values, least) => Math.min(100, Math.max(least, 115 * Math.max(...values)));
       const x = scale(0, highest([...accepted, data.false_alarm[at]], 4), box.left, box.right);
       const y = scale(0, highest([data.missed[at], data.missed[data.lowest_index], 0.3], 4), box.bottom, box.top);
@@ -215,6 +224,9 @@ export default {
       context.fillText(data.source === "truth" ? `counted${whose}` : "estimated", box.left, box.top - 6);
       drawAxes(context, box, colors, { x, y, xLabel: "false (% of the kept)", yLabel: "missed (% of the real)", spaceX: 60 });
     }
+
+    // Whether the threshold of the sorter is right already, and the one that is chosen as well.
+    const isClean = () => [data.lowest_index, at].every((index) => data.missed[index] < CLEAN && data.false_alarm[index] < CLEAN);
 
     function drawCurve(context, colors, x, y) {
       const line = (first, final, dash) => {
@@ -271,7 +283,7 @@ export default {
       const bin = Math.floor(indexAt(event) / 2);
       if (x < layout.box.left || x > layout.box.right || y > layout.box.bottom || bin >= data.counts.length) return showTip(event, null);
       const end = bin === data.counts.length - 1 ? "or more" : `to ${data.edges[bin + 1].toFixed(2)}`;
-      const lines = [`${data.edges[bin].toFixed(2)} ${end}: ${data.counts[bin]} spikes`];
+      const lines = [`${data.edges[bin].toFixed(2)} ${end}: ${counted(data.counts[bin], "spike")}`];
       if (data.null_counts?.[bin]) lines.push(`residual: about ${data.null_counts[bin]} in the whole recording`);
       showTip(event, lines.join("\n"));
     });
@@ -285,14 +297,16 @@ export default {
     tradeoff.canvas.addEventListener("pointermove", (event) => showTip(event,
       data?.missed && data?.false_alarm ? "dot: present threshold; square: least sum of missed and false;\ndotted: below the sorter's minimum" : null));
     tradeoff.canvas.addEventListener("pointerleave", (event) => showTip(event, null));
-    histogram.canvas.addEventListener("keydown", (event) => {
-      const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
-      const isKnown = event.key in steps || event.key === "Home";
-      if (!data || !isKnown || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      set(event.key === "Home" ? data.lowest_index : at + steps[event.key]);
-    });
+    const by = (change) => () => set(at + change);
+    listenToKeys(view, model, [{
+      on: histogram.canvas, title: "Histogram", rows: [
+        [["ArrowLeft", "ArrowDown"], "a lower threshold", by(-1)],
+        [["ArrowRight", "ArrowUp"], "a higher one", by(1)],
+        [["PageDown"], "lower by ten steps", by(-10)],
+        [["PageUp"], "higher by ten steps", by(10)],
+        [["Home"], "the sorter's own minimum", () => set(data.lowest_index)],
+      ],
+    }], () => data);
     return () => view.stop();
   },
 };

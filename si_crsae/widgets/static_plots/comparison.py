@@ -84,8 +84,8 @@ def _draw_templates(axes: "Axes", model: ComparisonModel, color: str) -> None:
         offsets = _offsets_um(pair, start_ms, values.shape[1])
         for waveform, (x, y) in zip(values, locations, strict=True):
             axes.plot(x + offsets, y + waveform * pair.pitch / height, style, color=shade, linewidth=1.0)
-    axes.set_xlabel("x (um)")
-    axes.set_ylabel("y (um)")
+    axes.set_xlabel("x (µm)")
+    axes.set_ylabel("y (µm)")
 
 
 def _offsets_um(pair: TemplatePair, start_ms: float, width: int) -> np.ndarray:

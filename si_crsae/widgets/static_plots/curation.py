@@ -7,6 +7,8 @@ import numpy as np
 from si_crsae.evaluation.plots import unit_color
 from si_crsae.widgets.static_plots.templates import draw_templates
 from si_crsae.widgets.view_models.curation import CurationModel, SplitRange
+from si_crsae.widgets.view_models.curation_outcome import Outcome
+from si_crsae.widgets.view_models.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,10 +57,17 @@ def _draw_split(axes: "Axes", model: CurationModel, found: SplitRange) -> None:
 
 def _list_decisions(axes: "Axes", model: CurationModel) -> None:
     axes.axis("off")
-    axes.set_title(model.summary, fontsize="small", loc="left")
+    made = "" if model.outcome is None else f"\n{_told(model.outcome)}"
+    axes.set_title(model.summary + made, fontsize="small", loc="left")
     steps = [f"{number}. {text}" for number, text in enumerate(model.steps, start=1)]
     if len(steps) > MAX_LISTED:
         steps = [f"({len(steps) - MAX_LISTED} steps before)", *steps[-MAX_LISTED:]]
     columns = np.array_split(np.array(steps or ["nothing decided yet"]), 2 if len(steps) > MAX_LISTED // 2 else 1)
     for place, column in enumerate(columns):
         axes.text(place / 2, 1, "\n".join(column), va="top", fontsize="small", transform=axes.transAxes)
+
+
+def _told(outcome: Outcome) -> str:
+    """Return what a merge or split makes, in words."""
+    rows = [f"{row.name}: {counted(row.num_spikes, 'spike')}, {row.violations_percent:.2f} %" for row in outcome.rows]
+    return f"{outcome.title} ({'; '.join(rows)} of intervals too short)"

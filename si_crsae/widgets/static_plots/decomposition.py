@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 ROW_HEIGHT = 12.0
 """Noise standard deviations from one row to the next."""
 MAX_LABELED_ROWS = 32
-LEVEL_COLORS = "magma_r"
+LEVEL_COLORS = "Oranges"
+HIGHEST_LEVEL = 3.0
 
 
 def draw_decomposition(
@@ -78,8 +79,8 @@ def _draw_levels(figure: "Figure", axes: "Axes", model: DecompositionModel, leve
         origin="lower",
         aspect="auto",
         cmap=LEVEL_COLORS,
-        vmin=0.8,
-        vmax=3.0,
+        vmin=model.noise_ceiling,
+        vmax=max(HIGHEST_LEVEL, 2 * model.noise_ceiling),
         alpha=0.55,
         zorder=0,
     )

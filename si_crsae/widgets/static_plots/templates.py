@@ -63,8 +63,8 @@ def _draw_waveforms(axes: "Axes", model: TemplatesModel, quantity: str, whole_pr
     axes.plot(x, y, linestyle="none", marker="s", markersize=3, color=CONTACT_COLOR, zorder=0)
     axes.set_xlim(bounds[0] - 0.5 * across, bounds[1] + 0.8 * across)
     axes.set_ylim(bounds[2] - 0.9 * along, bounds[3] + 0.9 * along)
-    axes.set_xlabel("x (um)")
-    axes.set_ylabel("y (um)")
+    axes.set_xlabel("x (µm)")
+    axes.set_ylabel("y (µm)")
     if waveforms is None or len(waveforms.values) == 0:
         text = "no templates in uV" if waveforms is None else "no waveforms"
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=TRACE_COLOR)

@@ -6,6 +6,7 @@ import numpy as np
 
 from si_crsae.evaluation.plots import CONTACT_COLOR, TRACE_COLOR, unit_color
 from si_crsae.widgets.view_models.thresholds import ThresholdModel
+from si_crsae.widgets.view_models.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def describe_threshold(model: ThresholdModel) -> str:
     """Return what the present threshold does, in one line."""
     at = int(np.abs(model.grid - model.threshold).argmin())
     said = [f"unit {model.unit_ids[model.unit_index]}, threshold {model.threshold:.2f}"]
-    said.append(f"keeps {model.num_kept[at]} of {model.num_spikes} spikes")
+    said.append(f"keeps {model.num_kept[at]} of {counted(model.num_spikes, 'spike')}")
     about = "" if model.source == "truth" else "about "
     if model.missed is not None:
         said.append(f"misses {about}{100 * model.missed[at]:.1f} %")

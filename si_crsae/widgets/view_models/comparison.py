@@ -47,6 +47,11 @@ class AgreementMatrix:
         union = self.num_truth[:, None] + self.num_tested - self.counts
         return self.counts / np.maximum(union, 1)
 
+    def worst_pair(self) -> tuple[int, int]:
+        """Return the true unit whose best agreement is least, and the tested one with which that is."""
+        row = int(self.agreement.max(axis=1).argmin())
+        return self.rows[row], self.columns[int(self.agreement[row].argmax())]
+
     def match_of(self, tested_unit: int) -> int:
         """Return the true unit with which a tested one agrees best."""
         return self.rows[int(self.agreement[:, self.columns.index(tested_unit)].argmax())]

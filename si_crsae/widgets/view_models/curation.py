@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.widgets.view_models.curation_history import History
+from si_crsae.widgets.view_models.curation_outcome import MadeUnit, Outcome
 from si_crsae.widgets.view_models.curation_state import CurationState, LabelDefinition
 from si_crsae.widgets.view_models.curation_suggestions import Suggestion, label_called
 from si_crsae.widgets.view_models.templates import NO_UNITS, TemplatesModel, templates_model
@@ -63,6 +64,10 @@ class CurationModel:
     definitions: list[LabelDefinition]
     selected: list[int]
     detail: Detail
+    made: list[MadeUnit]
+    """Units that the decisions make, numbered after those of the sorting."""
+    outcome: Outcome | None
+    """What merging the selected units, or splitting the one at the threshold, makes or has made."""
     threshold: float | None
     """Amplitude at which a split would divide the selected unit."""
     prompt: Prompt | None
@@ -83,6 +88,8 @@ def curation_model(
     *,
     selected: Sequence[int] = (),
     threshold: float | None = None,
+    made: Sequence[MadeUnit] = (),
+    outcome: Outcome | None = None,
     prompt: Prompt | None = None,
     saved: tuple[str, CurationState | None] = ("", None),
 ) -> CurationModel:
@@ -97,6 +104,10 @@ def curation_model(
         Indices of the selected units.
     threshold : float or None, default: None
         Relative amplitude at which to split; None for the one that `detail` proposes.
+    made : sequence of MadeUnit, default: ()
+        From `made_units`.
+    outcome : Outcome or None, default: None
+        From `outcome_of`.
     prompt : Prompt or None, default: None
     saved : tuple of str and CurationState or None, default: ("", None)
         Where the button saves, and what was saved there last.
@@ -111,6 +122,8 @@ def curation_model(
         definitions=list(state.definitions),
         selected=list(selected),
         detail=detail,
+        made=list(made),
+        outcome=outcome,
         threshold=threshold,
         prompt=prompt,
         steps=[step.text for step in history.steps],
@@ -215,7 +228,9 @@ def prompt_for(suggestion: Suggestion, state: CurationState, *, index: int, numb
     """Return a suggestion as it is shown, the index-th of so many."""
     names = " and ".join(map(str, suggestion.unit_ids))
     label = label_called(state.definitions, suggestion.value)
-    if suggestion.kind == "merge":
+    if suggestion.kind == "label" and not suggestion.value:
+        text = f"Look at unit {names}: {suggestion.reason}."
+    elif suggestion.kind == "merge":
         text = f"Merge units {names}? {suggestion.reason[:1].upper()}{suggestion.reason[1:]}."
     elif label is None:
         text = f"Look at unit {names}: {suggestion.reason}. None of the labels is called {suggestion.value}."

@@ -12,6 +12,7 @@ from si_crsae.widgets.view_models.curation_state import (
     remove,
     restore,
     split,
+    unlabel,
 )
 
 
@@ -126,6 +127,11 @@ def label_step(unit_ids: Sequence[int | str], category: str, value: str, *, on: 
     """Return the step that gives a label to units, or takes it off."""
     text = f"{'label' if on else 'unlabel'} {_listed(unit_ids)}: {value}"
     return Step(text=text, do=partial(label, unit_ids=unit_ids, category=category, value=value, on=on))
+
+
+def unlabel_step(unit_ids: Sequence[int | str]) -> Step:
+    """Return the step that takes all labels off units."""
+    return Step(text=f"unlabel {_listed(unit_ids)}", do=partial(unlabel, unit_ids=unit_ids))
 
 
 def remove_step(unit_ids: Sequence[int | str]) -> Step:

@@ -219,6 +219,19 @@ def label(
     return replace(state, labels=label_alone(state, labeled, category, value, on=on))
 
 
+def unlabel(state: CurationState, unit_ids: Sequence[int | str]) -> CurationState:
+    """Take all labels off units, and off those with which they are merged.
+
+    Raises
+    ------
+    ValueError
+        If a unit is unknown or removed.
+    """
+    for given in [given for unit_id in _known(state, unit_ids) for given in state.labels_of(unit_id)]:
+        state = label(state, unit_ids, given.category, given.value, on=False)
+    return state
+
+
 def label_alone(
     state: CurationState, unit_ids: Iterable[int | str], category: str, value: str, *, on: bool = True
 ) -> tuple[Label, ...]:

@@ -13,6 +13,7 @@ from si_crsae.sorting.convert import samples_in
 from si_crsae.widgets.view_models.curation_state import CurationState, LabelDefinition
 from si_crsae.widgets.view_models.templates import nearest_units
 from si_crsae.widgets.view_models.unit_activity import spikes_of_units
+from si_crsae.widgets.view_models.words import counted
 
 REFRACTORY_MS = ASSUMED.refractory.reported_ms
 MIN_SIMILARITY = 0.75
@@ -39,7 +40,7 @@ class Suggestion:
     score: float
     """How urgent: among suggestions of a kind, the largest comes first."""
     value: str = ""
-    """The label that is proposed."""
+    """The label that is proposed; empty where only a look is."""
 
 
 def suggest(sorted_recording: SortedRecording) -> list[Suggestion]:
@@ -47,7 +48,7 @@ def suggest(sorted_recording: SortedRecording) -> list[Suggestion]:
 
     Two units may be one if their atoms look alike at some lag and their spikes avoid each other as those of one neuron
     do, or if they look very much alike, are of similar size and nothing speaks against it. A unit deserves a label if
-    many of its spikes are expected to be false, if its spikes come too close together, or if there are few.
+    many of its spikes are expected to be false, or come too close together, and a look if there are few.
 
     Parameters
     ----------
@@ -162,12 +163,12 @@ def _labels(sorted_recording: SortedRecording, times: list[Int[np.ndarray, " spi
         if share > MAX_VIOLATIONS and num_short >= MIN_VIOLATIONS:
             reasons.append(f"{share:.1%} of its intervals are shorter than {REFRACTORY_MS:g} ms")
         if mine.size < MIN_SPIKES:
-            reasons.append(f"it has {mine.size} spikes, too few to judge it by")
+            reasons.append(f"it has {counted(mine.size, 'spike')}, too few to judge it by")
         if reasons:
             yield Suggestion(
                 kind="label",
                 unit_ids=(sorted_recording.unit_ids[unit],),
                 reason="; ".join(reasons),
                 score=float(false[unit]) + share + float(mine.size < MIN_SPIKES),
-                value="noise" if mine.size < MIN_SPIKES else "MUA",
+                value="" if mine.size < MIN_SPIKES else "MUA",  # few spikes are no reason to call a neuron noise
             )

@@ -1,5 +1,6 @@
 """A stretch of traces as the sum of its spikes and a residual, thinned out to what a screen can show."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ MAX_SENT_WAVEFORM_VALUES = 400_000
 RESOLUTION = 0.01
 LEVEL_MS = 2.0
 MAX_LEVELS = 120
+# Values of filtered noise in a millisecond that are as good as independent, and deviations that are hardly ever seen.
+INDEPENDENT_PER_MS = 8.0
+CEILING_DEVIATIONS = 4.0
 NUM_OVERVIEW_BINS = 400
 
 
@@ -39,6 +43,10 @@ class DecompositionModel:
     sampling_frequency: float
     resolution: float
     channels: list[str]
+    num_channels: int
+    """Of the recording, of which some are shown."""
+    first_row: int
+    """How many channels lie below those that are shown."""
     unit_ids: list[str]
     selected: list[int]
     """Indices of the selected units."""
@@ -49,6 +57,8 @@ class DecompositionModel:
     residual: Int[np.ndarray, "channel column 2"] | None
     residual_level: Float[np.ndarray, "channel block"] | None
     """Root mean square of the residual in blocks of time: 1 for noise alone."""
+    noise_ceiling: float
+    """Up to which level a block may well be noise alone."""
     event_time_s: Float[np.ndarray, " event"]
     event_unit: Int[np.ndarray, " event"]
     event_amplitude: Float[np.ndarray, " event"]
@@ -100,6 +110,8 @@ def decomposition_model(
         sampling_frequency=frequency,
         resolution=RESOLUTION,
         channels=[str(channel_id) for channel_id in sorted_recording.channel_ids[channels]],
+        num_channels=sorted_recording.channel_ids.size,
+        first_row=int(np.sum(sorted_recording.locations[:, 1] < sorted_recording.locations[channels, 1].min())),
         unit_ids=[str(unit_id) for unit_id in sorted_recording.unit_ids],
         selected=list(selected),
         hidden=hidden,
@@ -107,6 +119,7 @@ def decomposition_model(
         explained=layers.explained,
         residual=layers.residual,
         residual_level=layers.residual_level,
+        noise_ceiling=_noise_ceiling(layers.residual_level, stretch, frequency),
         event_time_s=(units.spikes["sample_index"][events] + units.sample_offset[events]) / frequency,
         event_unit=unit_index,
         event_amplitude=units.relative_amplitude(events),
@@ -209,6 +222,14 @@ def _envelope(values: Float[np.ndarray, "sample channel"], step: int) -> Int[np.
         bounds = np.concatenate([bounds, np.stack([rest.min(axis=0), rest.max(axis=0)], axis=1)[None]])
     limits = np.iinfo("int16")
     return np.clip(np.round(bounds / RESOLUTION), limits.min, limits.max).astype("int16").transpose(1, 0, 2)
+
+
+def _noise_ceiling(levels: Float[np.ndarray, "channel block"] | None, stretch: Stretch, frequency: float) -> float:
+    """Return the level that a block of noise hardly ever exceeds, which depends on how long it is."""
+    if levels is None:
+        return 1.0
+    duration_ms = 1000 * (stretch.end - stretch.start) / frequency / levels.shape[1]
+    return 1 + CEILING_DEVIATIONS / math.sqrt(2 * max(duration_ms * INDEPENDENT_PER_MS, 1))
 
 
 def _levels(residual: Float[np.ndarray, "sample channel"], frequency: float) -> Float[np.ndarray, "channel block"]:

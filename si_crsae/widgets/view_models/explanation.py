@@ -11,6 +11,9 @@ from si_crsae.sorting.convert import nearest_samples
 from si_crsae.widgets.view_models.stretch import Stretch
 
 SEARCH_MS = 0.5
+# Of all atoms that reach a channel, at all shifts of a millisecond, the largest coefficient that noise has, in its
+# standard deviations.
+MAX_OF_NOISE = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class Explanation:
     """In units of the unit's typical amplitude."""
     min_relative_amplitude: float
     """From where an event of this unit is accepted."""
+    noise_level: float
+    """Up to which amplitude noise alone comes near an atom, over the shifts that were tried."""
     similarity: float
     """Cosine of atom and residual, on the atom's channels."""
     text: str
@@ -89,6 +94,7 @@ def explain_residual(
         amplitude=amplitude,
         relative_amplitude=amplitude / float(units.scales[unit]),
         min_relative_amplitude=float(sorted_recording.min_amplitude[unit] / units.scales[unit]),
+        noise_level=MAX_OF_NOISE * float(units.noise[unit]),
         similarity=amplitude / norm,
         text="",
         waveform_row=rows.tolist(),
@@ -105,6 +111,11 @@ def _describe(found: Explanation, *, is_hidden: bool) -> str:
     )
     if is_hidden:
         return said + "The spikes of this unit are left in the residual now."
+    if found.amplitude < found.noise_level:
+        return said + (
+            f"That is what noise alone makes, up to {found.noise_level:.1f} noise sd at the best of all shifts: there "
+            "is no spike to catch."
+        )
     if found.min_relative_amplitude == 0:
         return said
     if found.relative_amplitude < found.min_relative_amplitude:

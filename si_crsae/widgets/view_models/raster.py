@@ -82,6 +82,7 @@ def raster_model(
     order: str = "depth",
     selected: Sequence[int] = (),
     cursor_s: float = 0.0,
+    max_events: int | None = None,
 ) -> RasterModel:
     """Return what the code raster shows of a window.
 
@@ -96,6 +97,8 @@ def raster_model(
         Indices of the selected units.
     cursor_s : float, default: 0
         Time that all views look at.
+    max_events : int or None, default: None
+        Of more, there are counts instead; None for 20,000.
     """
     units, frequency = sorted_recording.units, sorted_recording.sampling_frequency
     row_unit = order_units(sorted_recording, order)
@@ -107,7 +110,7 @@ def raster_model(
     length_s = max(window.end_s - window.start_s, 1 / frequency)
     num_columns = int(np.clip(window.num_columns, 1, MAX_COLUMNS))
     num_bins = int(np.clip(min(num_columns // PIXELS_PER_BIN, length_s / MIN_BIN_S), 1, None))
-    are_many = events.size > MAX_EVENTS
+    are_many = events.size > (MAX_EVENTS if max_events is None else max_events)
     drawn = events[:0] if are_many else events
     posterior = sorted_recording.posterior
     return RasterModel(

@@ -20,6 +20,7 @@ from si_crsae.widgets.view_models.comparison import (
 )
 from si_crsae.widgets.view_models.matching import NOBODY
 from si_crsae.widgets.view_models.residuals import traces_and_residual
+from si_crsae.widgets.view_models.words import counted
 
 SNIPPET_MS = 2.0
 NUM_SNIPPET_CHANNELS = 5
@@ -86,9 +87,11 @@ def nothing_to_compare(tested: SortedRecording, truth: SortedRecording | None) -
             "open_session(folder, truth=sorting)"
         )
     if not tested.unit_ids:
-        return f"{tested.name} has no units: all {truth.units.spikes.size} spikes of {truth.name} are missed."
+        missed = counted(truth.units.spikes.size, "spike")
+        return f"{tested.name} has no units: all {missed} of {truth.name} are missed."
     if not truth.unit_ids:
-        return f"{truth.name} has no units: all {tested.units.spikes.size} spikes of {tested.name} count as false."
+        false = counted(tested.units.spikes.size, "spike")
+        return f"{truth.name} has no units: all {false} of {tested.name} count as false."
     return ""
 
 

@@ -37,7 +37,9 @@ class Stretch:
     hidden_units: Sequence[int | str] = ()
 
 
-def default_channels(sorted_recording: SortedRecording, unit_indices: Sequence[int]) -> Int[np.ndarray, " channel"]:
+def default_channels(
+    sorted_recording: SortedRecording, unit_indices: Sequence[int], *, first_row: int | None = None
+) -> Int[np.ndarray, " channel"]:
     """Return the channels to show: all of them, or of many those nearest to the first of some units, by depth.
 
     Parameters
@@ -45,6 +47,8 @@ def default_channels(sorted_recording: SortedRecording, unit_indices: Sequence[i
     sorted_recording : SortedRecording
     unit_indices : sequence of int
         Indices of the selected units.
+    first_row : int or None, default: None
+        Of many channels, show those from this one on instead, counted from the bottom of the probe.
 
     Returns
     -------
@@ -55,6 +59,9 @@ def default_channels(sorted_recording: SortedRecording, unit_indices: Sequence[i
     by_depth = np.lexsort((locations[:, 0], locations[:, 1]))
     if by_depth.size <= DEFAULT_CHANNELS:
         return by_depth
+    if first_row is not None:
+        first_row = min(max(first_row, 0), by_depth.size - DEFAULT_CHANNELS)
+        return by_depth[first_row : first_row + DEFAULT_CHANNELS]
     center = sorted_recording.units.main_channel[unit_indices[0]] if unit_indices else by_depth[0]
     distances = np.linalg.norm(locations - locations[center], axis=1)
     nearest = np.argsort(distances, kind="stable")[:DEFAULT_CHANNELS]
@@ -70,6 +77,7 @@ def stretch_around(
     selected: Sequence[int],
     num_columns: int = 1000,
     hidden_units: Sequence[int | str] = (),
+    first_row: int | None = None,
 ) -> Stretch:
     """Return the stretch around a sample, inside of its segment, on the channels to show.
 
@@ -87,6 +95,8 @@ def stretch_around(
         Pixels across.
     hidden_units : sequence of int or str, default: ()
         Units whose spikes are left in the residual.
+    first_row : int or None, default: None
+        See `default_channels`.
     """
     num_samples = sorted_recording.num_samples[segment_index]
     length = min(max(nearest_samples(window_ms, sorted_recording.sampling_frequency), 2), num_samples)
@@ -95,7 +105,7 @@ def stretch_around(
         start=start,
         end=start + length,
         segment_index=segment_index,
-        channels=default_channels(sorted_recording, selected),
+        channels=default_channels(sorted_recording, selected, first_row=first_row),
         num_columns=num_columns,
         hidden_units=tuple(hidden_units),
     )

@@ -17,6 +17,7 @@ from si_crsae.widgets.view_models.unit_activity import (
     thinned_amplitudes,
 )
 from si_crsae.widgets.view_models.unit_figures import UnitOverview
+from si_crsae.widgets.view_models.words import MICRO
 
 # If more were drawn, none could be told from the others.
 MAX_DRAWN_UNITS = 12
@@ -104,7 +105,7 @@ def templates_model(
         selected=list(selected),
         drawn=drawn,
         sampling_frequency=sorted_recording.sampling_frequency,
-        neighborhood=_neighborhood(sorted_recording, atoms),
+        neighborhood=neighborhood_of(sorted_recording, atoms),
         atoms=atoms,
         templates=template_waveforms(sorted_recording, drawn),
         neighbors=neighbors,
@@ -171,7 +172,7 @@ def template_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) 
         channel=channel,
         num_before=np.full(unit.size, templates.nbefore),
         values=values,
-        unit_of_measurement="uV" if templates.is_in_uV else "units of the recording",
+        unit_of_measurement=f"{MICRO}V" if templates.is_in_uV else "units of the recording",
     )
 
 
@@ -215,7 +216,7 @@ def nearest_units(
     return order.tolist(), similarity[order].tolist()
 
 
-def _neighborhood(sorted_recording: SortedRecording, waveforms: Waveforms) -> list[float]:
+def neighborhood_of(sorted_recording: SortedRecording, waveforms: Waveforms) -> list[float]:
     """Return the bounds of the contacts at which some unit has much of its height; of all where there is no unit."""
     heights = np.abs(waveforms.values).max(axis=1, initial=0)
     tallest = np.zeros(sorted_recording.units.num_units)

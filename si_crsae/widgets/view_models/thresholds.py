@@ -109,6 +109,8 @@ class ThresholdModel:
     """Counts that the fitted Gaussian expects."""
     is_pending: bool
     """Whether the null is still to be estimated."""
+    how: list[str]
+    """How missed and false are counted or estimated."""
     notes: list[str]
     empty: str
 
@@ -200,7 +202,8 @@ def threshold_model(
         null_counts=None if null is None else count_null(null, edges * scale, duration_s=duration_s),
         fit_counts=fit_counts,
         is_pending=is_pending,
-        notes=[note for note in (errors.note, _about_null(null), *tested.missing) if note],
+        how=[note for note in (errors.note, _about_null(null)) if note],
+        notes=list(tested.missing),
         empty="",
     )
     return with_thresholds(model, tested, thresholds)
@@ -375,6 +378,7 @@ def empty_thresholds(reason: str) -> ThresholdModel:
         null_counts=None,
         fit_counts=None,
         is_pending=False,
+        how=[],
         notes=[],
         empty=reason,
     )

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.widgets.view_models.words import MICRO
 
 MAX_UNITS_AT_CONTACT = 6
 
@@ -121,7 +122,7 @@ def _always_known(sorted_recording: SortedRecording) -> list[UnitFigure]:
     counts = np.bincount(units.spikes["unit_index"], minlength=units.num_units)[: units.num_units]
     total_s = max(sum(sorted_recording.num_samples) / sorted_recording.sampling_frequency, 1e-9)
     columns = (
-        ("depth", "depth", "um", "place of the main channel along the probe", _depths(sorted_recording)),
+        ("depth", "depth", f"{MICRO}m", "place of the main channel along the probe", _depths(sorted_recording)),
         ("firing_rate", "rate", "Hz", "spikes over the length of the recording", counts / total_s),
         ("num_spikes", "spikes", "", "number of spikes", counts),
     )

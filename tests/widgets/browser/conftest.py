@@ -26,6 +26,7 @@ CONNECT = """
   model.emit("change:theme");
 }
 """
+RECEIVE = "(changes) => model.receive(JSON.parse(changes))"
 UNUSED_KEY = "ScrollLock"
 LISTEN = "window.addEventListener('keyup', done, { once: true, capture: true })"
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 30))))"
@@ -54,7 +55,9 @@ class LivePage:
         self.changed = {}
         view.observe(lambda change: self.changed.update({change.name: change.new}), names=list(view.keys))
         page.expose_function("toKernel", self._answer)
-        page.goto(view.save_html(path).as_uri())
+        page.goto(view.save_html(path, max_mb=0).as_uri())
+        self.changed["payload"] = view.payload  # a saved page may begin with more
+        page.evaluate(RECEIVE, self._take_changes())
         page.evaluate(CONNECT)
         self.settle()
 
@@ -72,7 +75,7 @@ class LivePage:
 
     def push(self):
         """Send what Python has changed, as a kernel would at once."""
-        self.page.evaluate("(changes) => model.receive(JSON.parse(changes))", self._take_changes())
+        self.page.evaluate(RECEIVE, self._take_changes())
         self.settle()
 
     def settle(self):

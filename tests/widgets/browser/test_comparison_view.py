@@ -79,12 +79,12 @@ def test_missed_spikes_are_browsed_one_by_one_in_all_views(show, view):
     assert live.text('[data-part="counter"]') == f"1 of {missed.size}"
     live.locator("canvas").nth(0).focus()
     for _ in range(2):
-        live.page.keyboard.press("n")
+        live.page.keyboard.press(".")
         live.settle()
     assert live.text('[data-part="counter"]') == f"3 of {missed.size}"
     time_s = missed.sample_index[2] / view.session.tested.sampling_frequency
     assert view.session.time_s == pytest.approx(time_s, abs=1e-6)
-    live.page.keyboard.press("p")
+    live.page.keyboard.press(",")
     live.settle()
     assert view.position == 1
     assert f"{view.session.time_s:.4f} s" in live.text('[data-part="spike"]')

@@ -54,14 +54,14 @@ def test_clicks_and_arrows_select_units_on_both_sides(show, view):
 def test_keys_merge_label_remove_and_undo(show, view):
     live = show(view)
     select(live, 0, 1)
-    press(live, "m", "g")
+    press(live, "Control+m", "g")
     assert view.state.merges[0].unit_ids == (0, 1)
     assert [given.value for given in view.state.labels] == ["good", "good"]
     assert live.text('tr[data-unit="1"] .crsae-decided').split() == ["good", "merged", "→", "5"]
     press(live, "g", "3")
     assert {given.value for given in view.state.labels} == {"noise"}
     select(live, 4)
-    press(live, "r")
+    press(live, "Control+d")
     assert view.state.removed == (4,)
     assert "removed" in live.locator('tr[data-unit="4"]').get_attribute("class")
     assert steps(live) == ["merge 0, 1", "label 0, 1: good", "unlabel 0, 1: good", "label 0, 1: noise", "remove 4"]
@@ -70,7 +70,7 @@ def test_keys_merge_label_remove_and_undo(show, view):
     assert view.state.labels == ()
     press(live, "Control+y", "Control+y")
     assert view.state.removed == (4,)
-    press(live, "r")
+    press(live, "Control+d")
     assert view.state.removed == ()
 
 
@@ -111,7 +111,7 @@ def test_the_line_is_dragged_and_the_unit_split_there(show, view):
     live.locator("canvas").nth(AMPLITUDES).focus()
     press(live, "ArrowDown")
     assert view.payload["threshold"] == pytest.approx(moved - np.diff(edges)[0])
-    press(live, "s")
+    press(live, "Control+s")
     counts = view.view_model().detail.split_range.counts
     below = counts[edges[:-1] < view.payload["threshold"] - 1e-9].sum()
     assert [len(part) for part in view.state.splits[0].parts] == [below, counts.sum() - below]
@@ -144,9 +144,11 @@ def test_suggestions_are_looked_at_accepted_and_skipped(show, view):
     live.locator(".crsae-prompt button", has_text="look").click()
     live.settle()
     assert view.session.selected_units == [0, 1]
-    press(live, "n")
+    press(live, "j")
     assert view.session.selected_units == [3]
     press(live, "a")
+    assert view.state.labels == ()  # few spikes are worth a look, no label
+    press(live, "n")
     assert [(given.unit_id, given.value) for given in view.state.labels] == [(3, "noise")]
     assert "Suggestion 1 of 1: Merge units 0 and 1?" in live.text(".crsae-prompt")
     press(live, "x")
@@ -158,9 +160,9 @@ def test_what_is_refused_is_said_in_the_view(show, view):
     view.do(merge_step([0, 1]))
     live = show(view)
     select(live, 0)
-    press(live, "r")
+    press(live, "Control+d")
     assert "unit 0 is in a merge and cannot be removed: restore it first" in live.text(".crsae-error")
-    press(live, "o")
+    press(live, "Control+r")
     assert live.locator(".crsae-error").is_hidden()
     assert view.state.merges == ()
 
@@ -171,7 +173,7 @@ def test_a_click_saves_and_the_next_view_goes_on_from_there(show, tmp_path):
     view = CurationView(Session(made), path=path)
     live = show(view)
     select(live, 0, 1)
-    press(live, "m")
+    press(live, "Control+m")
     assert "not saved" in live.text("header")
     live.locator("button", has_text="save").click()
     live.settle()
@@ -211,11 +213,12 @@ def test_a_saved_page_shows_the_units_and_says_why_it_decides_nothing(browser, v
     page.goto(view.save_html(tmp_path / "view.html").as_uri())
     page.wait_for_function("() => document.querySelector('.crsae').dataset.drawn")
     text = page.locator(".crsae").inner_text()
-    assert "This is a saved page: open the view in a notebook to decide something." in text
-    enabled = "button:not([disabled]):not([data-sort])"
-    assert page.locator(f".crsae {enabled}").count() == 0
+    assert "decisions are taken in a notebook" in text
+    assert page.locator(".crsae button:not([data-sort]):not(.crsae-help):visible").count() == 0
     page.locator('tr[data-unit="4"]').click()
-    assert "It shows unit 2 only." in page.locator(".crsae").inner_text()
+    page.wait_for_function("() => model.get('payload').selected[0] === 4")
+    page.keyboard.press("Control+d")
+    page.wait_for_function("() => document.querySelector('.crsae-refused')")
     page.locator('[data-sort="snr"]').click()
     page.wait_for_function("() => document.querySelector('tbody tr').dataset.unit === '4'")
     page.close()
@@ -253,3 +256,37 @@ def test_a_run_is_curated_and_pictured(show, run_folder):
     figure.canvas.draw()
     assert any("removed" in text.get_text() for sub in figure.subfigs for axes in sub.axes
                for text in [axes.title, axes._left_title])  # fmt: skip
+
+
+def test_a_merge_is_seen_before_and_after_it_is_decided(show, view):
+    live = show(view)
+    outcome = live.locator(".crsae-outcome")
+    select(live, 0, 1)
+    assert outcome.inner_text().startswith("Preview: 0 + 1 merged → 5")
+    figures = outcome.locator("table").inner_text()
+    press(live, "Control+m")
+    assert outcome.inner_text().startswith("0 + 1 merged → 5")
+    assert outcome.locator("table").inner_text() == figures
+    select(live, 3)
+    live.locator('tr[data-unit="5"]').click()
+    live.settle()
+    assert view.session.selected_units == [0, 1]
+    assert outcome.inner_text().startswith("0 + 1 merged → 5")
+    press(live, "Control+z")
+    assert live.locator('tr[data-unit="5"]').count() == 0
+
+
+def test_a_split_is_previewed_where_the_line_is(show, view):
+    live = show(view)
+    outcome = live.locator(".crsae-outcome")
+    assert outcome.inner_text().startswith("Preview: 2 split → 5, 6")
+    before = outcome.locator("table").inner_text()
+    live.locator("canvas").nth(AMPLITUDES).focus()
+    press(live, *["Shift+ArrowUp"] * 6)
+    assert outcome.locator("table").inner_text() != before
+    press(live, "Control+s")
+    assert outcome.inner_text().startswith("2 split → 5, 6")
+    live.locator(".crsae-unit-list").focus()
+    press(live, "End")
+    assert live.locator("tr.cursor").get_attribute("data-unit") == "6"
+    assert view.session.selected_units == [2]

@@ -16,7 +16,7 @@ def view(run_folder):
 def panel_center(live, panel, *, share=0.5, row_share=0.5):
     box = live.locator("canvas").nth(1).bounding_box()
     width = (box["width"] - 44 - 28 - 6) / 3
-    return box["x"] + 44 + panel * (width + 14) + share * width, box["y"] + 30 + row_share * (box["height"] - 66)
+    return box["x"] + 44 + panel * (width + 14) + share * width, box["y"] + 42 + row_share * (box["height"] - 78)
 
 
 def test_arrows_move_in_time_on_both_sides(show, view):
@@ -34,7 +34,9 @@ def test_the_wheel_zooms_around_the_pointer(show, view):
     x, y = panel_center(live, 0, share=0.25)
     start, end = view.payload["start_s"], view.payload["end_s"]
     live.page.mouse.move(x, y)
+    live.page.keyboard.down("Control")
     live.page.mouse.wheel(0, -120)
+    live.page.keyboard.up("Control")
     live.settle()
     new_start, new_end = view.payload["start_s"], view.payload["end_s"]
     assert new_end - new_start == pytest.approx(0.8 * (end - start), rel=0.01)
@@ -131,7 +133,7 @@ def test_a_view_that_could_not_be_computed_takes_clicks_and_keys(show, view, kin
     monkeypatch.setattr(kind, "view_model", lambda self: 1 / 0)
     live = show(kind(view.session))
     assert "ZeroDivisionError" in live.text(".crsae-error[role=alert]")
-    for node in live.locator(".crsae button:visible:not([disabled]), .crsae canvas:visible").all():
+    for node in live.locator(".crsae button:visible:not([disabled]):not(.crsae-help), .crsae canvas:visible").all():
         node.click()
         node.hover()
         for key in ("ArrowRight", "Enter", "n", "+"):

@@ -110,7 +110,7 @@ def test_a_click_on_a_neighbor_adds_it(show, view, session):
 def test_atoms_and_templates_and_the_whole_probe_are_toggled(show, view):
     live = show(view)
     before = pixels(live, WAVEFORMS)
-    live.locator("button", has_text="templates (uV)").click()
+    live.locator("button", has_text="templates (µV)").click()
     live.settle()
     assert view.quantity == "templates"
     assert pixels(live, WAVEFORMS) != before
@@ -136,7 +136,7 @@ def test_a_click_on_an_amplitude_goes_to_its_time_in_all_views(show, view, sessi
     assert view.cursor_s == session.time_s
     assert f"{session.time_s:.3f} s" in live.text(".crsae header")
     assert pixels(live, AMPLITUDES) != before
-    live.page.keyboard.press("n")
+    live.page.keyboard.press(".")
     live.settle()
     assert np.abs(amplitudes.time_s - session.time_s).min() < 1e-3
 
@@ -187,11 +187,11 @@ def test_another_sorting_has_no_templates_in_uv(show, session, run_folder):
     truth = si.load(run_folder.parent / "truth")
     other = explain_like(truth, session.tested, name="truth")
     live = show(TemplateInspector(Session(other), quantity="templates"))
-    assert "no templates in uV" in live.text()
+    assert "no templates in µV" in live.text()
     live.locator(WAVEFORMS).focus()
     live.page.keyboard.press("t")
     live.settle()
-    assert "no templates in uV" not in live.text()
+    assert "no templates in µV" not in live.text()
 
 
 def test_two_hundred_units_scroll_in_a_dark_narrow_window(show, session):
@@ -216,14 +216,17 @@ def test_two_hundred_units_scroll_in_a_dark_narrow_window(show, session):
     assert live.page.evaluate(overflow) <= 0
 
 
-def test_a_saved_page_toggles_and_says_what_it_cannot(browser, view, tmp_path):
+def test_a_saved_page_shows_each_unit_and_says_what_it_cannot(browser, view, tmp_path):
     page = browser.new_page()
     page.goto(view.save_html(tmp_path / "view.html").as_uri())
-    page.locator("button", has_text="templates (uV)").click()
+    page.locator("button", has_text="templates (µV)").click()
     page.wait_for_timeout(100)
     assert page.evaluate("model.get('quantity')") == "templates"
     page.locator(".crsae-unit-list tbody tr").nth(1).click()
-    assert "This saved page shows unit" in page.locator(".crsae header").inner_text()
+    page.wait_for_function("() => document.querySelector('.crsae-summary').textContent.startsWith('unit 1 of')")
+    page.locator(".crsae-unit-list tbody tr").nth(2).click(modifiers=["Control"])
+    page.wait_for_function("() => document.querySelector('.crsae-refused')")
+    assert "one at a time. For anything else, open the view in a notebook." in page.locator(".crsae-holds").inner_text()
     page.locator(AMPLITUDES).click(position={"x": 300, "y": 15})
     page.wait_for_timeout(100)
     assert page.evaluate("model.get('cursor_s')") > 1

@@ -112,6 +112,7 @@ def test_false_alarms_are_estimated_once_the_page_is_open(show, run_folder):
 
 def test_the_truth_is_counted_and_the_best_threshold_taken(show, true_view):
     live = show(true_view)
+    live.locator("summary").click()
     assert "are counted against unit" in live.text()
     assert "estimates" not in live.text().lower()
     live.locator("button", has_text="least errors").click()

@@ -33,7 +33,7 @@ def test_decisions_are_listed_the_last_ones_if_there_are_many(figure, view):
         view.do(label_step([4], "quality", ("good", "noise")[turn % 2]))
     model = view.view_model()
     draw_curation(figure, model)
-    (axes,) = [axes for axes in figure.axes if axes.get_title(loc="left") == model.summary]
+    (axes,) = [axes for axes in figure.axes if axes.get_title(loc="left").startswith(model.summary)]
     listed = "\n".join(text.get_text() for text in axes.texts).splitlines()
     assert listed[0] == "(1 steps before)"
     assert listed[1:] == [f"{number + 1}. {model.steps[number]}" for number in range(1, MAX_LISTED + 1)]

@@ -19,7 +19,7 @@ def axes_with(figure, label):
 def test_the_waveforms_stand_at_their_contacts_and_are_as_large_as_said(figure):
     model = model_of(2)
     draw_templates(figure, model, quantity="atoms", whole_probe=True)
-    (axes,) = axes_with(figure, "x (um)")
+    (axes,) = axes_with(figure, "x (µm)")
     contacts, *waveforms = axes.lines
     np.testing.assert_array_equal(contacts.get_xydata(), model.overview.locations)
     largest = max(waveforms, key=lambda line: np.ptp(line.get_ydata()))
@@ -65,7 +65,7 @@ def test_the_table_has_the_figures_of_the_units(figure):
 
 def test_without_templates_in_microvolts_that_is_written(figure):
     draw_templates(figure, model_of(0), quantity="templates")
-    (axes,) = axes_with(figure, "x (um)")
+    (axes,) = axes_with(figure, "x (µm)")
     assert [text.get_text() for text in axes.texts] == ["no templates in uV"]
 
 

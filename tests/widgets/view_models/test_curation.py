@@ -39,7 +39,7 @@ NOTES = LabelDefinition(name="notes", options=("drift", "burst"), exclusive=Fals
 
 def test_suggestions_are_the_halves_of_a_neuron_and_the_unit_with_few_spikes():
     found = suggest(curated_units(num_segments=2))
-    assert [(one.kind, one.unit_ids, one.value) for one in found] == [("merge", (0, 1), ""), ("label", (3,), "noise")]
+    assert [(one.kind, one.unit_ids, one.value) for one in found] == [("merge", (0, 1), ""), ("label", (3,), "")]
     assert "0 pairs of spikes lie within 1.5 ms where chance makes" in found[0].reason
     assert found[1].reason == "it has 40 spikes, too few to judge it by"
 
@@ -73,7 +73,7 @@ def test_a_prompt_says_why_and_whether_it_can_be_accepted():
     state = CurationState.of(made.sorting)
     other = CurationState.of(made.sorting, definitions=[NOTES])
     assert prompt_for(pair, state, index=0, number=2).text.startswith("Merge units 0 and 1? Their atoms are alike")
-    assert prompt_for(few, state, index=1, number=2).text.startswith("Label unit 3 noise? It has 20 spikes")
+    assert prompt_for(few, state, index=1, number=2).text.startswith("Look at unit 3: it has 20 spikes")
     assert not prompt_for(few, other, index=1, number=2).can_accept
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -136,10 +137,56 @@ def test_a_missing_spike_is_named_with_the_threshold_that_would_catch_it(opened)
     assert found.min_relative_amplitude == pytest.approx(0.55, abs=0.1)
 
 
-def test_small_bumps_say_what_threshold_would_have_caught_them(opened):
-    found = explain_residual(opened, stretch(start=60000), sample=60400, channel=0)
-    assert found.relative_amplitude < found.min_relative_amplitude
+def without_a_spike(opened):
+    """Return the run as if the sorter had left out a spike of the largest unit, and where that is."""
+    units = opened.units
+    unit = int(units.scales.argmax())
+    gone = int(np.flatnonzero(units.spikes["unit_index"] == unit)[2])
+    kept = np.arange(units.spikes.size) != gone
+    fewer = replace(
+        units, spikes=units.spikes[kept], amplitude=units.amplitude[kept], sample_offset=units.sample_offset[kept]
+    )
+    strict = replace(opened, units=fewer, min_amplitude=1.5 * units.scales, posterior=None)
+    return strict, unit, int(units.spikes["sample_index"][gone])
+
+
+def test_a_bump_says_what_threshold_would_have_caught_it(opened):
+    strict, unit, sample = without_a_spike(opened)
+    channel = int(opened.units.main_channel[unit])
+    found = explain_residual(strict, stretch(start=sample - 300), sample=sample, channel=channel)
+    assert found.unit_index == unit
     assert f"a threshold of {found.relative_amplitude:.2f} would have caught it" in found.text
+
+
+def test_plain_noise_advises_no_threshold(opened):
+    """Wherever one clicks, an atom comes nearest; most places of a residual are noise."""
+    samples = np.random.default_rng(0).integers(5000, 300_000, 40)
+    found = [
+        explain_residual(opened, stretch(start=int(sample) - 300), sample=int(sample), channel=0) for sample in samples
+    ]
+    texts = [one.text for one in found if one is not None]
+    assert np.mean(["what noise alone makes" in text for text in texts]) > 0.9
+    assert not any("would have caught it" in text for text in texts if "noise alone" in text)
+
+
+def test_noise_is_not_shaded_and_a_missing_spike_is(opened):
+    shaded = []
+    for start in range(20_000, 320_000, 20_000):
+        model = decomposition_model(opened, stretch(start=start))
+        shaded.append(np.mean(model.residual_level > model.noise_ceiling))
+    assert np.mean(shaded) < 0.01
+    strict, unit, sample = without_a_spike(opened)
+    model = decomposition_model(strict, stretch(start=sample - 300))
+    assert model.residual_level[int(opened.units.main_channel[unit])].max() > model.noise_ceiling
+
+
+def test_others_of_many_channels_can_be_chosen(opened, monkeypatch):
+    monkeypatch.setattr("si_crsae.widgets.view_models.stretch.DEFAULT_CHANNELS", 2)
+    by_depth = np.lexsort((opened.locations[:, 0], opened.locations[:, 1]))
+    for first, expected in ((0, by_depth[:2]), (1, by_depth[1:3]), (99, by_depth[2:])):
+        assert default_channels(opened, [0], first_row=first).tolist() == expected.tolist()
+    model = decomposition_model(opened, stretch(channels=by_depth[1:3]))
+    assert (model.num_channels, len(model.channels)) == (4, 2)
 
 
 def test_no_units_leave_the_traces_as_they_are(run_folder):

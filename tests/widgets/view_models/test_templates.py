@@ -98,7 +98,7 @@ def test_templates_are_found_by_the_ids_of_units_and_channels():
     assert waveforms is not None
     assert (waveforms.unit.tolist(), waveforms.channel.tolist()) == ([2], [3])
     assert waveforms.values.min() == pytest.approx(-100)
-    assert waveforms.unit_of_measurement == "uV"
+    assert waveforms.unit_of_measurement == "µV"
     assert template_waveforms(made, [0]) is None
 
 

@@ -212,7 +212,7 @@ def test_a_unit_that_is_in_no_true_one_is_all_false(simple):
     model = threshold_model(simple, 0, thresholds={}, truth=truth)
     assert model.false_alarm is not None
     assert np.all(model.false_alarm == 1)
-    assert "No spike of this unit is one of truth" in model.notes[0]
+    assert "No spike of this unit is one of truth" in model.how[0]
 
 
 def test_without_truth_and_traces_only_missed_ones_are_estimated():
@@ -226,7 +226,7 @@ def test_without_truth_and_traces_only_missed_ones_are_estimated():
     assert model.missed[model.lowest_index] == pytest.approx(ndtr(-1), abs=0.05)
     assert model.false_alarm is None
     assert model.best_index == -1
-    assert "Estimates" in model.notes[0]
+    assert "Estimates" in model.how[0]
     pack(model)
 
 
