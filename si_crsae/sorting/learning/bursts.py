@@ -12,7 +12,7 @@ from si_crsae.sorting.learning.history import Reason, below
 def share_bursts(
     first: Timed, second: Timed, *, sampling_frequency: float, assumed: Assumptions = ASSUMED
 ) -> Reason | None:
-    """Tell why the events of two atoms are one neuron's: they follow each other in bursts, but not within a refractory period.
+    """Tell why the events of two atoms are one neuron's: they follow each other in bursts, but hardly ever at once.
 
     Neurons that fire independently, or are driven together, have as many pairs of spikes per ms within a refractory
     period as in the ms that come after it. That so few are there by chance is a matter of the binomial distribution.

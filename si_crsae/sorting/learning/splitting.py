@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.learning.companions import Companions, find_companions
-from si_crsae.sorting.learning.history import History, Reason
+from si_crsae.sorting.learning.history import History, Reason, below
 from si_crsae.sorting.learning.units import TemplateGeometry, Unit, separation, with_mean_template, without
 
 # Waveforms that a mixture is fitted to, which takes its time; all are then given to its groups.
@@ -96,21 +96,30 @@ def _separate_groups(
     labels = _large_groups(scores, find_groups(scores, seed=config.seed), assumed.units.min_events)
     parts = {group: with_mean_template(unit.select(labels == group), assumed=assumed) for group in np.unique(labels)}
     apart = None
-
-    def how_separate(first: int, second: int) -> float:
-        one, two = parts[first], parts[second]
-        distance = np.linalg.norm(one.template - two.template) / assumed.structure.repeat_distance
-        return min(separation(one, two, geometry, 0, assumed=assumed), float(distance) * config.merge_threshold)
-
     while len(parts) > 1:
-        least, first, second = min((how_separate(*pair), *pair) for pair in combinations(parts, 2))
-        apart = Reason("separation", least, config.merge_threshold)
-        if least >= config.merge_threshold:
+        how_far = {
+            pair: _how_far(*(parts[group] for group in pair), geometry, config, assumed)
+            for pair in combinations(parts, 2)
+        }
+        first, second = min(how_far, key=lambda pair: how_far[pair].value / how_far[pair].threshold)
+        apart = how_far[first, second]
+        if apart.value >= apart.threshold:
             break
         labels[labels == second] = first
         del parts[second]
         parts[first] = with_mean_template(unit.select(labels == first), assumed=assumed)
     return np.unique(labels, return_inverse=True)[1], apart
+
+
+def _how_far(
+    first: Unit, second: Unit, geometry: TemplateGeometry, config: CrsaeConfig, assumed: Assumptions
+) -> Reason:
+    """Return how separate two groups are, or how near their templates, if encoding cannot tell them apart."""
+    distance = float(np.linalg.norm(first.template - second.template))
+    too_near = below("distance", distance, assumed.structure.repeat_distance)
+    if too_near:
+        return too_near
+    return Reason("separation", separation(first, second, geometry, 0, assumed=assumed), config.merge_threshold)
 
 
 def find_groups(scores: Float[np.ndarray, "event component"], *, seed: int) -> Int[np.ndarray, " event"]:

@@ -13,7 +13,6 @@ from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.learning.expectation import EventWaveforms
 
-
 # Ways in which the spikes of a unit vary, by size, shape and time.
 NUM_VARIATIONS = 3
 
