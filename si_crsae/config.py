@@ -104,7 +104,7 @@ class CrsaeConfig(BaseModel):
     """Split units whose waveforms form two groups."""
     find_missed_units: bool = True
     """Look for new units in what the dictionary leaves unexplained."""
-    min_firing_rate: NonNegative = 0.1
+    min_firing_rate: NonNegative = 0.02
     """Slowest unit kept (Hz); raise to drop rare units, lower to keep them."""
     min_amplitude: Annotated[float, Field(gt=0, lt=1)] = 0.55
     """Smallest spike accepted (fraction of its template); raise for fewer false spikes, lower for fewer missed ones."""

@@ -68,9 +68,13 @@ def are_accompanied(first: Timed, second: Timed, *, lags: tuple[int, int]) -> Bo
 
 def steady_fraction(first: Timed, second: Timed, *, max_lag: int, jitter: int) -> float:
     """Return the fraction of the first one's events that have one of the second at the commonest lag, give or take."""
-    lags = range(jitter - max_lag, max_lag - jitter + 1)
-    shares = [are_accompanied(first, second, lags=(lag - jitter, lag + jitter)).mean() for lag in lags]
-    return float(max(shares)) if first.sample_index.size else 0.0
+    counts = np.zeros(2 * max_lag + 1, "int64")
+    for segment in np.intersect1d(first.segment_index, second.segment_index):
+        one, two = times_in_segment(first, segment), times_in_segment(second, segment)
+        own, other = close_pairs(one, two, max_lag)
+        counts += np.bincount(two[other] - one[own] + max_lag, minlength=counts.size)
+    at_one_lag = np.convolve(counts, np.ones(2 * jitter + 1, "int64"), "valid")
+    return float(at_one_lag.max(initial=0)) / max(first.sample_index.size, 1)
 
 
 def excess_fraction(first: Timed, second: Timed, *, near: tuple[int, int], far: int) -> float:

@@ -91,9 +91,11 @@ def _explain_template(
     padding = (dictionary.width, dictionary.width)
     correlation = others.correlate(torch.nn.functional.pad(dictionary.templates[atom], padding))
     events = others.encode(correlation)
-    relative = events.amplitude / dictionary.scales.numpy()[events.atom_index]
+    if len(events) < 2:  # two of nearly one shape, at once, are too large for either
+        events = replace(others, settings=replace(others.settings, exchange_overlaps=True)).encode(correlation)
     if len(events) < 2:
         return np.inf, False, events.atom_index
+    relative = events.amplitude / dictionary.scales.numpy()[events.atom_index]
     smallest, largest = assumed.collisions.amplitudes
     of_usual_size = bool(np.all((relative > smallest) & (relative < largest)))
     explained = float(others.explained_energy(correlation, events).sum())

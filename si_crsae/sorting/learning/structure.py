@@ -79,12 +79,21 @@ def drop_units(
     assumed: Assumptions = ASSUMED,
     history: History | None = None,
 ) -> list[Unit]:
-    """Return the units without those that fire too rarely or do not stand out of the noise that they see."""
-    history = history or History()
-    enough = min(assumed.units.min_events, assumed.units.min_event_rate_hz * duration_s)
-    fewest = max(config.min_firing_rate * duration_s, enough)
+    """Return the units without those that fire too rarely or do not stand out of the noise that they see.
+
+    Noise makes no clusters of clear waveforms: where the norm is `clear_norm_to_noise`, fewer events are enough.
+    """
+    history, rules = history or History(), assumed.units
+    slowest, in_short = config.min_firing_rate * duration_s, rules.min_event_rate_hz * duration_s
+
+    def too_rare(unit: Unit, sd: float) -> Reason | None:
+        is_clear = unit.norm >= rules.clear_norm_to_noise * sd
+        enough = min(rules.min_clear_events if is_clear else rules.min_events, in_short)
+        return below("num_events", unit.num_events, max(slowest, enough))
+
+    seen = dict(zip((unit.number for unit in units), noise, strict=True))
     loud = drop_faint(units, noise, assumed=assumed, history=history)
-    return history.drop(loud, [below("num_events", unit.num_events, fewest) for unit in loud])
+    return history.drop(loud, [too_rare(unit, seen[unit.number]) for unit in loud])
 
 
 def drop_faint(
@@ -114,7 +123,8 @@ def drop_satellites(
 
     Where a neuron drifts or bursts, the rest of its spikes is alike enough for an atom of its own. That atom is smaller
     and seldom fires without the other; neurons that fire in synchrony do so for a smaller part of their spikes. So is a
-    phase of the waveform that lies beyond the template's window: its events come where the neuron cannot fire again.
+    phase of the waveform that lies beyond the template's window, or what channels beyond its radius see of it: its
+    events come where the neuron cannot fire again.
     """
     history, structure = history or History(), assumed.structure
     one_spike = nearest_samples(assumed.refractory.one_spike_ms, sampling_frequency)
@@ -122,7 +132,7 @@ def drop_satellites(
     for unit in units:
         for other in units:
             is_larger = other.norm * structure.satellite_norm > unit.norm
-            if not is_larger or not np.any(other.template.any(axis=1) & unit.template.any(axis=1)):
+            if not is_larger or not np.isin(unit.channels, other.channels[other.channels >= 0]).any():
                 continue
             fraction = fraction_in_company(unit, other, sampling_frequency=sampling_frequency, assumed=assumed)
             if fraction <= structure.satellite_fraction:
