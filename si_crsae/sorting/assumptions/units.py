@@ -165,8 +165,8 @@ class StructureAssumptions:
     `lowsnr32`, `dev_tetrode` and `dev_neuronexus32` gained nothing, and under drift 0.25 was better (0.852 to 0.810).
     """
     repeat_distance: float = 7.0
-    """A new template nearer than this to another one is not admitted, and groups of a unit's waveforms with nearer means
-    are one (noise sd of a channel): encoding cannot tell them apart. Lower to admit more.
+    """A new template nearer than this to another one is not admitted, and groups of a unit's waveforms whose means are
+    nearer are one (noise sd of a channel): encoding cannot tell them apart. Lower to admit more.
 
     Chosen with the prototype: about four times the noise of a correlation map, which was 1.5 to 1.9.
     """

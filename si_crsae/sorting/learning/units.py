@@ -13,6 +13,8 @@ from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.learning.expectation import EventWaveforms
 
+# Variance of the median of many normal values, in those of their mean.
+VARIANCE_OF_MEDIAN = np.pi / 2
 # Ways in which the spikes of a unit vary, by size, shape and time.
 NUM_VARIATIONS = 3
 
@@ -190,7 +192,8 @@ def separation(
     """Return d': the distance of the units' medians along their difference, in standard deviations of one unit.
 
     The direction is the difference of the templates without their time derivatives, along which jitter alone makes
-    any two halves of a unit differ. Infinite if there are too few waveforms to tell.
+    any two halves of a unit differ, and across the ways in which the units' spikes vary. What the noise of the medians
+    adds to the distance is taken off. Infinite if there are too few waveforms to tell.
     """
     if min(first.num_events, second.num_events) < assumed.units.min_waveforms:
         return np.inf
@@ -208,7 +211,10 @@ def separation(
     centers = [np.median(values) for values in along]
     spread = np.concatenate([values - center for values, center in zip(along, centers, strict=True)])
     sd = robust_sd(spread)
-    return float(abs(centers[0] - centers[1]) / sd) if sd > 0 else np.inf
+    if sd == 0:
+        return np.inf
+    of_noise = VARIANCE_OF_MEDIAN * direction.size * (1 / len(one) + 1 / len(two))
+    return float(np.sqrt(max(((centers[0] - centers[1]) / sd) ** 2 - of_noise, 0.0)))
 
 
 def across_variation(
