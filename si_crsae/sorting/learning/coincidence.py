@@ -68,9 +68,10 @@ def are_accompanied(first: Timed, second: Timed, *, lags: tuple[int, int]) -> Bo
 
 def steady_fraction(first: Timed, second: Timed, *, max_lag: int, jitter: int) -> float:
     """Return the fraction of the first one's events that have one of the second at the commonest lag, give or take."""
+    if first.sample_index.size == 0:
+        return 0.0
     lags = range(jitter - max_lag, max_lag - jitter + 1)
-    shares = [are_accompanied(first, second, lags=(lag - jitter, lag + jitter)).mean() for lag in lags]
-    return float(max(shares)) if first.sample_index.size else 0.0
+    return max(float(are_accompanied(first, second, lags=(lag - jitter, lag + jitter)).mean()) for lag in lags)
 
 
 def excess_fraction(first: Timed, second: Timed, *, near: tuple[int, int], far: int) -> float:
