@@ -65,7 +65,7 @@ def test_groups_too_near_to_be_encoded_apart_are_one(geometry, distance, num_par
 
 def test_a_bursting_unit_is_not_split_but_two_are(geometry):
     rng = np.random.default_rng(0)
-    template, across = make_template(GAINS, norm=40), make_template((-0.2, 0.0, 0.6, 0.8), norm=9)
+    template, across = make_template(GAINS, norm=40), make_template((-0.2, 0.0, 0.6, 0.8), norm=14)
     bursting = []
     for seed in (1, 2):
         unit, sizes = make_unit(template, draw_times(seed, count=300), seed=seed), rng.uniform(0.4, 1.0, 300)
