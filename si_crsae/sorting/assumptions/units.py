@@ -107,7 +107,8 @@ class UnitAssumptions:
     """The extremum of a unit's mean waveform is sought this far from that of its atom (ms): whitening can make any
     phase of a spike the largest. Longer, and the time may be that of another phase.
 
-    Measured on tetrodes with 16 um between contacts: atoms were up to 0.5 ms off the trough.
+    Measured on a Purkinje cell, whose atom peaks 1.07 ms before its trough; on tetrodes with 16 um between contacts
+    atoms were up to 0.5 ms off.
     """
     trimmed_fraction: float = 0.1
     """Events with most unexplained energy that are left out of a template, and again those farthest from the median
@@ -154,8 +155,8 @@ class StructureAssumptions:
     `lowsnr32`, `dev_tetrode` and `dev_neuronexus32` gained nothing, and under drift 0.25 was better (0.852 to 0.810).
     """
     repeat_distance: float = 7.0
-    """A new template nearer than this to another one is not admitted, and groups of a unit's waveforms with nearer means
-    are one (noise sd of a channel): encoding cannot tell them apart. Lower to admit more.
+    """A new template nearer than this to another one is not admitted, and groups of a unit's waveforms with nearer
+    means are one (noise sd of a channel): encoding cannot tell them apart. Lower to admit more.
 
     Chosen with the prototype: about four times the noise of a correlation map, which was 1.5 to 1.9.
     """

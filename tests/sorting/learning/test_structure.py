@@ -181,6 +181,16 @@ def test_one_burst_cut_by_size_is_not_separate(geometry, cut):
     assert separation(*halves, geometry, 0) < CONFIG.merge_threshold
 
 
+@pytest.mark.parametrize("distance", [6, 12])
+def test_neurons_that_do_not_vary_are_separate_by_their_distance(geometry, distance):
+    """What the two differ in is none of the ways in which either varies."""
+    one = make_unit(make_template(GAINS, norm=20), draw_times(1, count=300), seed=1)
+    apart = one.template + make_template((-0.2, 0.0, 0.6, 0.8), norm=distance)
+    assert separation(one, make_unit(apart, draw_times(2, count=300), seed=2), geometry, 0) == pytest.approx(
+        distance, rel=0.12
+    )
+
+
 def test_the_best_direction_is_that_of_fishers_discriminant():
     rng = np.random.default_rng(0)
     ways = np.linalg.qr(rng.standard_normal((8, 3)))[0]
