@@ -56,13 +56,18 @@ def poisson(rng: np.random.Generator, count: int, rate_hz: float) -> np.ndarray:
     return np.cumsum(REFRACTORY_MS + rng.exponential(1000 / rate_hz - REFRACTORY_MS, count))
 
 
-def bursts(rng: np.random.Generator, count: int, onsets: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def bursts(
+    rng: np.random.Generator,
+    count: int,
+    onsets: np.ndarray | None = None,
+    interval_ms: tuple[float, float] = BURST_INTERVAL_MS,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the times (ms) of a bursting neuron, and the place of each spike in its burst."""
     num_bursts = -(-count // 2)
-    silence = BURST_SPIKES * BURST_INTERVAL_MS[1]
+    silence = BURST_SPIKES * interval_ms[1]
     if onsets is None:
         onsets = np.cumsum(silence + rng.exponential(1000 / BURST_RATE_HZ - silence, num_bursts))
-    intervals = rng.uniform(*BURST_INTERVAL_MS, (onsets.size, BURST_SPIKES))
+    intervals = rng.uniform(*interval_ms, (onsets.size, BURST_SPIKES))
     intervals[:, 0] = 0
     times, places = onsets[:, None] + np.cumsum(intervals, axis=1), np.tile(np.arange(BURST_SPIKES), (onsets.size, 1))
     kept = places < rng.integers(2, BURST_SPIKES, (onsets.size, 1), endpoint=True)
@@ -95,9 +100,14 @@ def follower(rng: np.random.Generator, count: int, delay_ms: float, jitter_ms: f
     return train(times), train(np.append(followed + delay_ms + jitter_ms * rng.standard_normal(followed.size), alone))
 
 
-def halves_of_burst(rng: np.random.Generator, count: int, false_share: float = 0.0) -> Pair:
+def halves_of_burst(
+    rng: np.random.Generator,
+    count: int,
+    false_share: float = 0.0,
+    interval_ms: tuple[float, float] = BURST_INTERVAL_MS,
+) -> Pair:
     """Return the first two and the later spikes of bursts, so many altogether, and some events of neither."""
-    times, places = bursts(rng, count)
+    times, places = bursts(rng, count, interval_ms=interval_ms)
     false = rng.uniform(0, times[-1], round(false_share * count))
     return train(np.append(times[places < 2], false)), train(times[places >= 2])
 
@@ -131,6 +141,8 @@ ONE_NEURON: dict[str, Draw] = {
     "a burst's first two and later spikes": halves_of_burst,
     "the same, with 10 % false events": lambda rng, count: halves_of_burst(rng, count, 0.1),
     "the same, one in 25 of the later ones a part of the first": burst_with_parts,
+    "the same, at intervals of 8 to 15 ms": lambda rng, count: halves_of_burst(rng, count, interval_ms=(8.0, 15.0)),
+    "the same, at intervals of 12 to 20 ms": lambda rng, count: halves_of_burst(rng, count, interval_ms=(12.0, 20.0)),
     "random halves, 10 Hz": lambda rng, count: halves_of_poisson(rng, count, 10.0),
     "random halves, 50 Hz": lambda rng, count: halves_of_poisson(rng, count, 50.0),
 }
