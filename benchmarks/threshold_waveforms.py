@@ -20,7 +20,7 @@ NUM_CHANNELS, NUM_COMPONENTS, WIDTH = 4, 6, 60
 NORM, SIZE_SPREAD, SMALLEST_IN_BURST = 30.0, 0.05, 0.4
 MERGE_THRESHOLDS = (3.0, 3.5, 4.0, 4.5, 5.0)
 REPEAT_DISTANCES = (4.0, 5.5, 7.0, 8.5)
-DISTANCES = (5.0, 6.0, 7.0, 7.5, 8.0, 9.0, 10.0)
+DISTANCES = (5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 14.0)
 
 Sizes = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -88,34 +88,53 @@ def shares_split(
 
 
 def run_splits(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
-    """Return tables of the shares of units that are split, by merge_threshold and by repeat_distance."""
-    tables = []
-    nearest = replace(ASSUMED, structure=replace(ASSUMED.structure, repeat_distance=REPEAT_DISTANCES[0]))
-    choices: dict[str, list[tuple[float, Assumptions]]] = {
-        "`merge_threshold`": [(threshold, ASSUMED) for threshold in MERGE_THRESHOLDS],
-        f"`merge_threshold`, `repeat_distance` {REPEAT_DISTANCES[0]:g}": [
-            (threshold, nearest) for threshold in MERGE_THRESHOLDS
-        ],
-        "`repeat_distance`": [
-            (4.0, replace(ASSUMED, structure=replace(ASSUMED.structure, repeat_distance=distance)))
-            for distance in REPEAT_DISTANCES
-        ],
-    }
-    for choice, settings in choices.items():
-        values = REPEAT_DISTANCES if choice == "`repeat_distance`" else MERGE_THRESHOLDS
-        header = [f"{choice}: share split", "events", *(f"{value:g}" for value in values)]
-        lines = []
-        for name, sizes in SIZES.items():
-            for distance in (0.0, *DISTANCES):
-                for count in NUM_EVENTS:
-                    repeats = repeats_of(arguments, 100 if distance == 0 else 30)
-                    shares = shares_split(count, sizes, distance, repeats, arguments.seed, settings=settings)
-                    case = f"{name}; " + (f"two neurons, {distance:g} apart" if distance else "one neuron")
-                    cases = zip(values, shares, strict=True)
-                    add([row(f"{case}, {count}, {choice} {value:g}", "split", each, repeats) for value, each in cases])
-                    lines.append([case, str(count), *(f"{share:.2f}" for share in shares)])
-        tables.append(markdown_table(header, lines))
+    """Return a table of the share of units that are split, by distance and number of events, and those by threshold."""
+    repeats, tables = repeats_of(arguments, 100), []
+    header = ["one neuron", *(f"two, {distance:g} apart" for distance in DISTANCES)]
+    lines = []
+    for name, sizes in SIZES.items():
+        for count in NUM_EVENTS:
+            settings = [(CrsaeConfig().merge_threshold, ASSUMED)]
+            shares = [
+                shares_split(count, sizes, distance, repeats, arguments.seed, settings=settings)[0]
+                for distance in (0.0, *DISTANCES)
+            ]
+            cases = zip(header, shares, strict=True)
+            add([row(f"{name}, {count}, {case}", "split", share, repeats) for case, share in cases])
+            lines.append([name, str(count), *(f"{share:.2f}" for share in shares)])
+    tables.append(markdown_table(["share split", "events", *header], lines))
+    for name, sizes in SIZES.items():
+        lines = split_thresholds(sizes, repeats, arguments.seed)
+        for change, *cells in lines:
+            cases = zip(header, cells, strict=True)
+            add([row(f"{name}, 300, {case}, {change}", "split", float(share), repeats) for case, share in cases])
+        tables.append(markdown_table([f"share split, 300 events, {name}", *header], lines))
     return "\n\n".join(tables)
+
+
+def split_thresholds(sizes: Sizes, repeats: int, seed: int) -> list[list[str]]:
+    """Return the lines of a table of the shares of units of 300 events that are split with other thresholds."""
+    near, usual = REPEAT_DISTANCES[0], CrsaeConfig().merge_threshold
+    assumed = {
+        distance: replace(ASSUMED, structure=replace(ASSUMED.structure, repeat_distance=distance))
+        for distance in REPEAT_DISTANCES
+    }
+    choices = {
+        f"`repeat_distance` {near:g}, `merge_threshold`": {
+            threshold: (threshold, assumed[near]) for threshold in MERGE_THRESHOLDS
+        },
+        "`merge_threshold`": {threshold: (threshold, ASSUMED) for threshold in MERGE_THRESHOLDS},
+        "`repeat_distance`": {distance: (usual, assumed[distance]) for distance in REPEAT_DISTANCES},
+    }
+    lines = []
+    for choice, settings in choices.items():
+        columns = [
+            shares_split(300, sizes, distance, repeats, seed, settings=list(settings.values()))
+            for distance in (0.0, *DISTANCES)
+        ]
+        for value, shares in zip(settings, zip(*columns, strict=True), strict=True):
+            lines.append([f"{choice} {value:g}", *(f"{share:.2f}" for share in shares)])
+    return lines
 
 
 def run_sizes(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
