@@ -89,7 +89,7 @@ def shares_split(
 
 def run_splits(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) -> str:
     """Return a table of the share of units that are split, by distance and number of events, and those by threshold."""
-    repeats, tables = repeats_of(arguments, 100), []
+    repeats, few, tables = repeats_of(arguments, 100), repeats_of(arguments, 40), []
     header = ["one neuron", *(f"two, {distance:g} apart" for distance in DISTANCES)]
     lines = []
     for name, sizes in SIZES.items():
@@ -104,10 +104,10 @@ def run_splits(arguments: argparse.Namespace, add: Callable[[list[Row]], None]) 
             lines.append([name, str(count), *(f"{share:.2f}" for share in shares)])
     tables.append(markdown_table(["share split", "events", *header], lines))
     for name, sizes in SIZES.items():
-        lines = split_thresholds(sizes, repeats, arguments.seed)
+        lines = split_thresholds(sizes, few, arguments.seed)
         for change, *cells in lines:
             cases = zip(header, cells, strict=True)
-            add([row(f"{name}, 300, {case}, {change}", "split", float(share), repeats) for case, share in cases])
+            add([row(f"{name}, 300, {case}, {change}", "split", float(share), few) for case, share in cases])
         tables.append(markdown_table([f"share split, 300 events, {name}", *header], lines))
     return "\n\n".join(tables)
 
