@@ -199,7 +199,7 @@ class StructureAssumptions:
     raise to keep neurons that fire in synchrony.
 
     Simulated (`benchmarks/thresholds.py`): neurons of 300 spikes with up to 0.6 of them within 1 ms of a larger
-    unit's were kept, parts dropped from a fraction of 0.5 on; at 0.2 so were most of the former, at 0.6 not even parts of 0.5.
+    unit's were kept, parts dropped from a fraction of 0.5 on; at 0.2 most of the former were, at 0.6 no parts of 0.5.
     """
     satellite_norm: float = 0.67
     """A part's norm is below this (fraction of the norm of the whole); raise to drop larger parts.
