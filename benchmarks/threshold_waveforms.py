@@ -72,18 +72,14 @@ def shares_split(
     *,
     settings: list[tuple[float, Assumptions]],
 ) -> list[float]:
-    """Return the share of drawn units that are split, with each merge_threshold and assumptions, laxest first.
-
-    What is not split at one is not at a stricter one.
-    """
+    """Return the share of drawn units that are split, with each merge_threshold and assumptions."""
     rng, geometry, num_split = np.random.default_rng([seed, count]), make_geometry(), np.zeros(len(settings))
     for _ in range(repeats):
         unit = draw_unit(rng, count, sizes, distance, geometry)
         for index, (threshold, assumed) in enumerate(settings):
             config = CrsaeConfig(merge_threshold=threshold)
-            if len(split_units([unit], geometry, config, sampling_frequency=RATE_HZ, assumed=assumed)) < 2:
-                break
-            num_split[index] += 1
+            parts = split_units([unit], geometry, config, sampling_frequency=RATE_HZ, assumed=assumed)
+            num_split[index] += len(parts) > 1
     return (num_split / repeats).tolist()
 
 

@@ -158,7 +158,8 @@ class StructureAssumptions:
     """A new template nearer than this to another one is not admitted, and groups of a unit's waveforms with nearer
     means are one (noise sd of a channel): encoding cannot tell them apart. Lower to admit more.
 
-    Chosen with the prototype: about four times the noise of a correlation map, which was 1.5 to 1.9.
+    Chosen with the prototype: about four times the noise of a correlation map, which was 1.5 to 1.9. Simulated since
+    (`benchmarks/thresholds.py`) in white noise of 1: two neurons 6 apart stay one for it alone, 8 apart are split.
     """
     num_split_components: int = 5
     """Principal components of its waveforms on which a unit is split (components); more for fine differences and more
