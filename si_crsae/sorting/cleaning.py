@@ -103,7 +103,7 @@ def drop_parts(
     What no atom of a bursting neuron explains by itself shows once all of them are one unit.
     """
     history, structure = history or History(), assumed.structure
-    occupied = dictionary.weights.numpy().any(axis=2)
+    occupied = np.any(dictionary.weights.numpy(), axis=2)
     units = {int(atom): code.select(code.atom_index == atom) for atom in np.unique(code.atom_index)}
     size = {atom: float(np.median(events.amplitude)) for atom, events in units.items()}
     is_part = np.zeros(dictionary.num_atoms, bool)

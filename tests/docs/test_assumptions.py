@@ -30,7 +30,7 @@ def test_every_number_says_what_it_decides_in_what_unit_and_where_it_was_measure
         assert value == f"`{getattr(group, field.name)}`"
         assert len(meaning) > 20
         assert "|" not in meaning + measured + unit  # the ends of a cell
-        assert measured.startswith(("Measured", "Calculated", "Chosen"))
+        assert measured.startswith(("Measured", "Calculated", "Simulated", "Chosen"))
         for suffix, wanted in SUFFIXES.items():
             assert not field.name.endswith(suffix) or unit.lower().startswith(wanted.lower()), field.name
 

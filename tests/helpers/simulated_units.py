@@ -62,6 +62,17 @@ def draw_times(seed, *, count, refractory=60) -> np.ndarray:
     return (2 * WIDTH + np.cumsum(gaps) / (gaps.sum() * 1.01) * free + refractory * np.arange(count)).astype("int64")
 
 
+def draw_bursts(seed, *, count, num_spikes=5, interval_ms=(3.0, 7.0), onsets=None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the times of bursts of so many spikes, and the place of each in its burst."""
+    rng = np.random.default_rng(seed)
+    longest = round(num_spikes * interval_ms[1] * RATE_HZ / 1000)
+    onsets = draw_times(seed, count=count, refractory=longest) if onsets is None else onsets
+    intervals = rng.uniform(*interval_ms, (len(onsets), num_spikes)) * RATE_HZ / 1000
+    intervals[:, 0] = 0
+    times = onsets[:, None] + np.cumsum(intervals, axis=1).astype("int64")
+    return times.ravel(), np.tile(np.arange(num_spikes), len(onsets))
+
+
 def make_dictionary(units) -> Dictionary:
     """Return the dictionary of the units' templates."""
     coefficients = torch.from_numpy(np.stack([unit.template for unit in units]))

@@ -1,14 +1,25 @@
-"""Claims about times of events: close pairs, company, turns, atoms of a drifting neuron, repeated and rare spikes."""
+"""Claims about times of events: close pairs, company, turns, atoms of one neuron, parts, repeated and rare spikes."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from simulated_units import NUM_SAMPLES, RATE_HZ, draw_times, make_dictionary, make_template, make_unit, smooth_basis
+from simulated_units import (
+    NUM_SAMPLES,
+    RATE_HZ,
+    draw_bursts,
+    draw_times,
+    make_dictionary,
+    make_template,
+    make_unit,
+    smooth_basis,
+)
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
-from si_crsae.sorting.cleaning import clean_code, join_fragments
-from si_crsae.sorting.learning.coincidence import accompanied_fraction, count_close_pairs, count_in_bins, presence_score
+from si_crsae.sorting.cleaning import clean_code, drop_parts, join_fragments
+from si_crsae.sorting.learning.coincidence import are_accompanied, count_close_pairs, count_in_bins, presence_score
 from si_crsae.sorting.learning.units import TemplateGeometry
 from si_crsae.sorting.stages import Code
 
@@ -68,8 +79,9 @@ def test_independent_trains_have_about_as_many_close_pairs_as_expected():
 def test_company_counts_only_within_a_segment():
     one = code_of(np.array([100, 500, 900]))
     two = code_of(np.array([104, 497, 900]), segment=np.array([0, 0, 1]))
-    assert accompanied_fraction(one, two, max_lag=4) == pytest.approx(2 / 3)
-    assert accompanied_fraction(one, two, max_lag=3) == pytest.approx(1 / 3)
+    assert are_accompanied(one, two, lags=(-4, 4)).tolist() == [True, True, False]
+    assert are_accompanied(one, two, lags=(-3, 3)).tolist() == [False, True, False]
+    assert are_accompanied(one, two, lags=(0, 4)).tolist() == [True, False, False]
 
 
 def test_events_are_counted_in_whole_bins_of_each_segment():
@@ -132,10 +144,92 @@ def test_neighbors_that_drift_together_stay_apart(long_times):
 
 
 def test_atoms_that_fire_all_the_time_or_look_different_stay_apart(long_times):
-    steady = code_of(long_times[::2], long_times[1::2])
-    assert np.unique(join(steady, [HERE, THERE]).atom_index).size == 2
+    another = np.sort(np.random.default_rng(2).integers(0, DURATION, long_times.size))
+    assert np.unique(join(code_of(long_times, another), [HERE, THERE]).atom_index).size == 2
     other = make_template((0.1, 0.2, 0.6, 1.0), norm=30, shape=(-0.3, -0.8, 0.4))
     assert np.unique(join(code_of(*by_turns(long_times)), [HERE, other]).atom_index).size == 2
+
+
+BURST, PLACES = draw_bursts(1, count=100)
+FIRST, LATER = BURST[PLACES < 2], BURST[PLACES >= 2]
+SMALLER = make_template((1.0, 0.7, 0.3, 0.1), norm=13)
+
+
+def test_atoms_of_all_sizes_of_a_bursting_neuron_become_one_unit():
+    assert np.linalg.norm(HERE - SMALLER) > 0.75 * np.sqrt(30 * 13)  # too different for a drifting one
+    joined = join(code_of(FIRST, LATER), [HERE, SMALLER])
+    assert set(joined.atom_index.tolist()) == {1}  # that of most events
+    np.testing.assert_array_equal(joined.sample_index, BURST)
+
+
+def test_three_atoms_of_a_bursting_neuron_become_one_unit():
+    parts = [BURST[PLACES < 1], BURST[(PLACES >= 1) & (PLACES < 4)], BURST[PLACES == 4]]
+    joined = join(code_of(*parts), [HERE, (HERE + SMALLER) / 2, SMALLER])
+    assert set(joined.atom_index.tolist()) == {1}
+
+
+def test_a_smaller_atom_of_a_burst_is_joined_at_the_times_of_the_larger_one():
+    basis = smooth_basis()
+    geometry = TemplateGeometry(component_lags(torch.from_numpy(basis)).numpy(), basis)
+    joined = join(code_of(FIRST - 3, LATER), [geometry.delayed(HERE, 3).astype("float32"), SMALLER])
+    np.testing.assert_array_equal(joined.sample_index, BURST)
+
+
+def test_bursting_neurons_stay_apart_alone_and_together():
+    independent, _ = draw_bursts(2, count=100)
+    together, _ = draw_bursts(3, count=100, onsets=BURST[PLACES == 0] + 20)
+    for other in (independent, together):
+        assert np.unique(join(code_of(BURST, other), [HERE, SMALLER]).atom_index).size == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(make_template((0.1, 0.2, 0.6, 1.0), norm=13, shape=(-0.3, -0.8, 0.4)), id="another shape"),
+        pytest.param(make_template((1.0, -0.7, 0.3, 0.1), norm=13), id="other channels"),
+    ],
+)
+def test_bursts_join_one_shape_only(other):
+    assert np.unique(join(code_of(FIRST, LATER), [HERE, other]).atom_index).size == 2
+
+
+WHOLE = draw_times(4, count=300, refractory=400)
+PART = make_template((0.1, 0.3, 0.7, 1.0), norm=9)
+
+
+def drop(whole, part, templates=(HERE, PART)):
+    """Return the number of events of each of two units that stay, at the amplitudes of their templates."""
+    units = [make_unit(template, [], seed=0) for template in templates]
+    code = code_of(whole, part)
+    amplitude = np.array([unit.norm for unit in units], "float32")[code.atom_index]
+    kept = drop_parts(replace(code, amplitude=amplitude), make_dictionary(units), sampling_frequency=RATE_HZ)
+    return np.bincount(kept.atom_index, minlength=2).tolist()
+
+
+@pytest.mark.parametrize("lag", [0, 5, 32], ids=["at once", "soon", "beyond the window"])
+def test_a_part_of_a_larger_unit_is_dropped(lag):
+    assert drop(WHOLE, WHOLE[::2] + lag) == [300, 0]
+
+
+@pytest.mark.parametrize(
+    ("part", "template"),
+    [
+        pytest.param(WHOLE[::2] + 90, PART, id="3 ms later"),
+        pytest.param(np.concatenate([WHOLE[::10] + 4, draw_times(5, count=100)]), PART, id="often alone"),
+        pytest.param(WHOLE[::2] + np.random.default_rng(0).integers(-15, 16, 150), PART, id="in synchrony"),
+        pytest.param(WHOLE[::2] + 4, PART * 2.5, id="as large"),
+        pytest.param(WHOLE[::2] + 4, make_template((0.0, 0.0, 0.0, 1.0), norm=9), id="elsewhere"),
+    ],
+)
+def test_a_unit_of_its_own_is_no_part(part, template):
+    whole = make_template((1.0, 0.7, 0.3, 0.0), norm=30)
+    assert drop(WHOLE, part, (whole, template)) == [300, part.size]
+
+
+def test_an_atom_without_events_has_no_parts():
+    assert drop(WHOLE, WHOLE[:0]) == [300, 0]
+    assert drop(WHOLE[:0], WHOLE) == [0, 300]
+    assert drop(WHOLE[:0], WHOLE[:0]) == [0, 0]
 
 
 # Samples within which two events of an atom are one spike, 0.7 ms.

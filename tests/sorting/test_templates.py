@@ -50,12 +50,12 @@ def make_units(times, *, atom_peak=20):
     )
 
 
-@pytest.mark.parametrize("error", [-16, 0, 7, 16])
+@pytest.mark.parametrize("error", [-32, -16, 0, 7, 16, 32])
 def test_spikes_are_timed_at_their_trough_wherever_their_atom_is_largest(error):
-    units = make_units(TIMES + error, atom_peak=30 + error)
+    units = make_units(TIMES + error, atom_peak=40 + error)
     moved, templates = measure_templates(make_recording(spike()), units, CrsaeConfig(), job_kwargs=JOBS)
     np.testing.assert_array_equal(moved.spikes["sample_index"], TIMES)
-    assert moved.num_before.tolist() == [30]
+    assert moved.num_before.tolist() == [40]
     (template,) = templates.templates_array
     assert template[:, 0].argmin() == templates.nbefore
     np.testing.assert_allclose(template[templates.nbefore - 20 : templates.nbefore + 40, 0], spike(), atol=1.0)

@@ -98,8 +98,8 @@ def _separate_groups(
     apart = None
     while len(parts) > 1:
         how_far = {
-            pair: _how_far(*(parts[group] for group in pair), geometry, config, assumed)
-            for pair in combinations(parts, 2)
+            (one, two): _how_far(parts[one], parts[two], geometry, config, assumed)
+            for one, two in combinations(parts, 2)
         }
         first, second = min(how_far, key=lambda pair: how_far[pair].value / how_far[pair].threshold)
         apart = how_far[first, second]

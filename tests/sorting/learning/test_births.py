@@ -15,8 +15,11 @@ from simulated_units import (
 )
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import Assumptions, InitialAssumptions
 from si_crsae.sorting.learning.births import find_missed_templates, residual_recording
 from si_crsae.sorting.learning.expectation import encode_with_waveforms
+from si_crsae.sorting.learning.history import History
+from si_crsae.sorting.learning.initialization import find_templates
 
 KNOWN = make_template((1.0, 0.6, 0.2, 0.1), norm=40)
 MISSED = make_template((0.1, 0.3, 0.8, 1.0), norm=40)
@@ -61,3 +64,17 @@ def test_nothing_is_born_where_all_is_explained(seen):
     dictionary, events = explain(recording, [make_unit(template, [], seed=0) for template in (KNOWN, MISSED)])
     assert events.sample_index.size == pytest.approx(times[0].size + times[1].size, rel=0.05)
     assert len(find_missed_templates(recording, dictionary, events, CONFIG, job_kwargs=JOB_KWARGS)) == 0
+
+
+def test_spikes_too_faint_for_the_first_look_give_birth():
+    """The recording counts as long: its own peaks come from no matched filter."""
+    faint, times = make_template((0.2, 0.3, 0.7, 1.0), norm=12), draw_times(2, count=200, refractory=300)
+    recording = make_recording([(KNOWN, draw_times(1, count=150)), (faint, times)])
+    dictionary, events = explain(recording, [make_unit(KNOWN, draw_times(1, count=150), seed=1)])
+    told = {"job_kwargs": JOB_KWARGS, "assumed": Assumptions(initial=InitialAssumptions(matched_filter_below_s=0.0))}
+    first_look, births = History(), History()
+    find_templates(residual_recording(recording, dictionary, events), CONFIG, history=first_look, **told)
+    find_missed_templates(recording, dictionary, events, CONFIG, history=births, **told)
+    first, later = (sum(cluster.value for cluster in history.decisions) for history in (first_look, births))
+    assert first < 60
+    assert later > 150

@@ -81,3 +81,15 @@ def test_the_sum_is_told_wherever_it_stands(neurons):
     recording = make_recording([(FIRST, together), (SECOND, together)])
     both = make_unit(FIRST + SECOND, together, seed=3)
     assert tell(recording, [both, *neurons]) == [True, False, False]
+
+
+def test_as_many_as_neurons_in_synchrony_make_are_collisions():
+    """At any lag within half a millisecond they fire together so often that the same events tell no third neuron."""
+    rng = np.random.default_rng(0)
+    times, both_times = draw_times(1, count=200, refractory=250), draw_times(3, count=60, refractory=300)
+    template = 0.95 * FIRST + 0.95 * SECOND
+    recording = make_recording([(template, both_times)])
+    one, both = make_unit(FIRST, times, seed=1), make_unit(template, both_times, seed=3)
+    for others, expected in ((draw_times(2, count=200, refractory=250), False), (times, True)):
+        two = make_unit(SECOND, others + rng.integers(-14, 15, 200), seed=2)
+        assert tell(recording, [one, two, both]) == [False, False, expected]

@@ -10,6 +10,7 @@ from simulated_units import (
     NUM_BEFORE,
     RATE_HZ,
     WIDTH,
+    draw_bursts,
     draw_times,
     encoder_of,
     join,
@@ -23,7 +24,7 @@ from simulated_units import (
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.cleaning import clean_code, join_fragments
+from si_crsae.sorting.cleaning import clean_code, drop_parts, join_fragments
 from si_crsae.sorting.learning import splitting, structure
 from si_crsae.sorting.learning.collisions import find_collisions
 from si_crsae.sorting.learning.history import (
@@ -111,14 +112,26 @@ def join_as(number, *units):
 
 
 def test_two_groups_that_are_no_two_units_are_told(geometry, history):
-    one = make_unit(make_template(GAINS, norm=5), draw_times(1, count=300), seed=1)
-    two = make_unit(make_template((0.4, 0.6, 0.7, 0.4), norm=5), draw_times(2, count=300), seed=2)
+    one = make_unit(make_template(GAINS, norm=20), draw_times(1, count=300), seed=1)
+    two = make_unit(one.template + make_template(GAINS[::-1], norm=7.5), draw_times(2, count=300), seed=2)
     mixed = join_as(3, one, two)
-    kept = splitting.split_units([mixed], geometry, CONFIG, sampling_frequency=RATE_HZ, history=history)
+    config = CONFIG.model_copy(update={"merge_threshold": 12.0})
+    kept = splitting.split_units([mixed], geometry, config, sampling_frequency=RATE_HZ, history=history)
     assert kept == [mixed]
     decision = last(history)
     assert (decision.what, decision.unit, decision.became, decision.figure) == ("not split", 3, (), "separation")
-    assert decision.value < decision.threshold
+    assert decision.value == pytest.approx(7.5, abs=0.7)
+    assert decision.threshold == 12.0
+
+
+def test_two_groups_too_near_to_be_encoded_apart_are_told(geometry, history):
+    one = make_unit(make_template(GAINS, norm=20), draw_times(1, count=300), seed=1)
+    two = make_unit(one.template + make_template(GAINS[::-1], norm=6), draw_times(2, count=300), seed=2)
+    splitting.split_units([join_as(3, one, two)], geometry, CONFIG, sampling_frequency=RATE_HZ, history=history)
+    decision = last(history)
+    assert (decision.what, decision.unit, decision.became, decision.figure) == ("not split", 3, (), "distance")
+    assert decision.value == pytest.approx(6, abs=0.5)
+    assert decision.threshold == ASSUMED.structure.repeat_distance
 
 
 def test_a_merge_tells_the_smaller_unit_what_it_became(geometry, history):
@@ -225,6 +238,35 @@ def test_after_the_last_round_atoms_are_told_by_the_numbers_of_their_units():
     assert (told[7].value, told[7].threshold) == (0, 1)
     assert (told[2].value, told[2].threshold) == (1, pytest.approx(CONFIG.min_firing_rate * duration_s))
     assert told[4].num_events == trains[0].size + trains[1].size
+
+
+def test_atoms_of_a_burst_and_parts_tell_of_whom_after_the_last_round():
+    shape = make_template((1.0, 0.7, 0.3, 0.1), norm=30)
+    units = [make_unit(template, [], seed=0) for template in (shape, 0.45 * shape, 0.3 * shape[::-1])]
+    times, places = draw_bursts(1, count=100)
+    trains = [times[places >= 2], times[places < 2], times[places < 3] + 5]
+    atom_index = np.repeat(np.arange(3), [train.size for train in trains])
+    code = Code(
+        segment_index=np.zeros(atom_index.size, "int64"),
+        sample_index=np.concatenate(trains),
+        sample_offset=np.zeros(atom_index.size, "float32"),
+        atom_index=atom_index,
+        amplitude=np.array([30, 13, 9], "float32")[atom_index],
+    )
+    atoms = [Member(number=number, main_channel=0, num_events=0) for number in (4, 9, 7)]
+    history = History(atoms=atoms, first_round=AFTER_ROUNDS)
+    dictionary = make_dictionary(units)
+    joined = join_fragments(
+        code, dictionary, sampling_frequency=RATE_HZ, num_samples=[times[-1] + 100], history=history
+    )
+    drop_parts(joined, dictionary, sampling_frequency=RATE_HZ, history=history)
+    merged, dropped = history.decisions
+    assert (merged.what, merged.unit, merged.became) == ("merged", 9, (4,))
+    assert merged.figure == "chance_of_so_few_close_pairs"
+    assert merged.value < merged.threshold == ASSUMED.bursts.max_false_joins
+    assert (dropped.what, dropped.unit, dropped.others, dropped.num_events) == ("dropped", 7, (4,), 300)
+    assert (dropped.figure, dropped.threshold) == ("accompanied_fraction", ASSUMED.structure.satellite_fraction)
+    assert dropped.value > 0.9
 
 
 def test_the_log_has_a_line_for_each_change(history, caplog):

@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
+from simulated_units import NUM_BEFORE, RATE_HZ, WIDTH, draw_times, make_recording, make_template
 from spikeinterface.core.base import base_peak_dtype
 
+from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import Assumptions, InitialAssumptions
 from si_crsae.sorting.learning.coincidence import close_pairs
-from si_crsae.sorting.learning.initialization import are_dominated
+from si_crsae.sorting.learning.initialization import are_dominated, cut_by_size, find_peaks
+
+CONFIG = CrsaeConfig(ms_before=1000 * NUM_BEFORE / RATE_HZ, ms_after=1000 * (WIDTH - NUM_BEFORE) / RATE_HZ)
+JOB_KWARGS = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
 
 
 def make_peaks(*peaks):
@@ -52,3 +58,51 @@ def test_close_pairs_are_those_of_a_plain_search(max_distance):
     own, other = close_pairs(first, second, max_distance)
     assert set(zip(own.tolist(), other.tolist(), strict=True)) == expected
     assert own.size == len(expected)
+
+
+def draw_heights(seed, smallest, largest, count=200):
+    return np.exp(np.random.default_rng(seed).uniform(*np.log([smallest, largest]), count))
+
+
+def test_a_cluster_of_spikes_too_different_in_size_is_cut():
+    heights = np.concatenate([draw_heights(0, 10, 15), draw_heights(1, 10, 50), draw_heights(2, 10, 50)])
+    labels = np.repeat([0, 1, -1], 200)
+    cut = cut_by_size(labels, heights, max_ratio=1.8)
+    assert set(cut[labels == 0]) == {0}
+    assert set(cut[labels == -1]) == {-1}
+    assert set(cut[labels == 1]) == {1, 2, 3}
+    assert labels.tolist() == np.repeat([0, 1, -1], 200).tolist()  # left as they were
+    for part in (1, 2, 3):
+        low, high = np.quantile(heights[cut == part], [0.05, 0.95])
+        assert 1.3 < high / low < 1.8
+    assert heights[cut == 1].max() < heights[cut == 2].min()
+
+
+def test_parts_of_several_clusters_have_labels_of_their_own():
+    heights = np.concatenate([draw_heights(0, 10, 30), draw_heights(1, 10, 30)])
+    cut = cut_by_size(np.repeat([0, 2], 200), heights, max_ratio=2)  # no peak is of cluster 1
+    assert [set(cut[:200]), set(cut[200:])] == [{0, 3}, {2, 4}]
+
+
+def test_a_few_spikes_of_other_sizes_cut_nothing():
+    heights = np.concatenate([draw_heights(0, 10, 15), [1000.0] * 5, [0.0] * 5])
+    assert not cut_by_size(np.zeros(heights.size, "int64"), heights, max_ratio=1.8).any()
+    assert cut_by_size(np.zeros(0, "int64"), np.zeros(0), max_ratio=1.8).size == 0
+    assert cut_by_size(np.zeros(1, "int64"), np.ones(1), max_ratio=1.8).tolist() == [0]
+
+
+@pytest.fixture(scope="module")
+def faint():
+    """A recording of a faint neuron, that counts as long, and the times of its spikes."""
+    template, times = make_template((1.0, 0.9, 0.8, 0.7), norm=9), draw_times(1, count=200, refractory=300)
+    loud = make_template((1.0, 0.3, 0.0, 0.0), norm=30)
+    return make_recording([(template, times), (loud, draw_times(2, count=100, refractory=300))]), times
+
+
+@pytest.mark.parametrize(("is_faint", "fewest", "most"), [(False, 0, 100), (True, 130, 200)])
+def test_a_matched_filter_finds_fainter_spikes_where_it_is_asked_for(faint, is_faint, fewest, most):
+    recording, times = faint
+    never = Assumptions(initial=InitialAssumptions(matched_filter_below_s=0.0))
+    peaks = find_peaks(recording, CONFIG, faint=is_faint, job_kwargs=JOB_KWARGS, assumed=never)
+    near = np.abs(peaks["sample_index"][:, None] - times).min(axis=0) <= 10
+    assert fewest <= near.sum() <= most

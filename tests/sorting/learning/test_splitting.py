@@ -9,7 +9,7 @@ from simulated_units import RATE_HZ, draw_times, join, make_template, make_unit,
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
-from si_crsae.sorting.assumptions import ASSUMED, Assumptions, UnitAssumptions
+from si_crsae.sorting.assumptions import ASSUMED, Assumptions, StructureAssumptions, UnitAssumptions
 from si_crsae.sorting.learning.companions import pairs_at_steady_lag
 from si_crsae.sorting.learning.splitting import find_groups, split_units
 from si_crsae.sorting.learning.units import TemplateGeometry
@@ -49,6 +49,32 @@ def test_a_unit_whose_size_varies_is_not_split(geometry):
     by_mixture_alone = CONFIG.model_copy(update={"merge_threshold": 1e-6})
     assert len(split([varied], geometry, by_mixture_alone)) == 2
     assert split([varied], geometry, CONFIG) == [varied]
+
+
+@pytest.mark.parametrize(("distance", "num_parts"), [(6.5, 1), (8.0, 2)])
+def test_groups_too_near_to_be_encoded_apart_are_one(geometry, distance, num_parts):
+    template = make_template(GAINS, norm=20)
+    near = template + make_template((-0.2, 0.0, 0.6, 0.8), norm=distance)
+    mixed = join(
+        make_unit(template, draw_times(1, count=200), seed=1), make_unit(near, draw_times(2, count=200), seed=2)
+    )
+    assert len(split([mixed], geometry, CONFIG)) == num_parts
+    by_waveforms_alone = Assumptions(structure=StructureAssumptions(repeat_distance=4.0))
+    assert len(split([mixed], geometry, CONFIG, assumed=by_waveforms_alone)) == 2
+
+
+def test_a_bursting_unit_is_not_split_but_two_are(geometry):
+    rng = np.random.default_rng(0)
+    template, across = make_template(GAINS, norm=40), make_template((-0.2, 0.0, 0.6, 0.8), norm=14)
+    bursting = []
+    for seed in (1, 2):
+        unit, sizes = make_unit(template, draw_times(seed, count=300), seed=seed), rng.uniform(0.4, 1.0, 300)
+        features = (unit.features + (sizes[:, None, None] - 1) * template).astype("float32")
+        bursting.append(replace(unit, features=features))
+    one, two = bursting
+    assert split([one], geometry, CONFIG) == [one]
+    parts = split([join(one, replace(two, features=two.features + across))], geometry, CONFIG)
+    assert [part.num_events for part in parts] == pytest.approx([300, 300], abs=6)
 
 
 def test_a_unit_with_few_spikes_is_not_split(geometry):

@@ -1,9 +1,11 @@
 """Claims about which units are joined and dropped while the dictionary is learned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from simulated_units import RATE_HZ, draw_times, make_template, make_unit, smooth_basis
+from simulated_units import RATE_HZ, draw_bursts, draw_times, make_template, make_unit, smooth_basis
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
@@ -14,7 +16,7 @@ from si_crsae.sorting.assumptions import (
     StructureAssumptions,
 )
 from si_crsae.sorting.learning import structure
-from si_crsae.sorting.learning.units import TemplateGeometry, separation
+from si_crsae.sorting.learning.units import TemplateGeometry, across_variation, separation
 
 CONFIG = CrsaeConfig()
 GAINS = (1.0, 0.6, 0.3, 0.2)
@@ -109,3 +111,100 @@ def test_a_part_on_other_channels_is_a_unit_of_its_own():
     neuron = make_unit(make_template((1, 1, 0, 0), norm=30), draw_times(1, count=300), seed=1)
     other = make_unit(make_template((0, 0, 1, 1), norm=10), neuron.sample_index[::3] + 4, seed=2)
     assert len(structure.drop_satellites([neuron, other], sampling_frequency=RATE_HZ)) == 2
+
+
+BURST, PLACES = draw_bursts(1, count=100)
+PARTS = BURST[PLACES == 0] + 4
+
+
+@pytest.mark.parametrize("lag", [4, -14, 32, -55], ids=["soon", "before", "a later phase", "an earlier phase"])
+def test_a_part_is_dropped_whatever_its_lag(lag):
+    neuron = make_unit(make_template(GAINS, norm=30), draw_times(1, count=300, refractory=300), seed=1)
+    part = make_unit(make_template(GAINS[::-1], norm=10), neuron.sample_index[::3] + lag, seed=2)
+    assert structure.drop_satellites([neuron, part], sampling_frequency=RATE_HZ) == [neuron]
+
+
+def test_neurons_in_synchrony_are_kept():
+    rng = np.random.default_rng(0)
+    neuron = make_unit(make_template(GAINS, norm=30), draw_times(1, count=300, refractory=300), seed=1)
+    together = neuron.sample_index + rng.integers(-15, 16, 300)
+    other = make_unit(make_template(GAINS[::-1], norm=10), together, seed=2)
+    assert structure.drop_satellites([neuron, other], sampling_frequency=RATE_HZ) == [neuron, other]
+    at_any_lag = Assumptions(structure=StructureAssumptions(satellite_jitter_ms=0.5))
+    assert structure.drop_satellites([neuron, other], sampling_frequency=RATE_HZ, assumed=at_any_lag) == [neuron]
+
+
+def test_an_atom_of_a_bursts_later_spikes_keeps_them_and_loses_the_parts_of_the_first():
+    large = make_unit(make_template(GAINS, norm=30), BURST[PLACES < 2], seed=1)
+    small = make_unit(make_template(GAINS, norm=10), np.concatenate([BURST[PLACES >= 3], PARTS, PARTS - 8]), seed=2)
+    kept = structure.drop_satellites([large, small], sampling_frequency=RATE_HZ)
+    assert [unit.num_events for unit in kept] == [200, 200]
+    np.testing.assert_array_equal(kept[1].sample_index, BURST[PLACES >= 3])
+
+
+def test_an_atom_of_another_neuron_with_parts_is_dropped():
+    large = make_unit(make_template(GAINS, norm=30), BURST[PLACES < 2], seed=1)
+    alone = draw_times(3, count=200)
+    small = make_unit(make_template(GAINS, norm=10), np.concatenate([alone, PARTS, BURST[PLACES == 1] + 4]), seed=2)
+    assert structure.drop_satellites([large, small], sampling_frequency=RATE_HZ) == [large]
+
+
+def test_a_unit_without_events_is_no_part():
+    neuron = make_unit(make_template(GAINS, norm=30), draw_times(1, count=300), seed=1)
+    new = make_unit(make_template(GAINS[::-1], norm=10), [], seed=2)
+    assert structure.drop_satellites([neuron, new], sampling_frequency=RATE_HZ) == [neuron, new]
+
+
+def with_sizes(unit, sizes):
+    """Return the unit, each spike of it so many times as large as the template."""
+    larger = (sizes[:, None, None] - 1) * unit.template
+    return replace(unit, features=(unit.features + larger).astype("float32"), template=unit.template * np.median(sizes))
+
+
+def test_groups_that_overlap_along_a_burst_but_differ_across_it_are_separate(geometry):
+    rng = np.random.default_rng(0)
+    template = make_template(GAINS, norm=40)
+    across = make_template((-0.2, 0.0, 0.6, 0.8), norm=7)
+    sizes = rng.uniform(0.5, 1.0, 300), rng.uniform(0.4, 0.9, 300)
+    one, two = (make_unit(template, draw_times(seed, count=300), seed=seed) for seed in (1, 2))
+    one, two = with_sizes(one, sizes[0]), with_sizes(two, sizes[1])
+    apart = replace(two, features=two.features + across)
+    assert separation(one, apart, geometry, 0) > CONFIG.merge_threshold
+    assert separation(one, two, geometry, 0) < CONFIG.merge_threshold / 2
+
+
+@pytest.mark.parametrize("cut", [0.5, 0.6, 0.8])
+def test_one_burst_cut_by_size_is_not_separate(geometry, cut):
+    sizes = np.random.default_rng(0).uniform(0.4, 1.0, 600)
+    burst = with_sizes(make_unit(make_template(GAINS, norm=40), draw_times(1, count=600), seed=1), sizes)
+    halves = burst.select(sizes < cut), burst.select(sizes >= cut)
+    assert separation(*halves, geometry, 0) < CONFIG.merge_threshold
+
+
+@pytest.mark.parametrize("distance", [6, 12])
+def test_neurons_that_do_not_vary_are_separate_by_their_distance(geometry, distance):
+    """What the two differ in is none of the ways in which either varies."""
+    one = make_unit(make_template(GAINS, norm=20), draw_times(1, count=300), seed=1)
+    apart = one.template + make_template((-0.2, 0.0, 0.6, 0.8), norm=distance)
+    assert separation(one, make_unit(apart, draw_times(2, count=300), seed=2), geometry, 0) == pytest.approx(
+        distance, rel=0.12
+    )
+
+
+def test_the_best_direction_is_that_of_fishers_discriminant():
+    rng = np.random.default_rng(0)
+    ways = np.linalg.qr(rng.standard_normal((8, 3)))[0]
+    covariance = np.eye(8) + ways @ np.diag([30.0, 10.0, 4.0]) @ ways.T
+    deviations = rng.multivariate_normal(np.zeros(8), covariance, 20000)
+    difference = rng.standard_normal(8)
+    np.testing.assert_allclose(
+        across_variation(difference, deviations), np.linalg.solve(covariance, difference), rtol=0.1, atol=0.03
+    )
+
+
+def test_without_variation_the_best_direction_is_the_difference():
+    difference = np.arange(1.0, 9.0)
+    np.testing.assert_allclose(
+        across_variation(difference, np.random.default_rng(0).standard_normal((20000, 8))), difference, rtol=0.1
+    )
+    np.testing.assert_allclose(across_variation(difference, np.zeros((20, 8))), difference)
