@@ -154,6 +154,16 @@ def test_any_sorting_can_be_explained_by_its_mean_waveforms(run_folder):
     assert np.median(cosines.max(axis=1)) > 0.9
 
 
+def test_a_generated_recording_that_was_never_saved_can_be_explained():
+    recording, truth = si.generate_ground_truth_recording(durations=[6.0], num_channels=4, num_units=3, seed=0)
+    session = open_session(explain_sorting(truth, recording, name="truth"))
+    assert session.tested.unit_ids == truth.unit_ids.tolist()
+    np.testing.assert_allclose(np.linalg.norm(session.tested.units.atoms, axis=(1, 2)), 1, atol=1e-5)
+    traces = session.tested.get_traces(0, 0, 3000)
+    assert traces is not None
+    assert traces.shape == (3000, 4)
+
+
 def test_a_truth_of_another_length_is_refused(run_folder):
     late = si.NumpySorting.from_unit_dict({0: np.array([10**8])}, 30000.0)
     with pytest.raises(ValueError, match="give a sorting of this recording"):
