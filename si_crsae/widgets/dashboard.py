@@ -11,6 +11,7 @@ from si_crsae.widgets.curation import CurationView
 from si_crsae.widgets.decomposition import DecompositionViewer
 from si_crsae.widgets.learning import LearningMonitor
 from si_crsae.widgets.raster import CodeRaster
+from si_crsae.widgets.report.writing import report
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.templates import TemplateInspector
 from si_crsae.widgets.thresholds import ThresholdExplorer
@@ -78,6 +79,16 @@ class Dashboard(ipywidgets.Tab):
                 return child
         shown = ", ".join(type(child).__name__ for child in self.children)
         raise ValueError(f"view_class = {view_class.__name__}: the tabs are {shown}")
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write the sorting on one page, which opens without the network and prints: that of `si_crsae.report`.
+
+        Parameters
+        ----------
+        path : str or Path
+            In an existing folder.
+        """
+        return report(self.session.tested, path)
 
     def close(self) -> None:
         """Remove the tabs and their views; these follow the session no longer."""
