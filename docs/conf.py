@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import importlib.metadata
 import inspect
 import json
@@ -7,10 +8,12 @@ import re
 from pathlib import Path
 
 import torch
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
-from si_crsae.config import CrsaeConfig
+from si_crsae.config import PARAMETER_GROUPS, CrsaeConfig
 from si_crsae.core import (
     SOLVERS,
     Counted,
@@ -38,7 +41,10 @@ exclude_patterns = ["_build", "jupyter_execute"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "si_crsae"
-html_theme_options = {"navigation_with_keys": False}
+html_theme_options = {"navigation_with_keys": False, "header_links_before_dropdown": 7}
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
+html_math_renderer = "mathml"  # drawn by the browser itself: MathJax would come from the network
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
 # Numbers are quoted from the code, so that a text cannot disagree with it: assumptions as {{ group.name }}, constants
@@ -62,14 +68,20 @@ numpydoc_show_class_members = False
 
 
 class ParameterTable(SphinxDirective):
-    """One row per parameter of the sorter, from its one declaration."""
+    """A section for each group of parameters of the sorter, one row per parameter, from its one declaration."""
 
     def run(self):
-        rows = ["| Parameter | Default | Allowed | Meaning |", "| --- | --- | --- | --- |"]
-        for name, schema in CrsaeConfig.model_json_schema()["properties"].items():
-            rows.append(f"| `{name}` | `{schema['default']!r}` | {allowed_values(schema)} | {schema['description']} |")
+        schemas, parts = CrsaeConfig.model_json_schema()["properties"], []
+        for title, names in PARAMETER_GROUPS.items():
+            rows = ["| Parameter | Default | Allowed | Meaning |", "| --- | --- | --- | --- |"]
+            rows += [parameter_row(name, schemas[name]) for name in names]
+            parts += [f"## {title}", ":::{rst-class} wide-last-column\n:::", "\n".join(rows)]
         self.env.note_dependency(inspect.getfile(CrsaeConfig))
-        return self.parse_text_to_nodes("\n".join(rows))
+        return self.parse_text_to_nodes("\n\n".join(parts), allow_section_headings=True)
+
+
+def parameter_row(name, schema):
+    return f"| `{name}` | `{schema['default']!r}` | {allowed_values(schema)} | {schema['description']} |"
 
 
 class AssumptionTables(SphinxDirective):
@@ -197,7 +209,16 @@ def code_of(notebook):
     return ["".join(cell["source"]) for cell in json.loads(notebook)["cells"]]
 
 
+def write_math(self, node, *, display):
+    """Write a formula as MathML, in which delimiters grow by themselves."""
+    formula = re.sub(r"\\[bB]igg?[lrm]?(?![a-z])", "", node.astext())
+    self.body.append(convert(formula, display="block" if display else "inline"))
+    raise SkipNode
+
+
 def setup(app):
+    inline, block = (functools.partial(write_math, display=display) for display in (False, True))
+    app.add_html_math_renderer("mathml", (inline, None), (block, None))
     app.connect("source-read", show_outputs)
     app.add_directive("crsae-parameters", ParameterTable)
     app.add_directive("crsae-assumptions", AssumptionTables)

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from si_crsae.diagnostics import doctor
     from si_crsae.sorting.folder import load_filtered, load_history, resume_sorter
     from si_crsae.sorting.sorter import CrsaeSorter
+    from si_crsae.widgets.report.writing import report
 
 __version__ = "0.1.0"
 
-__all__ = ["CrsaeConfig", "CrsaeSorter", "doctor", "load_filtered", "load_history", "resume_sorter"]
+__all__ = ["CrsaeConfig", "CrsaeSorter", "doctor", "load_filtered", "load_history", "report", "resume_sorter"]
 
 # Imported on first use: torch and SpikeInterface take seconds to load.
 _MODULE_OF_NAME = {
@@ -23,6 +24,7 @@ _MODULE_OF_NAME = {
     "doctor": "si_crsae.diagnostics",
     "load_filtered": "si_crsae.sorting.folder",
     "load_history": "si_crsae.sorting.folder",
+    "report": "si_crsae.widgets.report.writing",
     "resume_sorter": "si_crsae.sorting.folder",
 }
 

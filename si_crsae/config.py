@@ -210,6 +210,41 @@ CHUNK_LENGTHS = ("chunk_size", "chunk_memory", "total_memory", "chunk_duration")
 JOB_NAMES = tuple(_VALID_JOB_VALUES)
 
 
+# Every parameter, by what it is about: what most users may want to change goes first.
+PARAMETER_GROUPS: dict[str, tuple[str, ...]] = {
+    "Basic": (
+        "apply_preprocessing",
+        "apply_motion_correction",
+        "freq_min",
+        "freq_max",
+        "peak_sign",
+        "detect_threshold",
+        "min_firing_rate",
+        "spike_probabilities",
+        "device",
+        "seed",
+        "job_kwargs",
+    ),
+    "Advanced: the signal": (
+        "common_reference",
+        "whitening_radius_um",
+        "motion_correction_preset",
+        "cache_preprocessing_mode",
+    ),
+    "Advanced: templates": ("ms_before", "ms_after", "template_radius_um", "detection_radius_um", "rank"),
+    "Advanced: learning": (
+        "learning_duration_s",
+        "num_rounds",
+        "learning",
+        "merge_threshold",
+        "split_units",
+        "find_missed_units",
+    ),
+    "Advanced: spikes": ("regularization_scale", "learn_regularization", "min_amplitude", "solver"),
+    "Advanced: results": ("save_array",),
+}
+
+
 def validate_parameters(parameters: dict[str, Any]) -> CrsaeConfig:
     """Return the configuration that these parameters make; those left out take their default.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from si_crsae.config import CrsaeConfig, validate_parameters
+from si_crsae.config import PARAMETER_GROUPS, CrsaeConfig, validate_parameters
 
 NUMBERS_WITH_DIRECTIONS = [name for name, field in CrsaeConfig.model_fields.items() if field.annotation in (int, float)]
 
@@ -83,3 +83,8 @@ def test_a_threshold_that_is_no_finite_number_is_refused(value):
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
 def test_devices_are_named_as_torch_names_them(device):
     assert validate_parameters({"device": device}).device == device
+
+
+def test_every_parameter_is_in_one_group_of_the_docs():
+    names = [name for group in PARAMETER_GROUPS.values() for name in group]
+    assert sorted(names) == sorted(CrsaeConfig.model_fields)

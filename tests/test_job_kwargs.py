@@ -67,7 +67,7 @@ def test_every_positive_time_is_taken(seconds, unit):
 
 @pytest.mark.parametrize("chunks", [{}, {"chunk_size": 30000}, {"total_memory": "1G"}, {"chunk_duration": "0.3s"}])
 def test_a_chunk_has_one_length(chunks):
-    job_kwargs = Resources.of(CrsaeConfig(job_kwargs=chunks), verbose=False).job_kwargs
+    job_kwargs = Resources.of(CrsaeConfig(job_kwargs=chunks)).job_kwargs
     expected = chunks or {"chunk_duration": "1s"}
     names = ("chunk_size", "chunk_memory", "total_memory", "chunk_duration")
     assert {name: job_kwargs[name] for name in names if name in job_kwargs} == expected

@@ -1,6 +1,7 @@
 """Loops compiled by numba, or left to Python where numba cannot be had."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from si_crsae.core.code_cache import keep_compiled
@@ -39,3 +40,34 @@ def compile_loops(*, reorder_sums: bool = False) -> Callable[[Function], Functio
         return compiled
 
     return decorate
+
+
+@contextmanager
+def tell_compiling(listener: Callable[[bool], None]) -> Iterator[None]:
+    """Call a function with True when numba begins to compile, and with False when it is done; not for what was kept.
+
+    Parameters
+    ----------
+    listener : callable
+        Called in the thread that compiles.
+    """
+    if numba is None:
+        yield
+        return
+    from numba.core import event
+
+    class Teller(event.Listener):
+        depth = 0  # functions that are compiled for another one
+
+        def on_start(self, _: Any) -> None:
+            self.depth += 1
+            if self.depth == 1:
+                listener(True)
+
+        def on_end(self, _: Any) -> None:
+            self.depth -= 1
+            if self.depth == 0:
+                listener(False)
+
+    with event.install_listener("numba:compile", Teller()):
+        yield

@@ -68,6 +68,8 @@ class SortedRecording:
         By group of channels; empty for other sorters.
     missing : tuple of str
         What is not there, and what would give it.
+    folder : Path or None
+        That of the run, None for other sorters.
     """
 
     name: str
@@ -84,6 +86,7 @@ class SortedRecording:
     posterior: SpikePosterior | None = None
     learning_curves: dict[int, LearningCurve] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    folder: Path | None = None
 
     @property
     def unit_ids(self) -> list[int | str]:
@@ -169,6 +172,7 @@ def open_run(folder: str | Path, *, recording: BaseRecording | None = None, trus
         posterior=_load_posterior(folder),
         learning_curves=load_learning_curves(folder),
         missing=tuple(missing),
+        folder=folder,
     )
 
 
@@ -241,6 +245,7 @@ def explain_like(sorting: BaseSorting, reference: SortedRecording, *, name: str)
         templates=None,
         posterior=None,
         learning_curves={},
+        folder=None,
         missing=(*reference.missing, f"the amplitudes of {name} are unknown: its spikes are drawn with their mean"),
     )
 

@@ -1,1 +1,1 @@
-"""Exchange of recordings and sortings with other libraries; `neo` is the only one so far."""
+"""Recordings from files of any kind, and exchange of recordings and sortings with neo."""

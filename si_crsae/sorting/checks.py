@@ -70,6 +70,7 @@ def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
     if problems:
         raise ValueError("\n  ".join(["crsae cannot sort this recording:", *problems]))
     for doubt in (
+        *_short_recording(recording),
         *_short_segments(recording, config),
         *_doubtful_geometry(recording),
         *_useless_gains(recording),
@@ -210,6 +211,16 @@ def _disk_problems(recording: BaseRecording, config: CrsaeConfig, folder: Path) 
         yield (
             f"cache_preprocessing_mode = {config.cache_preprocessing_mode!r} needs up to {needed / 1e9:.2f} GB, "
             f"{folder} has {free / 1e9:.2f} GB free: free some space, or use 'memory' or 'no-cache'"
+        )
+
+
+def _short_recording(recording: BaseRecording) -> Iterator[str]:
+    duration_s, enough_s = recording.get_total_duration(), ASSUMED.recordings.min_duration_s
+    if duration_s < enough_s:
+        yield (
+            f"the recording lasts {duration_s:.2g} s: most neurons fire too few spikes in that to be told from each "
+            f"other and from noise, so that units may be missing, joined or false; give at least {enough_s:g} s, "
+            "better minutes, all segments together"
         )
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from spikeinterface.core import BaseRecording
-from tqdm.auto import tqdm
 
 from si_crsae.core.events.encoder import Encoder
 from si_crsae.core.operators.filtering import correlate_filtered, filter_with_basis
 from si_crsae.core.types import SparseEvents
 from si_crsae.sorting.model import margin_of
+from si_crsae.sorting.runs.progress import StageBar
 from si_crsae.sorting.signal.recording import Tile, map_tiles, plan_tiles, read_tile
 
 
@@ -51,7 +51,7 @@ def encode_in_detail(recording: BaseRecording, tile: Tile, encoder: Encoder) -> 
 
 
 def encode_recording(
-    recording: BaseRecording, encoder: Encoder, *, num_threads: int, progress: bool = False
+    recording: BaseRecording, encoder: Encoder, *, num_threads: int, bar: StageBar | None = None
 ) -> list[SparseEvents]:
     """Return the events of every segment of a recording, streamed tile by tile.
 
@@ -63,9 +63,11 @@ def encode_recording(
         events = encode_tile(recording, tile, encoder)
         return events.shifted(tile.start + offset).between(tile.start, tile.end)
 
-    tiles = plan_tiles(recording)
+    tiles, bar = plan_tiles(recording), bar or StageBar()
+    bar.expect(len(tiles))
     found = map_tiles(encode, tiles, num_threads)
     parts: list[list[SparseEvents]] = [[] for _ in range(recording.get_num_segments())]
-    for tile, events in zip(tqdm(tiles, desc="encode", disable=not progress), found, strict=True):
+    for tile, events in zip(tiles, found, strict=True):
         parts[tile.segment_index].append(events)
+        bar.advance()
     return [SparseEvents.concatenate(segment) for segment in parts]

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning.history import AFTER_ROUNDS, History
 from si_crsae.sorting.learning.initialization import find_templates
 from si_crsae.sorting.learning.learner import Learner
+from si_crsae.sorting.learning.rounds import listen
 from si_crsae.sorting.model import make_encoder
 from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.probabilities.evidence import encode_and_weigh
@@ -28,6 +29,7 @@ from si_crsae.sorting.probabilities.posterior import infer_posterior
 from si_crsae.sorting.results import write_results
 from si_crsae.sorting.runs.logs import log_to
 from si_crsae.sorting.runs.manifest import begin, mark_complete
+from si_crsae.sorting.runs.progress import Progress
 from si_crsae.sorting.signal.caching import Cache, cache, drop_cache
 from si_crsae.sorting.signal.channels import find_bad_channels
 from si_crsae.sorting.signal.preprocessing import filtered_share, preprocess, tell_lowered_band
@@ -71,16 +73,16 @@ class Resources:
         SpikeInterface's, complete.
     num_threads : int
         Tiles worked on at once: ``n_jobs`` where the user gave it, else as many as torch would take for itself.
-    verbose : bool
-        Show progress bars.
+    show_bars : bool
+        Show a bar for each stage: ``progress_bar`` of the job_kwargs, SpikeInterface's own bars are not shown.
     """
 
     job_kwargs: dict[str, Any]
     num_threads: int
-    verbose: bool
+    show_bars: bool
 
     @classmethod
-    def of(cls, config: CrsaeConfig, *, verbose: bool) -> "Resources":
+    def of(cls, config: CrsaeConfig) -> "Resources":
         """Return the resources that the parameters grant.
 
         Threads unless the user asks for processes: traces are shared without copies, and scripts need no main guard.
@@ -88,11 +90,11 @@ class Resources:
         is_cut = any(config.job_kwargs.get(name) is not None for name in CHUNK_LENGTHS)
         chunks = {} if is_cut else {"chunk_duration": "1s"}
         job_kwargs = fix_job_kwargs({"pool_engine": "thread", **chunks, **config.job_kwargs})
-        job_kwargs["progress_bar"] = verbose
+        show_bars, job_kwargs["progress_bar"] = bool(job_kwargs["progress_bar"]), False
         num_jobs = int(job_kwargs["n_jobs"] or 1)
         is_given = "n_jobs" in config.job_kwargs or num_jobs > 1
         num_threads = num_jobs if is_given else torch.get_num_threads()
-        return cls(job_kwargs=job_kwargs, num_threads=num_threads, verbose=verbose)
+        return cls(job_kwargs=job_kwargs, num_threads=num_threads, show_bars=show_bars)
 
     def filter_kwargs(self, recording: BaseRecording) -> dict[str, Any]:
         """Return SpikeInterface's job_kwargs where every chunk is filtered.
@@ -118,7 +120,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
         The run's ``sorter_output``.
     config : CrsaeConfig
     verbose : bool
-        If True, show progress bars and a line per stage.
+        If True, say what each stage has found. Its bar is shown where ``progress_bar`` of the job_kwargs says so.
 
     Raises
     ------
@@ -129,7 +131,7 @@ def run_pipeline(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     """
     resolve_device(config.device)  # a run may be resumed on another machine
     with _one_run, log_to(folder / "crsae.log", verbose=verbose):
-        resources = Resources.of(config, verbose=verbose)
+        resources = Resources.of(config)
         begin(folder, config, recording)
         with one_thread_per_tile():
             _sort_groups(recording, folder=folder, config=config, resources=resources)
@@ -142,17 +144,18 @@ def _sort_groups(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     tell_lowered_band(recording, config)
     segments = sortable_segments(recording, config)
     sortable = select_segments(recording, segments.tolist())
+    groups = split_groups(sortable)
     results = [
         GroupSorting(
             group=with_one_probe(group),
             folder=folder / "stages" / f"group_{index}",
             config=config,
             resources=resources,
-            group_index=index,
+            progress=Progress(is_shown=resources.show_bars, group_index=index, num_groups=len(groups)),
         ).complete()
-        for index, group in enumerate(split_groups(sortable))
+        for index, group in enumerate(groups)
     ]
-    with explain_disk_errors("the results"):
+    with explain_disk_errors("the results"), Progress(is_shown=resources.show_bars).stage("write"):
         sorting = write_results(
             sortable,
             results,
@@ -161,7 +164,7 @@ def _sort_groups(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
             config=config,
             job_kwargs=resources.filter_kwargs(sortable),
         )
-    logger.info("%d units, %d spikes", sorting.get_num_units(), sorting.count_total_num_spikes())
+    logger.info("found %d units with %d spikes", sorting.get_num_units(), sorting.count_total_num_spikes())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,15 +181,15 @@ class GroupSorting:
         Where the stages of the group are saved.
     config : CrsaeConfig
     resources : Resources
-    group_index : int, default: 0
-        Which group it is, for those who listen to learning.
+    progress : Progress, optional
+        Which group it is, and whether its bars are shown.
     """
 
     group: BaseRecording
     folder: Path
     config: CrsaeConfig
     resources: Resources
-    group_index: int = 0
+    progress: Progress = field(default_factory=Progress)
 
     def complete(self) -> GroupResult:
         """Return what all stages have found, and drop the signal that they shared, whatever happens."""
@@ -236,7 +239,8 @@ class GroupSorting:
     @cached_property
     def _cache(self) -> Cache:
         job_kwargs = self.resources.filter_kwargs(self.recording)
-        return cache(self._windows, self.config, folder=self.folder / "cache", job_kwargs=job_kwargs)
+        with self.progress.stage("preprocess"):
+            return cache(self._windows, self.config, folder=self.folder / "cache", job_kwargs=job_kwargs)
 
     @property
     def signal(self) -> BaseRecording:
@@ -284,8 +288,10 @@ class GroupSorting:
         return WeighedCode if self.config.spike_probabilities else Code
 
     def _initialize(self) -> InitialTemplates:
-        history = History(self.recording.channel_ids)
-        templates = find_templates(self.training, self.config, job_kwargs=self.resources.job_kwargs, history=history)
+        history, training = History(self.recording.channel_ids), self.training
+        with self.progress.stage("initialize"):
+            templates = find_templates(training, self.config, job_kwargs=self.resources.job_kwargs, history=history)
+        self._tell("found %d candidate units in %.0f s of signal", len(templates), training.get_total_duration())
         return InitialTemplates(templates=templates, decisions=history.table)
 
     def _learn(self) -> LearningResult:
@@ -293,17 +299,22 @@ class GroupSorting:
         history = History(self.recording.channel_ids, earlier=self.initial.decisions)
         if len(self.initial.templates) == 0:
             return replace(nothing, decisions=history.table)
-        learner = Learner(
-            self.training,
-            self.initial.templates,
-            self.config,
-            num_threads=self.resources.num_threads,
-            job_kwargs=self.resources.job_kwargs,
-            history=history,
-        )
-        model, curve = learner.learn(progress=self.resources.verbose, group_index=self.group_index)
+        training = self.training
+        with self.progress.stage("learn") as bar, listen(lambda _: bar.advance()):
+            bar.expect(self.config.num_rounds)
+            learner = Learner(
+                training,
+                self.initial.templates,
+                self.config,
+                num_threads=self.resources.num_threads,
+                job_kwargs=self.resources.job_kwargs,
+                history=history,
+            )
+            model, curve = learner.learn(progress=False, group_index=self.progress.group_index)
         if model is None:
+            self._tell("learning kept none of them")
             return replace(nothing, decisions=history.table)
+        self._tell("learned the waveforms of %d units", model.dictionary.num_atoms)
         return LearningResult(
             model=model, curve=curve, unit_numbers=np.array(learner.unit_numbers), decisions=history.table
         )
@@ -313,11 +324,15 @@ class GroupSorting:
 
         The residual and the correlation map are at hand then, so that the signal is not read and filtered once more.
         """
-        num_threads, progress = self.resources.num_threads, self.resources.verbose
         encoder = make_encoder(self.learned.model, self.config, sampling_frequency=self.recording.sampling_frequency)
-        if self.config.spike_probabilities:
-            return encode_and_weigh(self.signal, encoder, num_threads=num_threads, progress=progress)
-        return Code.of(encode_recording(self.signal, encoder, num_threads=num_threads, progress=progress))
+        signal, num_threads = self.signal, self.resources.num_threads
+        with self.progress.stage("encode") as bar:
+            if self.config.spike_probabilities:
+                code: Code = encode_and_weigh(signal, encoder, num_threads=num_threads, bar=bar)
+            else:
+                code = Code.of(encode_recording(signal, encoder, num_threads=num_threads, bar=bar))
+        self._tell("explained the signal by %d spikes", len(code.sample_index))
+        return code
 
     def _clean(self) -> CleanCode:
         history = History(self.recording.channel_ids, atoms=self.learned.units, first_round=AFTER_ROUNDS)
@@ -333,11 +348,18 @@ class GroupSorting:
         whole = drop_parts(joined, dictionary, sampling_frequency=frequency, history=history)
         duration_s = recording.get_total_duration() * filtered_share(recording, self.config)
         code = clean_code(whole, self.config, sampling_frequency=frequency, duration_s=duration_s, history=history)
+        num_learned, num_kept = (np.unique(which.atom_index).size for which in (self.encoded, code))
+        self._tell("kept %d of %d units, with %d spikes", num_kept, num_learned, len(code.sample_index))
         if isinstance(code, WeighedCode):
             return CleanWeighedCode(code=code, decisions=history.table)
         return CleanCode(code=code, decisions=history.table)
 
+    def _tell(self, message: str, *figures: object) -> None:
+        """Say what a stage has found, in words that need no knowledge of the method."""
+        logger.info("%s" + message, self.progress.place, *figures)
+
     def _infer(self) -> SpikePosterior:
         code = self.cleaned
         assert isinstance(code, WeighedCode), "the code is weighed where a posterior is asked for"
-        return infer_posterior(CodeInContext.of(self.recording, code, self.learned.model, self.config))
+        with self.progress.stage("spike probabilities"):
+            return infer_posterior(CodeInContext.of(self.recording, code, self.learned.model, self.config))

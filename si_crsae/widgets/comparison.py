@@ -34,8 +34,9 @@ class ComparisonView(WidgetView):
     """How two sortings agree, unit by unit and spike by spike; the session's truth is compared with its sorting.
 
     Click a cell of the agreement matrix, or move over it with the arrow keys (Page Up and Page Down go along the
-    diagonal), to compare two units; click a tab to list their missed, false or matched spikes; period and comma go to
-    the next and the previous one, in all views of the session; ? lists the keys.
+    diagonal, Home and End to the pairs that agree best and worst), to compare two units; click a tab to list their
+    missed, false or matched spikes; period and comma go to the next and the previous one, in all views of the session;
+    ? lists the keys.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """What several views look at together."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,11 @@ import traitlets
 from spikeinterface.core import BaseRecording, BaseSorting
 
 from si_crsae.evaluation.sorted_recording import SortedRecording, explain_like, open_run
+from si_crsae.files import written_whole
+from si_crsae.sorting.runs.trust import read_json
+
+# What a session writes into a file: the segment before the time, which may lie beyond the end of another one.
+SAVED = ("selected_units", "segment_index", "time_s", "tab")
 
 
 class Session(traitlets.HasTraits):
@@ -28,6 +34,7 @@ class Session(traitlets.HasTraits):
     selected_units = traitlets.List(help="Ids of the selected units, the first one leading.")
     time_s = traitlets.Float(0.0, help="What time views show, from the beginning of the segment (s).")
     segment_index = traitlets.Int(0, help="What segment views show.")
+    tab = traitlets.Unicode("", help="Title of the tab of a dashboard that is seen; empty without one.")
 
     def __init__(self, tested: SortedRecording, *, truth: SortedRecording | None = None) -> None:
         super().__init__()
@@ -43,6 +50,39 @@ class Session(traitlets.HasTraits):
             if segment_index is not None:
                 self.segment_index = segment_index
             self.time_s = time_s
+
+    def save(self, path: str | Path) -> Path:
+        """Write what is looked at, selected units, time, segment and tab, into a file for `restore`.
+
+        Parameters
+        ----------
+        path : str or Path
+            In an existing folder.
+        """
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise ValueError(f"path = {path}: its folder does not exist; make it, or choose another")
+        with written_whole(path) as unfinished:
+            unfinished.write_text(json.dumps({name: getattr(self, name) for name in SAVED}, indent=1), encoding="utf8")
+        return path
+
+    def restore(self, path: str | Path) -> None:
+        """Look at what was looked at when a file was saved; nothing changes if that cannot be.
+
+        Raises
+        ------
+        ValueError
+            If it is no such file, or has units or a segment that the sorting does not have.
+        """
+        saved = read_json(Path(path))
+        if not isinstance(saved, dict) or not saved.keys() >= set(SAVED):
+            raise ValueError(f"path = {path} was not written by Session.save: it needs {', '.join(SAVED)}")
+        try:
+            with self.hold_trait_notifications():
+                for name in SAVED:
+                    setattr(self, name, saved[name])
+        except traitlets.TraitError as error:
+            raise ValueError(f"path = {path} is of another sorting, or was edited: {error}") from error
 
     def index_of(self, unit_id: int | str) -> int:
         """Return the position of a unit in the sorting."""

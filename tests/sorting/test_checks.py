@@ -16,7 +16,7 @@ from si_crsae.sorting.checks import check_recording, resolve_device
 SAMPLING_FREQUENCY = 30000.0
 
 
-def make_noise(num_samples=15000, num_channels=4, dtype="float32"):
+def make_noise(num_samples=90000, num_channels=4, dtype="float32"):
     noise = np.random.default_rng(0).standard_normal((num_samples, num_channels))
     return (noise if np.dtype(dtype).kind == "f" else 100 * noise).astype(dtype)
 
@@ -107,7 +107,7 @@ def test_a_sample_too_large_to_be_one_is_named(value):
 
 @pytest.mark.parametrize("value", [1e3, -1e5, 1e6])
 def test_artifacts_pass(value):
-    noise = make_noise(40000)
+    noise = make_noise()
     noise[35001:35030, 2] = value
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -209,7 +209,7 @@ def test_unsigned_samples_read_as_signed_are_guessed():
 
 @pytest.mark.parametrize("probability", [0.0, 0.1])
 def test_coarse_and_silent_traces_are_not_called_saturated(probability):
-    coarse = (np.random.default_rng(0).random((15000, 4)) < probability).astype("int16")
+    coarse = (np.random.default_rng(0).random((90000, 4)) < probability).astype("int16")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_recording(make_recording(coarse), CrsaeConfig())
@@ -232,6 +232,17 @@ def test_silence_is_told_once_with_its_share(share, said):
     (message,) = [str(warning.message) for warning in warned]
     told = float(message.removeprefix("about ").partition("%")[0])
     assert abs(told - float(said.removesuffix("%"))) <= 4, message
+
+
+@pytest.mark.parametrize(("duration_s", "is_short"), [(0.8, True), (2.9, True), (3.0, False)])
+def test_a_recording_too_short_to_learn_from_is_told(duration_s, is_short):
+    recording = make_recording(make_noise(round(30000 * duration_s)))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        check_recording(recording, CrsaeConfig())
+    messages = [str(warning.message) for warning in told]
+    expected = f"the recording lasts {duration_s:g} s: most neurons fire too few spikes"
+    assert [message.startswith(expected) for message in messages] == [True] * is_short
 
 
 def test_slow_waves_are_no_silence():

@@ -38,7 +38,7 @@ FUNCTIONS = (
 
 
 def resources(**job_kwargs):
-    return Resources.of(CrsaeConfig(job_kwargs=job_kwargs), verbose=False)
+    return Resources.of(CrsaeConfig(job_kwargs=job_kwargs))
 
 
 def test_without_a_number_of_jobs_torch_says_how_many_threads(monkeypatch):

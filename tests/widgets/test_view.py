@@ -154,6 +154,57 @@ def test_any_sorting_can_be_explained_by_its_mean_waveforms(run_folder):
     assert np.median(cosines.max(axis=1)) > 0.9
 
 
+def test_a_generated_recording_that_was_never_saved_can_be_explained():
+    recording, truth = si.generate_ground_truth_recording(durations=[6.0], num_channels=4, num_units=3, seed=0)
+    session = open_session(explain_sorting(truth, recording, name="truth"))
+    assert session.tested.unit_ids == truth.unit_ids.tolist()
+    np.testing.assert_allclose(np.linalg.norm(session.tested.units.atoms, axis=(1, 2)), 1, atol=1e-5)
+    traces = session.tested.get_traces(0, 0, 3000)
+    assert traces is not None
+    assert traces.shape == (3000, 4)
+
+
+def test_what_is_looked_at_is_saved_and_looked_at_again(run_folder, tmp_path):
+    dashboard = Dashboard(open_session(run_folder))
+    dashboard.selected_index = 2
+    session = dashboard.session
+    session.selected_units = session.tested.unit_ids[3:1:-1]
+    session.go_to(5.5)
+    path = session.save(tmp_path / "look.json")
+    again = Dashboard(open_session(run_folder))
+    again.session.restore(path)
+    assert again.session.selected_units == session.selected_units
+    assert (again.session.time_s, again.session.segment_index) == (5.5, 0)
+    assert again.titles[again.selected_index] == dashboard.titles[2]
+    later = open_session(run_folder)
+    later.restore(path)  # the tab of a dashboard that is made afterwards
+    assert Dashboard(later).selected_index == 2
+    again.close()
+    again.session.tab = dashboard.titles[0]
+    assert again.selected_index == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"selected_units": [999]}, "is of another sorting, or was edited: selected_units has .999."),
+        ({"segment_index": 7}, "segment_index = 7: there are 1 segments"),
+        ({"tab": 3}, "is of another sorting, or was edited"),
+        (None, "was not written by Session.save"),
+    ],
+)
+def test_a_file_of_another_session_is_refused_and_changes_nothing(run_folder, tmp_path, change, said):
+    session = open_session(run_folder)
+    session.go_to(2.0)
+    path = session.save(tmp_path / "look.json")
+    saved = json.loads(path.read_text(encoding="utf8"))
+    path.write_text(json.dumps([] if change is None else saved | {"time_s": 4.0} | change), encoding="utf8")
+    before = (session.selected_units, session.time_s, session.segment_index, session.tab)
+    with pytest.raises(ValueError, match=said):
+        session.restore(path)
+    assert (session.selected_units, session.time_s, session.segment_index, session.tab) == before
+
+
 def test_a_truth_of_another_length_is_refused(run_folder):
     late = si.NumpySorting.from_unit_dict({0: np.array([10**8])}, 30000.0)
     with pytest.raises(ValueError, match="give a sorting of this recording"):

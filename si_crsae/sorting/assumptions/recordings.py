@@ -48,6 +48,12 @@ class RecordingAssumptions:
 
     Chosen.
     """
+    min_duration_s: float = 3.0
+    """Duration, of all segments together, below which a warning says that there are too few spikes to learn from (s);
+    the sorting goes on. A neuron that fires five times a second has fifteen spikes until then.
+
+    Chosen. Measured on 16 simulated channels with 6 units of 14 spikes/s: one unit of 0.5 s, all six of 0.8 s and more.
+    """
     min_template_samples: int = 8
     """Shortest template that is accepted (samples); fewer do not hold the shape of a spike.
 

@@ -110,10 +110,10 @@ def _is_chance(parts: list[Unit], unit: Unit, recording: BaseRecording, assumed:
     first, second = sorted(parts, key=lambda part: part.num_events)[:2]
     window_ms, together_ms = 2 * assumed.spikes.group_gap_ms, assumed.structure.satellite_lag_ms
     expected = first.num_events * second.num_events * window_ms / 1000 / recording.get_total_duration()
-    pairs, _ = count_close_pairs(
-        first, second, window_ms=(0, together_ms), sampling_frequency=recording.sampling_frequency
-    )
-    expected = max(expected, pairs * window_ms / (2 * together_ms))
+    if first is not second:
+        window = (0.0, together_ms)
+        pairs, _ = count_close_pairs(first, second, window_ms=window, sampling_frequency=recording.sampling_frequency)
+        expected = max(expected, pairs * window_ms / (2 * together_ms))
     return unit.num_events <= assumed.collisions.max_chance_excess * (expected + np.sqrt(expected) + 1)
 
 

@@ -34,6 +34,7 @@ CLUSTERING = "iterative-hdbscan"
 # How much is clustered, averaged and decomposed: more takes longer.
 MAX_PEAKS_PER_CHANNEL = 5000
 SIZE_QUANTILES = (0.05, 0.95)
+NOISE_QUANTILE = 1.645
 # Where the sources of a matched filter lie behind the contacts: seen by one, and by its neighbors.
 SOURCE_DEPTHS_UM = (0.0, 120.0)
 MAX_WAVEFORMS_PER_TEMPLATE = 200
@@ -303,17 +304,21 @@ def cut_by_size(
     labels : ndarray of int64, shape (peak,)
         -1 for none.
     heights : ndarray of float, shape (peak,)
+        In noise standard deviations.
     max_ratio : float
-        Largest ratio of a cluster's 0.95 and 0.05 quantiles.
+        Largest ratio of a cluster's 0.95 and 0.05 quantiles, once noise is taken off.
     """
     cut, num_labels = labels.copy(), labels.max(initial=-1) + 1
     for label in range(num_labels):
         mine = np.flatnonzero(labels == label)
-        low, high = np.log(np.quantile(heights[mine], SIZE_QUANTILES)) if mine.size else (0.0, 0.0)
+        lowest, highest = np.quantile(heights[mine], SIZE_QUANTILES) if mine.size else (1.0, 1.0)
+        # Heights of one size lie within these quantiles of their noise, of standard deviation 1.
+        low, high = np.log(max(lowest + NOISE_QUANTILE, 1.0)), np.log(max(highest - NOISE_QUANTILE, 1.0))
         num_parts = int(np.ceil((high - low) / np.log(max_ratio)))
         if num_parts < 2:
             continue
-        part = np.digitize(np.log(heights[mine]), np.linspace(low, high, num_parts + 1)[1:-1])
+        edges = np.exp(np.linspace(low, high, num_parts + 1)[1:-1])
+        part = np.digitize(heights[mine], edges)
         cut[mine] = np.where(part == 0, label, num_labels + part - 1)
         num_labels += num_parts - 1
     return cut

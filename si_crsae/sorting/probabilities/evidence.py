@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording
-from tqdm.auto import tqdm
 
 from si_crsae.core.events import explanations
 from si_crsae.core.events.correlation_map import CorrelationMap
@@ -18,6 +17,7 @@ from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples
 from si_crsae.sorting.learning.expectation import NOISE_ROWS_PER_TILE
 from si_crsae.sorting.model import margin_of
+from si_crsae.sorting.runs.progress import StageBar
 from si_crsae.sorting.signal.recording import Tile, map_tiles, plan_tiles, read_tile
 from si_crsae.sorting.stages import WeighedCode
 
@@ -78,7 +78,7 @@ class Examination:
 
 
 def encode_and_weigh(
-    recording: BaseRecording, encoder: Encoder, *, num_threads: int, progress: bool = False
+    recording: BaseRecording, encoder: Encoder, *, num_threads: int, bar: StageBar | None = None
 ) -> WeighedCode:
     """Return the events of a recording, the same as `encode_recording`, with what speaks for and against each.
 
@@ -89,24 +89,24 @@ def encode_and_weigh(
     encoder : Encoder
     num_threads : int
         Tiles worked on at once; the result does not depend on it.
-    progress : bool, default: False
-        If True, show a progress bar.
+    bar : StageBar, optional
+        Told of every tile.
 
     Returns
     -------
     WeighedCode
     """
-    tiles = plan_tiles(recording)
+    tiles, bar = plan_tiles(recording), bar or StageBar()
+    bar.expect(len(tiles))
     sampled = _sample(tiles, recording.sampling_frequency)
     examination = Examination.of(encoder, num_sampled=sampled.size)
     examine = partial(examine_tile, recording, examination=examination)
     others = np.setdiff1d(np.arange(len(tiles)), sampled)
-    bar = tqdm(total=len(tiles), desc="encode", disable=not progress)
     parts: dict[int, WeighedCode] = {}
     kept = []
     for found in map_tiles(examine, [tiles[index] for index in sampled], num_threads):
         kept.append(found)
-        bar.update()
+        bar.advance()
     directions = directions_of_residuals(encoder.dictionary, examination.channels, kept)
 
     def project(found: TileEvidence) -> WeighedCode:
@@ -116,8 +116,7 @@ def encode_and_weigh(
     rest = map_tiles(lambda tile: project(examine(tile)), [tiles[index] for index in others], num_threads)
     for index, code in zip(others.tolist(), rest, strict=True):
         parts[index] = code
-        bar.update()
-    bar.close()
+        bar.advance()
     return concatenate_rows([parts[index] for index in range(len(tiles))], "event")
 
 

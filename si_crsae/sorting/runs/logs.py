@@ -10,6 +10,9 @@ from pathlib import Path
 
 from si_crsae.sorting.runs.texts import ScreenHandler, log_file_handler
 
+# Whose messages are about atoms and rounds.
+DETAILED = ("si_crsae.sorting.learning.", "si_crsae.sorting.results")
+
 _current: ContextVar[object] = ContextVar("current run", default=None)
 
 # The level of the package's logger before any run, once for each that goes on.
@@ -19,14 +22,16 @@ _lock = threading.Lock()
 
 @contextmanager
 def log_to(path: Path, *, verbose: bool) -> Iterator[None]:
-    """Write what the package logs for this run to a file, and to the screen if verbose.
+    """Write what the package logs for this run to a file, and to the screen if verbose; details to the file only.
 
     What other threads of the process log, that open another run for one, is left out.
     """
     package_logger, run = logging.getLogger("si_crsae"), object()
     handlers: list[logging.Handler] = [log_file_handler(path)]
     if verbose:
-        handlers.append(ScreenHandler(sys.stdout))
+        screen = ScreenHandler(sys.stdout)
+        screen.addFilter(_is_no_detail)
+        handlers.append(screen)
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         handler.addFilter(lambda _: _current.get() is run)
@@ -40,6 +45,11 @@ def log_to(path: Path, *, verbose: bool) -> Iterator[None]:
         for handler in handlers:
             package_logger.removeHandler(handler)
             handler.close()
+
+
+def _is_no_detail(record: logging.LogRecord) -> bool:
+    """Return whether a message is for everybody: not what happened to each atom, which `load_history` tells."""
+    return record.levelno > logging.INFO or not record.name.startswith(DETAILED)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import TextIO
 
+from tqdm import tqdm
+
 
 def printable(text: str, stream: TextIO) -> str:
     r"""Return a text that can be written to a stream, other characters as escapes such as ``\xb5``."""
@@ -17,6 +19,11 @@ class ScreenHandler(logging.StreamHandler):
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record as the stream can show it."""
         return printable(super().format(record), self.stream)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record above the progress bars."""
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
 
 
 def log_file_handler(path: Path) -> logging.FileHandler:

@@ -180,6 +180,8 @@ export default {
           [["ArrowDown"], "the next one", () => choose(chosen.row + 1, chosen.column)],
           [["PageUp"], "the pair before, along the diagonal", () => follow(-1)],
           [["PageDown"], "the next pair", () => follow(1)],
+          [["Home"], "the pair that agrees best", () => choose(0, 0)],
+          [["End"], "the one that agrees worst", () => choose(Math.max(matrix.num_matched - 1, 0), Math.max(matrix.num_matched - 1, 0))],
         ],
       },
       {

@@ -107,10 +107,13 @@ def test_a_unit_of_its_own_is_no_part_of_another(norm, delay, fraction):
     assert len(structure.drop_satellites([neuron, other], sampling_frequency=RATE_HZ)) == 2
 
 
-def test_a_part_on_other_channels_is_a_unit_of_its_own():
+@pytest.mark.parametrize(("channels", "num_kept"), [((1, 2, 3, -1), 1), ((2, 3, -1, -1), 2)])
+def test_a_part_is_seen_by_channels_in_reach_of_the_whole(channels, num_kept):
     neuron = make_unit(make_template((1, 1, 0, 0), norm=30), draw_times(1, count=300), seed=1)
     other = make_unit(make_template((0, 0, 1, 1), norm=10), neuron.sample_index[::3] + 4, seed=2)
-    assert len(structure.drop_satellites([neuron, other], sampling_frequency=RATE_HZ)) == 2
+    neuron = replace(neuron, channels=np.array([0, 1, -1, -1]))
+    other = replace(other, channels=np.array(channels))
+    assert len(structure.drop_satellites([neuron, other], sampling_frequency=RATE_HZ)) == num_kept
 
 
 BURST, PLACES = draw_bursts(1, count=100)

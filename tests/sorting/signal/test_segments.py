@@ -37,7 +37,7 @@ def test_a_segment_with_peaks_at_its_ends_only_does_not_disturb_the_rest(place, 
     segments = [draw_traces(60000, np.arange(500, 59000, 700))]
     segments.insert(place, draw_traces(95, [peak]))
     recording, config = make_recording(*segments), CrsaeConfig()
-    job_kwargs = Resources.of(config, verbose=False).job_kwargs
+    job_kwargs = Resources.of(config).job_kwargs
     templates = find_templates(recording, config, job_kwargs=job_kwargs)
     assert len(templates) == 1
     assert templates[0, 0].min() == pytest.approx(-40, abs=2)

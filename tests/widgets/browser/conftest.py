@@ -26,6 +26,29 @@ CONNECT = """
   model.emit("change:theme");
 }
 """
+# What is written on each canvas since it was cleared, and where.
+NOTE_TEXTS = """
+{
+  const drawing = CanvasRenderingContext2D.prototype;
+  const { clearRect, fillText } = drawing;
+  drawing.clearRect = function (...box) {
+    this.canvas.texts = [];
+    clearRect.apply(this, box);
+  };
+  drawing.fillText = function (text, x, y) {
+    const size = this.measureText(text);
+    const at = this.getTransform().transformPoint({ x, y });
+    (this.canvas.texts ??= []).push({
+      text,
+      left: at.x - size.actualBoundingBoxLeft,
+      right: at.x + size.actualBoundingBoxRight,
+      top: at.y - size.actualBoundingBoxAscent,
+      bottom: at.y + size.actualBoundingBoxDescent,
+    });
+    fillText.call(this, text, x, y);
+  };
+}
+"""
 RECEIVE = "(changes) => model.receive(JSON.parse(changes))"
 UNUSED_KEY = "ScrollLock"
 LISTEN = "window.addEventListener('keyup', done, { once: true, capture: true })"
@@ -55,6 +78,7 @@ class LivePage:
         self.changed = {}
         view.observe(lambda change: self.changed.update({change.name: change.new}), names=list(view.keys))
         page.expose_function("toKernel", self._answer)
+        page.add_init_script(NOTE_TEXTS)
         page.goto(view.save_html(path, max_mb=0).as_uri())
         self.changed["payload"] = view.payload  # a saved page may begin with more
         page.evaluate(RECEIVE, self._take_changes())
@@ -92,6 +116,10 @@ class LivePage:
 
     def locator(self, selector, **options):
         return self.page.locator(selector, **options)
+
+    def drawn_texts(self, selector):
+        """The texts on a canvas: dictionaries of text, left, right, top and bottom."""
+        return self.page.locator(selector).evaluate("(canvas) => canvas.texts")
 
     def text(self, selector=".crsae"):
         return self.page.locator(selector).inner_text()

@@ -67,6 +67,11 @@ def test_keys_move_over_the_matrix_and_along_its_diagonal(show, view):
     live.settle()
     position = matrix.rows.index(view.payload["truth_unit"])
     assert view.payload["tested_unit"] == matrix.columns[position]
+    for key, place in (("End", matrix.num_matched - 1), ("Home", 0)):
+        live.page.keyboard.press(key)
+        live.settle()
+        assert view.payload["truth_unit"] == matrix.rows[place]
+        assert view.payload["tested_unit"] == matrix.columns[place]
 
 
 def test_missed_spikes_are_browsed_one_by_one_in_all_views(show, view):

@@ -15,6 +15,7 @@ from si_crsae.widgets import (
     ComparisonView,
     CurationView,
     DecompositionViewer,
+    LearningMonitor,
     TemplateInspector,
     ThresholdExplorer,
     open_session,
@@ -140,3 +141,36 @@ def test_the_raster_counts_one_spike(show, session):
     session.go_to(time_s)
     live = show(CodeRaster(session, window_s=0.005))
     assert re.search(r"; \d+ spikes?$", live.text(".crsae-summary"))
+
+
+def overlapping(texts):
+    """Pairs of texts that lie on each other."""
+    return [
+        (one["text"], other["text"])
+        for place, one in enumerate(texts)
+        for other in texts[place + 1 :]
+        if one["left"] < other["right"] and other["left"] < one["right"]
+        if one["top"] < other["bottom"] and other["top"] < one["bottom"]
+    ]
+
+
+def test_spikes_carry_their_ids_and_the_shading_its_key(show, session):
+    session.go_to(3.0)
+    session.go_to(session.next_spike_s())
+    view = DecompositionViewer(session, window_ms=10.0)
+    texts = show(view).drawn_texts("canvas[aria-label^=Traces]")
+    model = view.view_model()
+    assert [one["text"] for one in texts if "× noise" in one["text"]]
+    assert f"{model.noise_ceiling:.1f}" in [one["text"] for one in texts]
+    above_spikes = [one for one in texts if 15 < one["top"] and one["bottom"] < 30 and one["text"].isdigit()]
+    fired = {model.unit_ids[unit] for unit in model.event_unit}
+    assert {one["text"] for one in above_spikes} & fired
+    assert not overlapping(above_spikes)
+
+
+@pytest.mark.parametrize("width", [320, 930])
+def test_names_of_curves_leave_titles_free(show, session, width):
+    live = show(LearningMonitor(session), width=width)
+    texts = live.drawn_texts("canvas[aria-label^=Curves]")
+    assert len(texts) > 4
+    assert not overlapping([one for one in texts if not one["text"].replace(",", "").replace(".", "").isdigit()])

@@ -1,0 +1,1 @@
+"""A sorting on one page: it opens offline, in any browser, and prints."""
