@@ -311,12 +311,14 @@ def cut_by_size(
     cut, num_labels = labels.copy(), labels.max(initial=-1) + 1
     for label in range(num_labels):
         mine = np.flatnonzero(labels == label)
-        lowest, highest = np.quantile(heights[mine], SIZE_QUANTILES) if mine.size else (1.0, 1.0)
-        # Heights of one size lie within these quantiles of their noise, of standard deviation 1.
-        low, high = np.log(max(lowest + NOISE_QUANTILE, 1.0)), np.log(max(highest - NOISE_QUANTILE, 1.0))
-        num_parts = int(np.ceil((high - low) / np.log(max_ratio)))
-        if num_parts < 2:
+        if mine.size == 0:
             continue
+        lowest, highest = np.maximum(np.quantile(heights[mine], SIZE_QUANTILES), 1.0)
+        # Heights of one size lie within these quantiles of their noise, of standard deviation 1.
+        if highest - NOISE_QUANTILE <= max_ratio * (lowest + NOISE_QUANTILE):
+            continue
+        low, high = np.log([lowest, highest])
+        num_parts = int(np.ceil((high - low) / np.log(max_ratio)))
         edges = np.exp(np.linspace(low, high, num_parts + 1)[1:-1])
         part = np.digitize(heights[mine], edges)
         cut[mine] = np.where(part == 0, label, num_labels + part - 1)
