@@ -54,20 +54,20 @@ def tell_compiling(listener: Callable[[bool], None]) -> Iterator[None]:
     if numba is None:
         yield
         return
-    from numba.core import event
+    from numba.core import event as compilation
 
-    class Teller(event.Listener):
+    class Teller(compilation.Listener):
         depth = 0  # functions that are compiled for another one
 
-        def on_start(self, _: Any) -> None:
+        def on_start(self, event: Any) -> None:
             self.depth += 1
             if self.depth == 1:
                 listener(True)
 
-        def on_end(self, _: Any) -> None:
+        def on_end(self, event: Any) -> None:
             self.depth -= 1
             if self.depth == 0:
                 listener(False)
 
-    with event.install_listener("numba:compile", Teller()):
+    with compilation.install_listener("numba:compile", Teller()):
         yield

@@ -83,12 +83,12 @@ def drop_units(
 
     Noise makes no clusters of clear waveforms: where the norm is `clear_norm_to_noise`, fewer events are enough.
     """
-    history, rules = history or History(), assumed.units
-    slowest, in_short = config.min_firing_rate * duration_s, rules.min_event_rate_hz * duration_s
+    history = history or History()
+    slowest, in_short = config.min_firing_rate * duration_s, assumed.units.min_event_rate_hz * duration_s
 
     def too_rare(unit: Unit, sd: float) -> Reason | None:
-        is_clear = unit.norm >= rules.clear_norm_to_noise * sd
-        enough = min(rules.min_clear_events if is_clear else rules.min_events, in_short)
+        is_clear = unit.norm >= assumed.units.clear_norm_to_noise * sd
+        enough = min(assumed.units.min_clear_events if is_clear else assumed.units.min_events, in_short)
         return below("num_events", unit.num_events, max(slowest, enough))
 
     seen = dict(zip((unit.number for unit in units), noise, strict=True))
