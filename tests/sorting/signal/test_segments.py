@@ -49,7 +49,7 @@ def test_many_short_segments_are_told_in_one_warning():
     with pytest.warns(
         UserWarning, match=r"50 of 51 segments \(0, 1, 2, 3, 4, \.\.\.\) have less than the 90"
     ) as warned:
-        check_recording(make_recording(*segments, draw_traces(30000)), CrsaeConfig())
+        check_recording(make_recording(*segments, draw_traces(100000)), CrsaeConfig())
     assert len(warned) == 1
 
 
@@ -69,7 +69,7 @@ def test_channels_without_a_group_are_named(groups):
 
 @pytest.mark.parametrize("groups", [[0, 0, 1, 1], ["a", "a", "b", "b"]])
 def test_groups_of_any_type_pass(groups):
-    recording = make_recording(draw_traces(30000))
+    recording = make_recording(draw_traces(100000))
     recording.set_property("group", groups)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
