@@ -310,7 +310,7 @@ class GroupSorting:
                 job_kwargs=self.resources.job_kwargs,
                 history=history,
             )
-            model, curve = learner.learn(progress=False, group_index=self.progress.group_index)
+            model, curve = learner.learn(group_index=self.progress.group_index)
         if model is None:
             self._tell("learning kept none of them")
             return replace(nothing, decisions=history.table)

@@ -1,45 +1,43 @@
-"""First templates, from SpikeInterface's peak detection and clustering."""
+"""First templates: SpikeInterface's clusters of peaks, and their median waveforms."""
 
 import logging
 import warnings
 from copy import deepcopy
-from functools import partial
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from numpy.lib.recfunctions import repack_fields
+from jaxtyping import Float, Int
 from sklearn.decomposition import TruncatedSVD
 from spikeinterface.core import BaseRecording, estimate_templates, get_channel_distances
-from spikeinterface.core.base import base_peak_dtype, minimum_spike_dtype
+from spikeinterface.core.base import minimum_spike_dtype
 from spikeinterface.sortingcomponents.clustering.main import clustering_methods, find_clusters_from_peaks
-from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 from spikeinterface.sortingcomponents.peak_selection import select_peaks
 from spikeinterface.sortingcomponents.tools import (
     extract_waveform_at_max_channel,
-    get_prototype_and_waveforms_from_peaks,
 )
 from torch import Tensor
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, nearest_samples
-from si_crsae.sorting.learning.coincidence import close_pairs
 from si_crsae.sorting.learning.history import History, Member, Reason
+from si_crsae.sorting.learning.peaks import (
+    NUM_PROTOTYPE_PEAKS,
+    find_peaks,
+    leave_out_ends,
+    min_cluster_size,
+    prototype_of,
+)
 from si_crsae.sorting.signal.caching import with_fixed_chunks
-from si_crsae.sorting.signal.recording import select_segments
 
 CLUSTERING = "iterative-hdbscan"
 # How much is clustered, averaged and decomposed: more takes longer.
 MAX_PEAKS_PER_CHANNEL = 5000
+MAX_WAVEFORMS_PER_TEMPLATE = 200
+# Between which a cluster's heights are compared, and where they lie in normal noise.
 SIZE_QUANTILES = (0.05, 0.95)
 NOISE_QUANTILE = 1.645
-# Where the sources of a matched filter lie behind the contacts: seen by one, and by its neighbors.
-SOURCE_DEPTHS_UM = (0.0, 120.0)
-MAX_WAVEFORMS_PER_TEMPLATE = 200
-NUM_PROTOTYPE_PEAKS = 5000
-NUM_NOISE_CHUNKS = 5
 
 logger = logging.getLogger(__name__)
 
@@ -94,143 +92,6 @@ def find_templates(
     return _standing_out(templates, _members(*clustered), history, smallest=smallest, assumed=assumed)
 
 
-def find_peaks(
-    recording: BaseRecording,
-    config: CrsaeConfig,
-    *,
-    faint: bool = False,
-    job_kwargs: dict[str, Any],
-    assumed: Assumptions = ASSUMED,
-) -> np.ndarray:
-    """Return SpikeInterface's peaks of the traces, each the largest within its radius and sweep.
-
-    Where both signs are looked for, a spike counts by its trough unless its positive peak is clearly larger.
-    """
-    of_sign = partial(_peaks_of_sign, recording, config=config, faint=faint, job_kwargs=job_kwargs, assumed=assumed)
-    if config.peak_sign != "both":
-        return of_sign(config.peak_sign)
-    troughs, crests = of_sign("neg"), of_sign("pos")
-    ratio, reach = assumed.units.min_crest_to_trough, get_channel_distances(recording) <= config.detection_radius_um
-    sweep = nearest_samples(assumed.initial.opposite_sweep_ms, recording.sampling_frequency)
-    crests = crests[~are_dominated(crests, troughs, reach, max_distance=sweep, ratio=ratio)]
-    troughs = troughs[~are_dominated(troughs, crests, reach, max_distance=sweep, ratio=1 / ratio)]
-    names = [name for name, _ in base_peak_dtype]  # a matched filter adds one
-    peaks = np.concatenate([repack_fields(each[names]) for each in (troughs, crests)])
-    return peaks[np.lexsort((peaks["sample_index"], peaks["segment_index"]))]
-
-
-def _peaks_of_sign(
-    recording: BaseRecording,
-    peak_sign: Literal["neg", "pos"],
-    *,
-    config: CrsaeConfig,
-    faint: bool,
-    job_kwargs: dict[str, Any],
-    assumed: Assumptions,
-) -> np.ndarray:
-    """Return the peaks of one sign: of the matched filter with their mean waveform in a short recording, or if asked.
-
-    It finds fainter ones, and takes several times as long.
-    """
-    crossing = {
-        "peak_sign": peak_sign,
-        "detect_threshold": config.detect_threshold,
-        "exclude_sweep_ms": assumed.initial.exclude_sweep_ms,
-        "radius_um": config.detection_radius_um,
-    }
-    unit_noise = {"noise_levels": np.ones(recording.get_num_channels(), "float32")}
-    peaks = np.asarray(
-        detect_peaks(recording, method="locally_exclusive", method_kwargs=crossing | unit_noise, job_kwargs=job_kwargs)
-    )
-    is_short = recording.get_total_duration() < assumed.initial.matched_filter_below_s
-    if not (faint or is_short) or peaks.size < min_cluster_size(recording, assumed=assumed):
-        return peaks
-    prototype, _ = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
-    matched = {
-        "prototype": prototype,
-        "ms_before": config.ms_before,
-        "weight_method": {"z_list_um": np.array(SOURCE_DEPTHS_UM)},
-        "random_chunk_kwargs": {"num_chunks_per_segment": NUM_NOISE_CHUNKS, "seed": config.seed},
-    }
-    return np.asarray(
-        detect_peaks(recording, method="matched_filtering", method_kwargs=crossing | matched, job_kwargs=job_kwargs)
-    )
-
-
-def are_dominated(
-    peaks: np.ndarray,
-    others: np.ndarray,
-    is_near: Bool[np.ndarray, "channel channel"],
-    *,
-    max_distance: int,
-    ratio: float,
-) -> Bool[np.ndarray, " peak"]:
-    """Tell which peaks are no larger than `ratio` times another peak nearby.
-
-    Parameters
-    ----------
-    peaks, others : ndarray of SpikeInterface's peak dtype, shape (peak,)
-        Ordered by segment, then time.
-    is_near : ndarray of bool, shape (channel, channel)
-    max_distance : int
-        Peaks farther apart do not count (samples).
-    ratio : float
-    """
-    dominated = np.zeros(peaks.size, bool)
-    for segment in np.unique(peaks["segment_index"]):
-        mine, theirs = (np.flatnonzero(each["segment_index"] == segment) for each in (peaks, others))
-        own, pair = close_pairs(peaks["sample_index"][mine], others["sample_index"][theirs], max_distance)
-        own, pair = mine[own], theirs[pair]
-        larger = np.abs(peaks["amplitude"][own]) <= ratio * np.abs(others["amplitude"][pair])
-        dominated[own[larger & is_near[peaks["channel_index"][own], others["channel_index"][pair]]]] = True
-    return dominated
-
-
-def _prototype(
-    recording: BaseRecording, peaks: np.ndarray, config: CrsaeConfig, *, job_kwargs: dict[str, Any]
-) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, "peak width"]]:
-    """Return the mean waveform of the peaks on their own channels, and some of those waveforms."""
-    recording, peaks = _leave_out_ends(recording, peaks, config.ms_before, config.ms_after, seed=config.seed)
-    prototype, waveforms, _ = get_prototype_and_waveforms_from_peaks(
-        recording,
-        peaks,
-        n_peaks=NUM_PROTOTYPE_PEAKS,
-        ms_before=config.ms_before,
-        ms_after=config.ms_after,
-        seed=config.seed,
-        job_kwargs=job_kwargs,
-    )
-    return cast(np.ndarray, prototype), cast(np.ndarray, waveforms)
-
-
-def _leave_out_ends(
-    recording: BaseRecording, peaks: np.ndarray, ms_before: float, ms_after: float, *, seed: int
-) -> tuple[BaseRecording, np.ndarray]:
-    """Return some of the peaks, whose waveforms lie within their segments, and the segments that have any.
-
-    SpikeInterface leaves out the others itself, but fails at a segment that has none within. A single segment
-    stays as it is.
-    """
-    if recording.get_num_segments() == 1:
-        return recording, peaks
-    few = np.asarray(select_peaks(peaks, method="uniform", n_peaks=NUM_PROTOTYPE_PEAKS, seed=seed))
-    before, after = (
-        nearest_samples(duration_ms, recording.sampling_frequency) for duration_ms in (ms_before, ms_after)
-    )
-    lengths = np.array([recording.get_num_samples(segment) for segment in range(recording.get_num_segments())])
-    inside = (few["sample_index"] > before) & (few["sample_index"] < lengths[few["segment_index"]] - after)
-    inner = few[inside]
-    if inner.size == 0:
-        return recording, peaks
-    segments, inner["segment_index"] = np.unique(inner["segment_index"], return_inverse=True)
-    return select_segments(recording, segments.tolist()), inner
-
-
-def min_cluster_size(recording: BaseRecording, *, assumed: Assumptions = ASSUMED) -> int:
-    """Return how many peaks make a cluster."""
-    return int(np.clip(recording.get_total_duration(), *assumed.initial.min_cluster_sizes))
-
-
 def _cluster(
     recording: BaseRecording,
     peaks: np.ndarray,
@@ -279,7 +140,7 @@ def _fit_svd(
     SpikeInterface fits them in the same way, but fails where there is none.
     """
     window = {name: parameters[name] for name in ("ms_before", "ms_after")}
-    recording, peaks = _leave_out_ends(recording, peaks, **window, seed=config.seed)
+    recording, peaks = leave_out_ends(recording, peaks, **window, seed=config.seed)
     margin = tuple(nearest_samples(duration_ms, recording.sampling_frequency) for duration_ms in window.values())
     few_peaks = select_peaks(
         peaks, recording=recording, method="uniform", n_peaks=NUM_PROTOTYPE_PEAKS, margin=margin, seed=config.seed
@@ -416,7 +277,7 @@ def temporal_basis(
     """
     job_kwargs = with_fixed_chunks(job_kwargs)
     peaks = find_peaks(recording, config, job_kwargs=job_kwargs, assumed=assumed)
-    _, waveforms = _prototype(recording, peaks, config, job_kwargs=job_kwargs)
+    _, waveforms = prototype_of(recording, peaks, config, job_kwargs=job_kwargs)
     means = templates.reshape(-1, templates.shape[2])
     norms = np.linalg.norm(means), max(np.linalg.norm(waveforms), 1e-12)
     weight = assumed.initial.single_peak_weight * norms[0] / norms[1]

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from spikeinterface.core import BaseRecording
-from tqdm.auto import tqdm
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.events.encoder import Encoder
@@ -57,7 +56,7 @@ class Learner:
         self.assumed = assumed
         self.history = history or History(recording.channel_ids)
         self.num_threads = num_threads
-        self.job_kwargs = {**job_kwargs, "progress_bar": False}  # one bar for all rounds
+        self.job_kwargs = {**job_kwargs, "progress_bar": False}
         self.sampling_frequency = recording.sampling_frequency
         self.num_before = TemplateWindow.of(recording, config).num_before
         self.near = local_channels(recording, config.template_radius_um)
@@ -68,11 +67,11 @@ class Learner:
         self.units = self._admit([], (waveforms @ self.basis.T).numpy())
         self.unit_numbers = [unit.number for unit in self.units]
 
-    def learn(self, *, progress: bool, group_index: int = 0) -> tuple[Model | None, LearningCurve]:
+    def learn(self, *, group_index: int = 0) -> tuple[Model | None, LearningCurve]:
         """Return the learned model, None if no unit is left, and the learning curve; tell listeners of every round."""
         rounds: list[LearningRound] = []
         model = self._model_of(self.units)
-        for round_index in tqdm(range(self.config.num_rounds), desc="learn", disable=not progress):
+        for round_index in range(self.config.num_rounds):
             if model is None:
                 break
             is_last = round_index == self.config.num_rounds - 1

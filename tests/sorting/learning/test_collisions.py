@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from simulated_units import (
     NUM_BEFORE,
     WIDTH,
@@ -13,10 +14,13 @@ from simulated_units import (
     smooth_basis,
 )
 
+from si_crsae.core.operators.filtering import component_lags
 from si_crsae.sorting.learning.collisions import find_collisions
+from si_crsae.sorting.learning.units import TemplateGeometry
 
 FIRST = make_template((1.0, 0.5, 0.1, 0.0), norm=25)
 SECOND = make_template((0.0, 0.1, 0.5, 1.0), norm=22, shape=(-0.6, 0.2, 0.7))
+GEOMETRY = TemplateGeometry(component_lags(torch.from_numpy(smooth_basis())).numpy(), smooth_basis())
 STRANGER = make_template((0.2, 1.0, 1.0, 0.2), norm=25, shape=(0.3, -1.0, 0.4))
 
 
@@ -93,3 +97,24 @@ def test_as_many_as_neurons_in_synchrony_make_are_collisions():
     for others, expected in ((draw_times(2, count=200, refractory=250), False), (times, True)):
         two = make_unit(SECOND, others + rng.integers(-14, 15, 200), seed=2)
         assert tell(recording, [one, two, both]) == [False, False, expected]
+
+
+def test_a_unit_is_not_in_synchrony_with_itself():
+    """Twice the same atom: its own events are no pairs, or whatever resembles a doublet would be chance."""
+    times = draw_times(3, count=60, refractory=300)
+    doublet = FIRST + GEOMETRY.delayed(FIRST, 12)
+    recording = make_recording([(doublet, times)])
+    one = make_unit(FIRST, draw_times(1, count=200, refractory=250), seed=1)
+    assert tell(recording, [one, make_unit(doublet, times, seed=3)]) == [False, False]
+
+
+def test_the_sum_of_two_of_nearly_one_shape_is_a_collision():
+    """At once, they are too large an event of either."""
+    first = make_template((1.0, 0.7, 0.3, 0.0), norm=30)
+    second = make_template((1.0, 0.3, 0.7, 0.0), norm=31)
+    units = [
+        make_unit(each, draw_times(seed, count=200, refractory=250), seed=seed)
+        for seed, each in ((1, first), (2, second))
+    ]
+    both = make_unit(first + second, [], seed=3)
+    assert tell(make_recording([]), [*units, both]) == [False, False, True]

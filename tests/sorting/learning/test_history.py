@@ -314,7 +314,7 @@ def learn(neurons, templates, *, others=(), config=CONFIG):
         history.find(Member(main_channel=main_channel, num_events=50), Reason("num_peaks", 50, 12))
     initial = (np.stack(templates) @ smooth_basis()).astype("float32")
     learner = Learner(recording, initial, config, num_threads=1, job_kwargs=JOB_KWARGS, history=history)
-    model, _ = learner.learn(progress=False)
+    model, _ = learner.learn()
     return learner, model.dictionary.templates.numpy()
 
 

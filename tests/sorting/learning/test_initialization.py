@@ -8,7 +8,8 @@ from spikeinterface.core.base import base_peak_dtype
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import Assumptions, InitialAssumptions
 from si_crsae.sorting.learning.coincidence import close_pairs
-from si_crsae.sorting.learning.initialization import are_dominated, cut_by_size, find_peaks
+from si_crsae.sorting.learning.initialization import cut_by_size
+from si_crsae.sorting.learning.peaks import are_dominated, find_peaks
 
 CONFIG = CrsaeConfig(ms_before=1000 * NUM_BEFORE / RATE_HZ, ms_after=1000 * (WIDTH - NUM_BEFORE) / RATE_HZ)
 JOB_KWARGS = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
@@ -89,6 +90,13 @@ def test_a_few_spikes_of_other_sizes_cut_nothing():
     assert not cut_by_size(np.zeros(heights.size, "int64"), heights, max_ratio=1.8).any()
     assert cut_by_size(np.zeros(0, "int64"), np.zeros(0), max_ratio=1.8).size == 0
     assert cut_by_size(np.zeros(1, "int64"), np.ones(1), max_ratio=1.8).tolist() == [0]
+
+
+@pytest.mark.parametrize("height", [0.0, 1.0, 4.0, 6.0])
+def test_noise_alone_cuts_no_cluster(height):
+    heights = np.abs(np.random.default_rng(0).normal(height, 1, 400))
+    assert np.quantile(heights, 0.95) > 1.5 * np.quantile(heights, 0.05)
+    assert not cut_by_size(np.zeros(400, "int64"), heights, max_ratio=1.8).any()
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,16 @@ def test_rare_and_faint_units_are_dropped(count, norm, is_kept):
     assert structure.drop_units([unit], np.ones(1), CONFIG, duration_s=10.0) == ([unit] if is_kept else [])
 
 
+@pytest.mark.parametrize(
+    ("count", "norm", "is_kept"),
+    [(12, 20, True), (11, 20, False), (24, 11, False), (25, 11, True)],
+    ids=["clear", "too rare", "near noise", "near noise, often"],
+)
+def test_a_clear_unit_needs_fewer_events(count, norm, is_kept):
+    unit = make_unit(make_template(GAINS, norm=norm), draw_times(1, count=count), seed=1)
+    assert structure.drop_units([unit], np.ones(1), CONFIG, duration_s=300.0) == ([unit] if is_kept else [])
+
+
 def test_a_smaller_unit_that_only_accompanies_another_is_dropped():
     neuron = make_unit(make_template(GAINS, norm=30), draw_times(1, count=300), seed=1)
     rest = make_unit(make_template(GAINS[::-1], norm=10), neuron.sample_index[::3] + 4, seed=2)
@@ -182,6 +192,21 @@ def test_one_burst_cut_by_size_is_not_separate(geometry, cut):
     burst = with_sizes(make_unit(make_template(GAINS, norm=40), draw_times(1, count=600), seed=1), sizes)
     halves = burst.select(sizes < cut), burst.select(sizes >= cut)
     assert separation(*halves, geometry, 0) < CONFIG.merge_threshold
+
+
+def test_few_events_of_one_neuron_are_no_farther_apart_than_many(geometry):
+    """The medians of few waveforms differ by their noise, and the direction is that of the difference."""
+    template = make_template(GAINS, norm=20)
+
+    def between_halves(seed, count):
+        unit = make_unit(template, draw_times(seed, count=2 * count), seed=seed)
+        return separation(
+            unit.select(np.arange(2 * count) < count), unit.select(np.arange(2 * count) >= count), geometry, 0
+        )
+
+    few, many = (np.mean([between_halves(seed, count) ** 2 for seed in range(40)]) for count in (15, 1000))
+    assert few < 1.5
+    assert many < 0.1
 
 
 @pytest.mark.parametrize("distance", [6, 12])
