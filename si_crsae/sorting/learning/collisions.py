@@ -59,7 +59,7 @@ def find_collisions(
         if (
             of_usual_size
             and unexplained < allowed
-            and _is_chance([units[part] for part in parts], units[atom], recording, assumed)
+            and is_chance([units[part] for part in parts], units[atom], recording, assumed)
         ):
             relative = np.sqrt(np.array([max(unexplained, 0), allowed])) / scales[atom]
             reasons[atom] = Reason("unexplained_fraction", *relative)
@@ -102,7 +102,7 @@ def _explain_template(
     return float(dictionary.scales[atom]) ** 2 - explained, of_usual_size, events.atom_index
 
 
-def _is_chance(parts: list[Unit], unit: Unit, recording: BaseRecording, assumed: Assumptions) -> bool:
+def is_chance(parts: list[Unit], unit: Unit, recording: BaseRecording, assumed: Assumptions) -> bool:
     """Tell whether a unit has no more events than two others make collisions at about its delay.
 
     They make them by chance, as their rates say, or as often as they fire together at all delays: in synchrony.

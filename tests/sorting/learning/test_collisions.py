@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from simulated_units import (
     NUM_BEFORE,
     WIDTH,
@@ -14,13 +13,11 @@ from simulated_units import (
     smooth_basis,
 )
 
-from si_crsae.core.operators.filtering import component_lags
-from si_crsae.sorting.learning.collisions import find_collisions
-from si_crsae.sorting.learning.units import TemplateGeometry
+from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.learning.collisions import find_collisions, is_chance
 
 FIRST = make_template((1.0, 0.5, 0.1, 0.0), norm=25)
 SECOND = make_template((0.0, 0.1, 0.5, 1.0), norm=22, shape=(-0.6, 0.2, 0.7))
-GEOMETRY = TemplateGeometry(component_lags(torch.from_numpy(smooth_basis())).numpy(), smooth_basis())
 STRANGER = make_template((0.2, 1.0, 1.0, 0.2), norm=25, shape=(0.3, -1.0, 0.4))
 
 
@@ -101,11 +98,9 @@ def test_as_many_as_neurons_in_synchrony_make_are_collisions():
 
 def test_a_unit_is_not_in_synchrony_with_itself():
     """Twice the same atom: its own events are no pairs, or whatever resembles a doublet would be chance."""
-    times = draw_times(3, count=60, refractory=300)
-    doublet = FIRST + GEOMETRY.delayed(FIRST, 12)
-    recording = make_recording([(doublet, times)])
     one = make_unit(FIRST, draw_times(1, count=200, refractory=250), seed=1)
-    assert tell(recording, [one, make_unit(doublet, times, seed=3)]) == [False, False]
+    doublet = make_unit(FIRST, draw_times(3, count=60, refractory=300), seed=3)
+    assert not is_chance([one, one], doublet, make_recording([]), ASSUMED)
 
 
 def test_the_sum_of_two_of_nearly_one_shape_is_a_collision():
