@@ -297,8 +297,8 @@ class BurstAssumptions:
     `impossible_ms` than this (fraction of those that the intervals up to `burst_ms` would make). Raise to join atoms
     with false events, lower to keep neurons that avoid each other.
 
-    Measured, from 0.4 ms on, on a Purkinje cell: 0.29 of its two largest atoms. Of pairs of neurons in six recordings
-    that eight or more such pairs of events were expected of, all had 0.9 and more, but for one whose atom held late
+    Measured, from 0.4 ms on, on a Purkinje cell: 0.29 of its two largest atoms. Of alike neurons in six
+    recordings of which eight or more such pairs were expected, all had 0.9 and more, but for one whose atom held late
     spikes of the other.
     """
     max_false_joins: float = 0.001
