@@ -12,6 +12,7 @@ from spikeinterface.sorters import run_sorter
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation import CaseSpec, label_spikes, simulate
+from si_crsae.evaluation.drift import Drift
 from si_crsae.evaluation.recordings import columns_probe
 from si_crsae.evaluation.simulation import spike_amplitudes
 from si_crsae.sorting.inventory import peaks_of_atoms
@@ -79,7 +80,7 @@ HARD_KINDS: dict[str, CaseSpec] = {
         num_units=12,
         snr_range=(3.0, 12.0),
         rate_range_hz=(2.0, 12.0),
-        drift_um=15.0,
+        drift=Drift(kind="zigzag", range_um=15.0),
     ),
     "wander": CaseSpec(
         description="16 channels, 12 units, rigid zigzag drift of 30 um, which leaves several atoms of one neuron",
@@ -87,7 +88,7 @@ HARD_KINDS: dict[str, CaseSpec] = {
         num_units=12,
         snr_range=(4.0, 14.0),
         rate_range_hz=(2.0, 15.0),
-        drift_um=30.0,
+        drift=Drift(kind="zigzag", range_um=30.0),
     ),
     "coarse": CaseSpec(
         description="16 channels 50 um apart, 24 units",

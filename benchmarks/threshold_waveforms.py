@@ -60,6 +60,7 @@ def draw_unit(rng: np.random.Generator, count: int, sizes: Sizes, distance: floa
         amplitude=np.full(count, NORM, "float32"),
         segment_index=np.zeros(count, "int64"),
         sample_index=3000 * np.arange(count),
+        row=np.arange(count),
     )
 
 

@@ -24,7 +24,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation import load_case
 from si_crsae.sorting.convert import whole_samples
 from si_crsae.sorting.signal.gaps import GapsFilledRecording
-from si_crsae.sorting.signal.whitening import whiten_groups
+from si_crsae.sorting.whitening import whiten_groups
 
 TRUE_TEMPLATES = "true_templates"
 TEMPLATES_FILE = "templates.npz"

@@ -68,8 +68,10 @@ class CrsaeConfig(BaseModel):
     """Subtract the median of all channels; auto: from 128 channels on, where it does not follow single spikes."""
     whitening_radius_um: Positive = 100.0
     """Channels whitened together (um); raise for noise shared over long distances, lower to whiten faster."""
-    apply_motion_correction: bool = False
-    """Estimate the drift of the probe and correct it; needs a dense probe."""
+    apply_motion_correction: bool | Literal["auto"] = "auto"
+    """Estimate the drift of the probe and follow it; auto: where the contacts show one that units would notice."""
+    motion_correction_mode: Literal["templates", "traces"] = "templates"
+    """What follows the drift; templates: they move along the probe, traces: interpolated between contacts, blurred."""
     motion_correction_preset: str = "dredge_fast"
     """Name of SpikeInterface's preset of motion correction."""
     cache_preprocessing_mode: Literal["auto", "memory", "folder", "zarr", "no-cache"] = "auto"
@@ -228,6 +230,7 @@ PARAMETER_GROUPS: dict[str, tuple[str, ...]] = {
     "Advanced: the signal": (
         "common_reference",
         "whitening_radius_um",
+        "motion_correction_mode",
         "motion_correction_preset",
         "cache_preprocessing_mode",
     ),

@@ -12,6 +12,7 @@ from spikeinterface.core import BaseRecording, BaseSorting, NumpyRecording, Nump
 from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 
 from si_crsae.evaluation.comparison import estimate_lag
+from si_crsae.evaluation.drift import Drift
 from si_crsae.evaluation.simulation import CaseSpec, simulate
 
 
@@ -82,7 +83,7 @@ CASES: dict[str, CaseSpec] = {
         num_units=20,
         snr_range=(6.0, 20.0),
         rate_range_hz=(2.0, 12.0),
-        drift_um=20.0,
+        drift=Drift(kind="zigzag", range_um=20.0),
     ),
     "bursts": CaseSpec(
         description="16 channels, 8 units firing bursts of falling amplitude",

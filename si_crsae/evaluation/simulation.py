@@ -16,11 +16,11 @@ from spikeinterface.core.generate import (
 from spikeinterface.generation import (
     DriftingTemplates,
     InjectDriftingTemplatesRecording,
-    generate_displacement_vector,
     generate_noise,
 )
 from spikeinterface.preprocessing.normalize_scale import ScaleRecording
 
+from si_crsae.evaluation.drift import Drift, generate_displacements
 from si_crsae.sorting.convert import samples_in, whole_samples
 
 MS_BEFORE = 1.5
@@ -64,8 +64,8 @@ class CaseSpec:
     """In hertz."""
     bursts: bool = False
     """If True, each spike starts a burst of 1 to 5 spikes of falling amplitude."""
-    drift_um: float = 0.0
-    """Range of a rigid zigzag motion along the probe."""
+    drift: Drift | None = None
+    """Motion along the probe."""
     amplitude_spread: float = 0.0
     """Standard deviation of the sizes of a unit's spikes, as a fraction of their mean."""
 
@@ -87,7 +87,8 @@ def simulate(spec: CaseSpec, *, duration_s: float, seed: int) -> tuple[BaseRecor
     recording : BaseRecording
         Lazy, int16, with gains to uV.
     sorting : BaseSorting
-        True spikes, at the trough; properties ``gt_snr`` and ``gt_unit_locations``.
+        True spikes, at the trough; properties ``gt_snr`` and ``gt_unit_locations``. Where units move along the probe,
+        ``gt_displacement_um`` (time), as often a second as the annotation ``displacement_frequency_hz`` says.
     """
     # A seed per ingredient: with one shared seed, positions and waveforms would come from the same random numbers.
     train_seed, unit_seed, noise_seed = np.random.SeedSequence(seed).generate_state(3).tolist()
@@ -95,7 +96,7 @@ def simulate(spec: CaseSpec, *, duration_s: float, seed: int) -> tuple[BaseRecor
     probe.set_device_channel_indices(np.arange(probe.get_contact_count()))
     background = generate_background(spec, probe, duration_s, noise_seed)
     sorting, amplitudes = _generate_train(spec, duration_s, train_seed)
-    generate = _inject_drifting if spec.drift_um else _inject_static
+    generate = _inject_static if spec.drift is None else _inject_drifting
     recording = generate(spec, background, sorting, amplitudes, unit_seed)
     num_channels = recording.get_num_channels()
     recording = ScaleRecording(recording, gain=1.0 / GAIN_UV, offset=0.0, dtype="int16")
@@ -176,33 +177,28 @@ def _inject_drifting(
     """Add units to the background that move up and down the probe together."""
     locations, peaks_uV = _place_units(spec, background, sorting, seed)
     probe = background.get_probe()
-    duration_s = background.get_total_duration()
-    _, vectors, unit_factors, vector_frequency, steps_um = generate_displacement_vector(
-        duration_s,
-        locations[:, :2],
-        drift_start_um=[0.0, spec.drift_um / 2],
-        drift_stop_um=[0.0, -spec.drift_um / 2],
-        drift_step_um=0.5,  # pyright: ignore[reportArgumentType]
-        motion_list=[{"drift_mode": "zigzag", "t_start_drift": duration_s / 10, "period_s": 0.6 * duration_s}],
-        seed=seed,
-    )
+    assert spec.drift is not None, "only what moves is injected so"
+    moving = generate_displacements(spec.drift, locations[:, :2], duration_s=background.get_total_duration(), seed=seed)
+    sorting.annotate(displacement_frequency_hz=moving.frequency_hz)
+    sorting.set_property("gt_displacement_um", moving.of_unit_um.T)
     static = _unit_peak_templates(spec, probe, locations, seed, normalize=False)[..., 0]
     scale = (peaks_uV / np.abs(static).max(axis=(1, 2)))[:, None, None]
     moved = [
         _unit_peak_templates(spec, probe, locations + np.append(step_um, 0.0), seed, normalize=False)[..., 0] * scale
-        for step_um in steps_um
+        for step_um in moving.steps_um
     ]
     templates = DriftingTemplates.from_static_templates(
         Templates(static * scale, spec.sampling_frequency, _num_before(spec.sampling_frequency), probe=probe)
     )
-    templates.templates_array_moved, templates.displacements = np.stack(moved), steps_um
+    templates.templates_array_moved = np.stack(moved).astype("float32")
+    templates.displacements = moving.steps_um
     return InjectDriftingTemplatesRecording(
         sorting,
         templates,
         parent_recording=background,
-        displacement_vectors=[vectors],
-        displacement_sampling_frequency=vector_frequency,
-        displacement_unit_factor=unit_factors,
+        displacement_vectors=[moving.vectors],
+        displacement_sampling_frequency=moving.frequency_hz,
+        displacement_unit_factor=moving.unit_factors,
         amplitude_factor=amplitudes,
     )
 

@@ -27,9 +27,9 @@ from si_crsae.sorting.model import lowest_amplitudes
 from si_crsae.sorting.runs.manifest import verify
 from si_crsae.sorting.runs.trust import refuse_pickles
 from si_crsae.sorting.signal.recording import sortable_segments
-from si_crsae.sorting.signal.whitening import NothingUsableError, whiten_groups
 from si_crsae.sorting.sorter import CrsaeSorter
 from si_crsae.sorting.stages import SpikePosterior
+from si_crsae.sorting.whitening import NothingUsableError, whiten_groups
 
 SPIKES_PER_TEMPLATE = 200
 # A channel belongs to an estimated template where the mean waveform exceeds this many of its standard errors.

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Bool, Float
 from spikeinterface.core import BaseRecording
 from spikeinterface.preprocessing import get_motion_presets
-from spikeinterface.sortingcomponents.tools import check_probe_for_drift_correction
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow, channels_without_gain
+from si_crsae.sorting.drift.estimation import shows_motion
 from si_crsae.sorting.signal.caching import memory_problems
 from si_crsae.sorting.signal.channels import is_digital
 from si_crsae.sorting.signal.preprocessing import filtered_share
@@ -162,7 +162,7 @@ def _geometry_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterato
             )
         elif not np.isfinite(recording.get_channel_locations()).all():
             yield "channel locations hold NaN or inf: give every contact a position (um), then recording.set_probe"
-    if config.apply_motion_correction:
+    if config.apply_motion_correction is True:
         yield from _motion_problems(recording, config)
 
 
@@ -174,10 +174,17 @@ def _motion_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[
         yield f"motion_correction_preset = {config.motion_correction_preset!r} is unknown; choose one of {known}"
     if not recording.has_probe():
         yield "apply_motion_correction = True needs channel locations: attach a probe, or set it to False"
-    elif not all(check_probe_for_drift_correction(group) for group in split_groups(recording)):
+    elif not all(shows_motion(group) for group in split_groups(recording)):
+        drift = ASSUMED.drift
         yield (
-            "apply_motion_correction = True needs more than 32 channels, within 60 um across, in every group: set it "
-            "to False, or group the channels by shank"
+            f"apply_motion_correction = True needs {drift.min_channels} channels or more in every group, over "
+            f"{drift.min_span_um:g} um along the second axis of the probe, in rows no more than "
+            f"{drift.max_row_distance_um:g} um apart: set it to 'auto', or group the channels by shank"
+        )
+    if config.learning == "backpropagation" and config.motion_correction_mode == "templates":
+        yield (
+            "apply_motion_correction = True with motion_correction_mode = 'templates' needs learning = 'closed_form': "
+            "back-propagation learns templates that do not move; set motion_correction_mode = 'traces'"
         )
 
 

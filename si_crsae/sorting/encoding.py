@@ -1,10 +1,10 @@
 """Tiles and whole recordings to events."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording
 
 from si_crsae.core.events.encoder import Encoder
@@ -15,9 +15,27 @@ from si_crsae.sorting.runs.progress import StageBar
 from si_crsae.sorting.signal.recording import Tile, map_tiles, plan_tiles, read_tile
 
 
+def encoder_of_tile(encoder: Encoder, tile: Tile) -> Encoder:
+    """Return the encoder of the atoms as they are in the middle of a tile."""
+    return encoder.at(tile.segment_index, (tile.start + tile.end) // 2)
+
+
+def as_at_rest(amplitude: Float[np.ndarray, " event"], atoms: Int[np.ndarray, " event"], there: Encoder, rest: Encoder):
+    """Return amplitudes of atoms that have moved in those of the atoms at rest: a spike of usual size is of that size.
+
+    What a neuron's spikes lose where no contact is near is no change of them.
+    """
+    if there is rest:
+        return amplitude
+    growth = there.dictionary.scales / rest.dictionary.scales
+    return amplitude / growth.numpy()[atoms]
+
+
 def encode_tile(recording: BaseRecording, tile: Tile, encoder: Encoder) -> SparseEvents:
     """Return a tile's events, those of its margins included; `sample_index` holds shifts."""
-    return encoder.encode(encoder.correlate(read_tile(recording, tile, margin_of(encoder))))
+    there = encoder_of_tile(encoder, tile)
+    events = there.encode(there.correlate(read_tile(recording, tile, margin_of(encoder))))
+    return replace(events, amplitude=as_at_rest(events.amplitude, events.atom_index, there, encoder))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

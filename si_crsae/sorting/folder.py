@@ -18,9 +18,9 @@ from si_crsae.sorting.runs.manifest import check_parameters, check_recording_is,
 from si_crsae.sorting.runs.trust import UntrustedError, load_recording_described, read_json
 from si_crsae.sorting.signal.preprocessing import bandpass
 from si_crsae.sorting.signal.recording import split_groups
-from si_crsae.sorting.signal.whitening import WHITENED_FILE, join_groups, whiten_groups
 from si_crsae.sorting.sorter import LOG_FILE, CrsaeSorter, with_recording
 from si_crsae.sorting.stages import SpikePosterior, load_arrays, load_stage, not_readable
+from si_crsae.sorting.whitening import WHITENED_FILE, join_groups, whiten_groups
 
 
 def resume_sorter(

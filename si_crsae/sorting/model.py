@@ -1,6 +1,6 @@
 """What is learned, and the encoder that it makes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.convert import nearest_samples
+from si_crsae.sorting.drift.encoder import MovingEncoder
+from si_crsae.sorting.drift.moving import MovingTemplates
+from si_crsae.sorting.drift.trajectory import Trajectory
 
 # Events act on those that they overlap, and these on the next: chains are taken to be no longer than this.
 MARGIN_WIDTHS = 4
@@ -29,24 +32,48 @@ class Model:
         Standard deviation of the correlation of the traces' noise with each atom.
     regularization : ndarray of float32, shape (atom,)
         Lambda of each atom.
+    moving : MovingTemplates, optional
+        The atoms where the tissue has moved; the dictionary has them at rest.
     """
 
     dictionary: Dictionary
     noise: Float[np.ndarray, " atom"]
     regularization: Float[np.ndarray, " atom"]
+    moving: MovingTemplates = field(default_factory=MovingTemplates)
 
     def select(self, atoms: np.ndarray) -> "Model":
         """Return the model of some of the atoms (mask or indices)."""
         dictionary = select_rows(self.dictionary, torch.as_tensor(atoms), "atom")
-        return replace(select_rows(self, atoms, "atom"), dictionary=dictionary)
+        return replace(select_rows(self, atoms, "atom"), dictionary=dictionary, moving=self.moving.select(atoms))
 
 
 def make_encoder(
-    model: Model, config: CrsaeConfig, *, sampling_frequency: float, assumed: Assumptions = ASSUMED
+    model: Model,
+    config: CrsaeConfig,
+    *,
+    sampling_frequency: float,
+    trajectory: Trajectory | None = None,
+    assumed: Assumptions = ASSUMED,
 ) -> Encoder:
-    """Return the encoder of a model."""
+    """Return the encoder of a model, for the tissue on its trajectory if it moves."""
     settings = make_settings(model, config, sampling_frequency=sampling_frequency, assumed=assumed)
-    return Encoder.of(model.dictionary, settings, solver=config.solver, device=resolve_device(config.device))
+    encoder = Encoder.of(model.dictionary, settings, solver=config.solver, device=resolve_device(config.device))
+    if trajectory is None or model.moving.are_still:
+        return encoder
+    return MovingEncoder(
+        dictionary=encoder.dictionary,
+        settings=encoder.settings,
+        gram=encoder.gram,
+        factors=encoder.factors,
+        solver=encoder.solver,
+        device=encoder.device,
+        templates=model.moving,
+        trajectory=trajectory,
+        settings_of=lambda dictionary: make_settings(
+            replace(model, dictionary=dictionary), config, sampling_frequency=sampling_frequency, assumed=assumed
+        ),
+        solver_name=config.solver,
+    )
 
 
 def make_settings(

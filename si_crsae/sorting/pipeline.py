@@ -16,6 +16,8 @@ from spikeinterface.core.job_tools import fix_job_kwargs
 from si_crsae.config import CHUNK_LENGTHS, CrsaeConfig
 from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.cleaning import clean_code, drop_parts, join_fragments
+from si_crsae.sorting.drift.estimation import DRIFT_FILE, DriftFound, can_estimate, find_drift, still_traces
+from si_crsae.sorting.drift.tissue import Tissue
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning.history import AFTER_ROUNDS, History
@@ -32,16 +34,17 @@ from si_crsae.sorting.runs.manifest import begin, mark_complete
 from si_crsae.sorting.runs.progress import Progress
 from si_crsae.sorting.signal.caching import Cache, cache, drop_cache
 from si_crsae.sorting.signal.channels import find_bad_channels
-from si_crsae.sorting.signal.preprocessing import filtered_share, preprocess, tell_lowered_band
+from si_crsae.sorting.signal.preprocessing import Whitening, filter_traces, filtered_share, tell_lowered_band
 from si_crsae.sorting.signal.recording import (
+    Tile,
+    plan_training_windows,
     select_channels,
     select_segments,
-    select_training_windows,
+    select_windows,
     sortable_segments,
     split_groups,
     with_one_probe,
 )
-from si_crsae.sorting.signal.whitening import save_whitened
 from si_crsae.sorting.stages import (
     CleanCode,
     CleanWeighedCode,
@@ -54,6 +57,7 @@ from si_crsae.sorting.stages import (
     load_or_compute,
 )
 from si_crsae.sorting.threads import one_thread_per_tile
+from si_crsae.sorting.whitening import save_whitened
 
 MIN_CHANNELS_FOR_THREADS = 8
 
@@ -227,9 +231,31 @@ class GroupSorting:
     @cached_property
     def whitened(self) -> BaseRecording:
         """The preprocessed signal, computed as it is read."""
-        whitened = preprocess(self.recording, self.config, folder=self.folder)
+        whitened = self._whitening.apply(self._filtered)
         save_whitened(whitened, self.folder)
         return whitened
+
+    @cached_property
+    def _filtered(self) -> BaseRecording:
+        return still_traces(filter_traces(self.recording, self.config), self.drift, self.config)
+
+    @cached_property
+    def _whitening(self) -> Whitening:
+        return Whitening.of(self._filtered, self.config)
+
+    @cached_property
+    def drift(self) -> DriftFound:
+        """How the tissue has moved."""
+        if self.config.apply_motion_correction is False or not can_estimate(self.recording, self.config):
+            return DriftFound()
+        return load_or_compute(self.folder / DRIFT_FILE, DriftFound, self._find_drift)
+
+    @cached_property
+    def _tissue(self) -> Tissue | None:
+        """The tissue that templates move with, if any does."""
+        if not self.drift.is_followed or self.config.motion_correction_mode != "templates":
+            return None
+        return Tissue.of(self.recording, self.drift.motion, self._whitening)
 
     @property
     def training(self) -> BaseRecording:
@@ -240,16 +266,21 @@ class GroupSorting:
     def _cache(self) -> Cache:
         job_kwargs = self.resources.filter_kwargs(self.recording)
         with self.progress.stage("preprocess"):
-            return cache(self._windows, self.config, folder=self.folder / "cache", job_kwargs=job_kwargs)
+            windows = select_windows(self.whitened, self._windows)
+            return cache(windows, self.config, folder=self.folder / "cache", job_kwargs=job_kwargs)
 
     @property
     def signal(self) -> BaseRecording:
         """All of the preprocessed signal, that to learn from where there is no more."""
-        return self.training if self._windows is self.whitened else self.whitened
+        return self.training if self._windows is None else self.whitened
 
     @cached_property
-    def _windows(self) -> BaseRecording:
-        return select_training_windows(self.whitened, self.config.learning_duration_s, seed=self.config.seed)
+    def _windows(self) -> list[Tile] | None:
+        return plan_training_windows(self.whitened, self.config.learning_duration_s, seed=self.config.seed)
+
+    @property
+    def _training_tissue(self) -> Tissue | None:
+        return None if self._tissue is None else self._tissue.in_windows(self._windows)
 
     @cached_property
     def initial(self) -> InitialTemplates:
@@ -287,10 +318,18 @@ class GroupSorting:
     def _code_type(self) -> type[Code]:
         return WeighedCode if self.config.spike_probabilities else Code
 
+    def _find_drift(self) -> DriftFound:
+        filtered = filter_traces(self.recording, self.config)
+        job_kwargs = self.resources.filter_kwargs(self.recording)
+        with self.progress.stage("motion"):
+            return find_drift(filtered, self.config, folder=self.folder, job_kwargs=job_kwargs)
+
     def _initialize(self) -> InitialTemplates:
         history, training = History(self.recording.channel_ids), self.training
+        tissue = self._training_tissue
+        still = training if tissue is None else tissue.at_rest(training, self.config)
         with self.progress.stage("initialize"):
-            templates = find_templates(training, self.config, job_kwargs=self.resources.job_kwargs, history=history)
+            templates = find_templates(still, self.config, job_kwargs=self.resources.job_kwargs, history=history)
         self._tell("found %d candidate units in %.0f s of signal", len(templates), training.get_total_duration())
         return InitialTemplates(templates=templates, decisions=history.table)
 
@@ -309,6 +348,7 @@ class GroupSorting:
                 num_threads=self.resources.num_threads,
                 job_kwargs=self.resources.job_kwargs,
                 history=history,
+                tissue=self._training_tissue,
             )
             model, curve = learner.learn(group_index=self.progress.group_index)
         if model is None:
@@ -324,7 +364,12 @@ class GroupSorting:
 
         The residual and the correlation map are at hand then, so that the signal is not read and filtered once more.
         """
-        encoder = make_encoder(self.learned.model, self.config, sampling_frequency=self.recording.sampling_frequency)
+        encoder = make_encoder(
+            self.learned.model,
+            self.config,
+            sampling_frequency=self.recording.sampling_frequency,
+            trajectory=None if self._tissue is None else self._tissue.trajectory,
+        )
         signal, num_threads = self.signal, self.resources.num_threads
         with self.progress.stage("encode") as bar:
             if self.config.spike_probabilities:

@@ -19,7 +19,7 @@ from true_templates import (
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation import generate_case, overlapping_spikes, score_sorting
 from si_crsae.sorting.convert import whole_samples
-from si_crsae.sorting.signal.whitening import whiten_groups
+from si_crsae.sorting.whitening import whiten_groups
 
 SMALL_KINDS = ("mixed_tetrode", "polarity_tetrode", "polarity_mono", "bursts_tetrode", "long_bursts_tetrode")
 

@@ -44,12 +44,13 @@ def make_unit(template, times, *, seed, noise=1.0) -> Unit:
         amplitude=np.full(times.size, np.linalg.norm(template), "float32"),
         segment_index=np.zeros(times.size, "int64"),
         sample_index=times,
+        row=np.arange(times.size),
     )
 
 
 def join(*units: Unit) -> Unit:
     """Return the events of several units as one, with the first one's template: what a wrong clustering makes."""
-    names = ("features", "amplitude", "segment_index", "sample_index")
+    names = ("features", "amplitude", "segment_index", "sample_index", "row")
     fields = {name: np.concatenate([getattr(unit, name) for unit in units]) for name in names}
     return Unit(template=units[0].template, channels=units[0].channels, **fields)
 

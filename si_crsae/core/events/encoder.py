@@ -134,6 +134,10 @@ class Encoder:
             device=device,
         )
 
+    def at(self, segment_index: int, sample_index: int) -> "Encoder":
+        """Return the encoder of the atoms as they are at a sample of a segment: itself, where they do not change."""
+        return self
+
     def correlate(self, traces: Float[Tensor, "channel sample"]) -> Float[np.ndarray, "atom shift"]:
         """Return the correlation of the traces with every atom.
 

@@ -14,6 +14,7 @@ True
 
 from dataclasses import dataclass
 
+from si_crsae.sorting.assumptions.drift import DriftAssumptions
 from si_crsae.sorting.assumptions.linking import LinkingAssumptions
 from si_crsae.sorting.assumptions.probabilities import ProbabilityAssumptions
 from si_crsae.sorting.assumptions.recordings import RecordingAssumptions
@@ -43,6 +44,7 @@ class Assumptions:
     bursts: BurstAssumptions = BurstAssumptions()
     probabilities: ProbabilityAssumptions = ProbabilityAssumptions()
     linking: LinkingAssumptions = LinkingAssumptions()
+    drift: DriftAssumptions = DriftAssumptions()
 
 
 ASSUMED = Assumptions()
@@ -52,6 +54,7 @@ __all__ = [
     "Assumptions",
     "BurstAssumptions",
     "CollisionAssumptions",
+    "DriftAssumptions",
     "FragmentAssumptions",
     "InitialAssumptions",
     "LinkingAssumptions",

@@ -64,7 +64,7 @@ def find_collisions(
             relative = np.sqrt(np.array([max(unexplained, 0), allowed])) / scales[atom]
             reasons[atom] = Reason("unexplained_fraction", *relative)
         elif num_events[atom] >= assumed.units.min_waveforms:
-            gained = _evidence_gained(recording, _without(encoder, is_collision), others, units[atom], assumed)
+            gained = _evidence_gained(recording, encoder, is_collision, atom, units[atom], assumed)
             reasons[atom] = below("evidence_gained", np.median(gained), 0)
         reason = reasons[atom]
         if reason is not None:
@@ -118,16 +118,24 @@ def is_chance(parts: list[Unit], unit: Unit, recording: BaseRecording, assumed: 
 
 
 def _evidence_gained(
-    recording: BaseRecording, encoder: Encoder, others: Encoder, unit: Unit, assumed: Assumptions
+    recording: BaseRecording,
+    encoder: Encoder,
+    left_out: Bool[np.ndarray, " atom"],
+    atom: int,
+    unit: Unit,
+    assumed: Assumptions,
 ) -> Float[np.ndarray, " event"]:
     """Return by how much its atom raises the log posterior of the traces around some of a unit's events."""
     width = encoder.dictionary.width
     chosen = np.linspace(0, unit.num_events - 1, min(unit.num_events, MAX_EXAMINED_EVENTS)).astype("int64")
     gained = []
+    without_it = left_out | (np.arange(left_out.size) == atom)
     for segment, sample in zip(unit.segment_index[chosen].tolist(), unit.sample_index[chosen].tolist(), strict=True):
         around = Tile(segment_index=segment, start=max(sample - width, 0), end=sample + width)
-        correlation = encoder.correlate(read_tile(recording, around, width))
-        gained.append(_log_posterior(encoder, correlation, assumed) - _log_posterior(others, correlation, assumed))
+        there = encoder.at(segment, sample)
+        correlation = there.correlate(read_tile(recording, around, width))
+        with_it, others = _without(there, left_out), _without(there, without_it)
+        gained.append(_log_posterior(with_it, correlation, assumed) - _log_posterior(others, correlation, assumed))
     return np.array(gained)
 
 

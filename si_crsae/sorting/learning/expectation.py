@@ -11,7 +11,9 @@ from si_crsae.core.events.encoder import Encoder
 from si_crsae.core.events.features import clean_features
 from si_crsae.core.operators.filtering import component_lags
 from si_crsae.core.tables import concatenate_rows
-from si_crsae.sorting.encoding import DetailedTile, encode_in_detail
+from si_crsae.sorting.drift.covariance import TemplateCovariance
+from si_crsae.sorting.drift.encoder import MovingEncoder
+from si_crsae.sorting.encoding import DetailedTile, as_at_rest, encode_in_detail, encoder_of_tile
 from si_crsae.sorting.model import margin_of
 from si_crsae.sorting.signal.recording import Tile, map_tiles, plan_tiles
 
@@ -27,9 +29,14 @@ class EventWaveforms:
     segment_index, sample_index, atom_index : ndarray of int64, shape (event,)
         Ordered by segment, then time.
     amplitude : ndarray of float32, shape (event,)
-        Coefficient of the unit-norm atom.
+        Coefficient of the unit-norm atom at rest.
     features : ndarray of float32, shape (event, local, component)
-        Traces without all other events, on the channels around the atom's main channel.
+        Traces without all other events, on the channels around the atom's main channel; if the tissue moves, as they
+        would be at rest.
+    recorded : ndarray of float32, shape (event, local, component)
+        The same as they were recorded; without channels if nothing moves.
+    step : ndarray of int64, shape (event,)
+        Step of displacement of the event's atom; 0 if nothing moves.
     noise_features : ndarray of float32, shape (row, channel, component)
         The residual at evenly spread times.
     objective : float
@@ -41,6 +48,8 @@ class EventWaveforms:
     atom_index: Int[np.ndarray, " event"]
     amplitude: Float[np.ndarray, " event"]
     features: Float[np.ndarray, "event local component"]
+    recorded: Float[np.ndarray, "event recorded component"]
+    step: Int[np.ndarray, " event"]
     noise_features: Float[np.ndarray, "row channel component"]
     objective: float
 
@@ -51,6 +60,7 @@ def encode_with_waveforms(
     *,
     channels: Int[np.ndarray, "atom local"],
     num_threads: int,
+    covariance: TemplateCovariance | None = None,
 ) -> EventWaveforms:
     """Return the events of a recording with their clean waveforms.
 
@@ -62,13 +72,17 @@ def encode_with_waveforms(
     channels : ndarray of int64, shape (atom, local)
         Where to look at the events of each atom; -1 for nowhere.
     num_threads : int
+    covariance : TemplateCovariance, optional
+        Of templates in tissue that moves, if it does.
     """
     lags = component_lags(encoder.dictionary.basis).numpy()
 
     def encode(tile: Tile) -> EventWaveforms:
-        return waveforms_of_tile(
-            encode_in_detail(recording, tile, encoder), tile, encoder, channels=channels, lags=lags
-        )
+        there = encoder_of_tile(encoder, tile)
+        found = waveforms_of_tile(encode_in_detail(recording, tile, there), tile, there, channels=channels, lags=lags)
+        if covariance is None or not isinstance(encoder, MovingEncoder):
+            return found
+        return _at_rest(found, tile, there, encoder, channels=channels, covariance=covariance)
 
     parts = list(map_tiles(encode, plan_tiles(recording), num_threads))
     objective = sum(part.objective for part in parts) / recording.get_total_samples()
@@ -103,6 +117,37 @@ def waveforms_of_tile(
         atom_index=inside.atom_index,
         amplitude=inside.amplitude,
         features=features,
+        recorded=features[:, :0],
+        step=np.zeros(len(inside), "int64"),
         noise_features=noise_features,
         objective=float(energy / 2 - explained / 2 + penalty @ inside.amplitude),
     )
+
+
+def _at_rest(
+    found: EventWaveforms,
+    tile: Tile,
+    there: Encoder,
+    rest: MovingEncoder,
+    *,
+    channels: Int[np.ndarray, "atom local"],
+    covariance: TemplateCovariance,
+) -> EventWaveforms:
+    """Return the events of a tile as they would be at rest.
+
+    Of each, the atom is put where it is at rest, and what is beside it is moved.
+    """
+    atoms = found.atom_index
+    step = rest.steps_at(tile.segment_index, (tile.start + tile.end) // 2)
+    amplitude = as_at_rest(found.amplitude, atoms, there, rest)
+    features = found.features.copy()
+    for atom in np.unique(atoms):
+        mine, present = atoms == atom, channels[atom] >= 0
+        local = channels[atom, present]
+        moved, still = (encoder.dictionary.weights[atom].numpy()[local] for encoder in (there, rest))
+        beside = found.features[mine][:, present] - found.amplitude[mine, None, None] * moved
+        if step[atom] != covariance.rest:
+            registration = covariance.registrations[step[atom]][np.ix_(local, local)]
+            beside = np.einsum("cd,edq->ecq", registration, beside)
+        features[np.ix_(mine, present)] = beside + amplitude[mine, None, None] * still
+    return replace(found, features=features, recorded=found.features, step=step[atoms], amplitude=amplitude)

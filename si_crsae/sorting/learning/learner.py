@@ -15,9 +15,12 @@ from si_crsae.core.operators.filtering import component_lags
 from si_crsae.core.regularization import centered_prior, update_regularization
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, local_channels
-from si_crsae.sorting.learning.births import find_missed_templates
+from si_crsae.sorting.drift.moving import MovingTemplates
+from si_crsae.sorting.drift.tissue import Tissue
+from si_crsae.sorting.learning.births import find_missed_templates, moved_residual_recording, residual_recording
 from si_crsae.sorting.learning.collisions import find_collisions
 from si_crsae.sorting.learning.expectation import EventWaveforms, encode_with_waveforms
+from si_crsae.sorting.learning.following import follow_units
 from si_crsae.sorting.learning.gradient import improve_by_gradient
 from si_crsae.sorting.learning.history import History
 from si_crsae.sorting.learning.initialization import temporal_basis
@@ -50,8 +53,10 @@ class Learner:
         job_kwargs: dict[str, Any],
         assumed: Assumptions = ASSUMED,
         history: History | None = None,
+        tissue: Tissue | None = None,
     ) -> None:
         self.recording = recording
+        self.tissue = tissue
         self.config = config
         self.assumed = assumed
         self.history = history or History(recording.channel_ids)
@@ -61,9 +66,13 @@ class Learner:
         self.num_before = TemplateWindow.of(recording, config).num_before
         self.near = local_channels(recording, config.template_radius_um)
         waveforms = torch.from_numpy(templates)
-        self.basis = temporal_basis(recording, templates, config, job_kwargs=self.job_kwargs, assumed=assumed)
+        self.basis = temporal_basis(
+            self._at_rest(recording), templates, config, job_kwargs=self.job_kwargs, assumed=assumed
+        )
         self.geometry = TemplateGeometry(component_lags(self.basis).numpy(), self.basis.numpy())
         self.noise_features = sample_noise(recording, self.basis, seed=config.seed)
+        self.events: EventWaveforms | None = None
+        self.channels = self.near[:0]
         self.units = self._admit([], (waveforms @ self.basis.T).numpy())
         self.unit_numbers = [unit.number for unit in self.units]
 
@@ -113,14 +122,15 @@ class Learner:
 
     def _encode(self, model: Model) -> EventWaveforms:
         """Return the events of a model, and keep what they leave as the noise that the next one sees."""
-        main_channels = model.dictionary.weights.norm(dim=2).argmax(dim=1).numpy()
+        self.channels = self.near[model.dictionary.weights.norm(dim=2).argmax(dim=1).numpy()]
         events = encode_with_waveforms(
             self.recording,
             self._encoder_of(model),
-            channels=self.near[main_channels],
+            channels=self.channels,
             num_threads=self.num_threads,
+            covariance=None if self.tissue is None else self.tissue.covariance,
         )
-        self.noise_features = events.noise_features
+        self.events, self.noise_features = events, events.noise_features
         return events
 
     def _maximize(self, model: Model, events: EventWaveforms, *, is_first: bool, is_last: bool) -> Model | None:
@@ -138,9 +148,8 @@ class Learner:
         units = self._prune(units)
         if self.config.find_missed_units and is_first and not is_last:
             missed = find_missed_templates(
-                self.recording,
-                model.dictionary,
-                events,
+                self._at_rest(self._residual(model, events)),
+                model.dictionary.basis,
                 self.config,
                 job_kwargs=self.job_kwargs,
                 assumed=self.assumed,
@@ -149,6 +158,16 @@ class Learner:
             units = self._admit(units, missed)
         self.unit_numbers = [unit.number for unit in units]
         return self._improve(self._model_of(units)) if by_gradient else self._model_of(units)
+
+    def _residual(self, model: Model, events: EventWaveforms) -> BaseRecording:
+        """Return what a model leaves of the recording."""
+        if self.tissue is None:
+            return residual_recording(self.recording, model.dictionary, events)
+        return moved_residual_recording(self.recording, model.dictionary, model.moving, events)
+
+    def _at_rest(self, recording: BaseRecording) -> BaseRecording:
+        """Return a recording as it would be at rest, interpolated between contacts: good enough to find units in."""
+        return recording if self.tissue is None else self.tissue.at_rest(recording, self.config)
 
     def _improve(self, model: Model | None) -> Model | None:
         if model is None:
@@ -194,21 +213,41 @@ class Learner:
         return self.history.drop(units, find_collisions(self.recording, encoder, units, assumed=self.assumed))
 
     def _encoder_of(self, model: Model) -> Encoder:
-        encoder = make_encoder(model, self.config, sampling_frequency=self.sampling_frequency, assumed=self.assumed)
+        encoder = make_encoder(
+            model,
+            self.config,
+            sampling_frequency=self.sampling_frequency,
+            trajectory=None if self.tissue is None else self.tissue.trajectory,
+            assumed=self.assumed,
+        )
         return replace(encoder, settings=replace(encoder.settings, exchange_overlaps=False))
 
     def _model_of(self, units: list[Unit]) -> Model | None:
         """Return the model of the units, lambda by its closed form; None without units."""
         if not units:
             return None
+        moving = MovingTemplates()
+        if self.tissue is not None:
+            moving = follow_units(
+                units,
+                self.events,
+                self.tissue,
+                self.geometry,
+                channels=self.channels,
+                noise_features=self.noise_features,
+                assumed=self.assumed,
+            )
+            rest = np.full(len(units), moving.rest)
+            templates = moving.coefficients_at(rest, num_channels=self.recording.get_num_channels())
+            units = [replace(unit, template=template) for unit, template in zip(units, templates, strict=True)]
         dictionary = to_dictionary(units, self.basis, self.num_before)
         noise = noise_of_atoms(dictionary, self.noise_features)
         start = torch.from_numpy(noise) * self.config.regularization_scale
         if not self.config.learn_regularization:
-            return Model(dictionary=dictionary, noise=noise, regularization=start.numpy())
+            return Model(dictionary=dictionary, noise=noise, regularization=start.numpy(), moving=moving)
         num_coefficients = self.recording.get_total_samples()
         strength = self.assumed.spikes.regularization_prior_strength
         shape, rate = centered_prior(start, num_coefficients=num_coefficients, strength=strength)
         code_l1 = torch.tensor([float(unit.amplitude.sum()) for unit in units])
         learned = update_regularization(code_l1, num_coefficients, prior_shape=shape, prior_rate=rate)
-        return Model(dictionary=dictionary, noise=noise, regularization=learned.numpy())
+        return Model(dictionary=dictionary, noise=noise, regularization=learned.numpy(), moving=moving)

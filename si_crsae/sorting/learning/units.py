@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from si_crsae.core.robust import robust_sd
@@ -35,6 +35,8 @@ class Unit:
         Coefficients of the unit-norm atom.
     segment_index, sample_index : ndarray of int64, shape (event,)
         When the events are.
+    row : ndarray of int64, shape (event,)
+        Which events they are of those that were found in the round.
     number : int, default: -1
         The unit's own, over all rounds; see `Decision`.
     """
@@ -45,6 +47,7 @@ class Unit:
     amplitude: Float[np.ndarray, " event"]
     segment_index: Int[np.ndarray, " event"]
     sample_index: Int[np.ndarray, " event"]
+    row: Int[np.ndarray, " event"]
     number: int = -1
 
     @property
@@ -116,6 +119,7 @@ def without_events(
         amplitude=np.zeros(0, "float32"),
         segment_index=np.zeros(0, "int64"),
         sample_index=np.zeros(0, "int64"),
+        row=np.zeros(0, "int64"),
         number=number,
     )
 
@@ -152,6 +156,7 @@ def collect_units(
             amplitude=events.amplitude[mine],
             segment_index=events.segment_index[mine],
             sample_index=events.sample_index[mine],
+            row=np.flatnonzero(mine),
         )
         if not average:
             is_known = unit.num_events >= assumed.units.min_waveforms
@@ -175,15 +180,25 @@ def with_mean_template(
     """
     if unit.num_events < assumed.units.min_waveforms:
         return unit
-    features, kept_fraction = unit.features, 1 - assumed.units.trimmed_fraction
-    if unexplained is not None:
-        features = features[unexplained <= np.quantile(unexplained, kept_fraction)]
-    distance = np.sum((features - np.median(features, axis=0)) ** 2, axis=(1, 2))
-    mean = features[distance <= np.quantile(distance, kept_fraction)].mean(axis=0)
+    mean = unit.features[typical_events(unit, unexplained=unexplained, assumed=assumed)].mean(axis=0)
     present = (unit.channels >= 0) & (np.linalg.norm(mean, axis=1) >= assumed.units.min_channel_norm)
     template = np.zeros_like(unit.template)
     template[unit.channels[present]] = mean[present]
     return replace(unit, template=template) if template.any() else unit
+
+
+def typical_events(
+    unit: Unit, *, unexplained: Float[np.ndarray, " event"] | None = None, assumed: Assumptions = ASSUMED
+) -> Bool[np.ndarray, " event"]:
+    """Return which events make the template: those with the least unexplained energy, nearest to their median."""
+    kept_fraction = 1 - assumed.units.trimmed_fraction
+    kept = np.ones(unit.num_events, bool)
+    if unexplained is not None:
+        kept = unexplained <= np.quantile(unexplained, kept_fraction)
+    features = unit.features[kept]
+    distance = np.sum((features - np.median(features, axis=0)) ** 2, axis=(1, 2))
+    kept[kept] = distance <= np.quantile(distance, kept_fraction)
+    return kept
 
 
 def separation(

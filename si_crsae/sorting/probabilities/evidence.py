@@ -15,6 +15,7 @@ from si_crsae.core.tables import concatenate_rows
 from si_crsae.core.types import Dictionary, SparseEvents
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples
+from si_crsae.sorting.encoding import as_at_rest, encoder_of_tile
 from si_crsae.sorting.learning.expectation import NOISE_ROWS_PER_TILE
 from si_crsae.sorting.model import margin_of
 from si_crsae.sorting.runs.progress import StageBar
@@ -76,6 +77,13 @@ class Examination:
         num_noise_rows = min(NOISE_ROWS_PER_TILE, -(-MAX_NOISE_ROWS // num_sampled))
         return cls(encoder=encoder, atoms=atoms, shares=shares, channels=channels, num_noise_rows=num_noise_rows)
 
+    def of_moved(self, encoder: Encoder) -> "Examination":
+        """Return what the events are examined with where the atoms are those of another encoder."""
+        if encoder is self.encoder:
+            return self
+        atoms = encoder.dictionary.atoms.numpy()
+        return replace(self, encoder=encoder, atoms=atoms, shares=np.square(atoms).sum(axis=2))
+
 
 def encode_and_weigh(
     recording: BaseRecording, encoder: Encoder, *, num_threads: int, bar: StageBar | None = None
@@ -129,7 +137,8 @@ def _sample(tiles: list[Tile], sampling_frequency: float) -> Int[np.ndarray, " s
 
 def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examination) -> TileEvidence:
     """Return the weighed events of one tile, its margins left out."""
-    encoder = examination.encoder
+    rest, encoder = examination.encoder, encoder_of_tile(examination.encoder, tile)
+    examination = examination.of_moved(encoder)
     num_before, margin, frequency = encoder.dictionary.num_before, margin_of(encoder), recording.sampling_frequency
     traces = read_tile(recording, tile, margin)
     correlation = encoder.correlate(traces)
@@ -149,7 +158,7 @@ def examine_tile(recording: BaseRecording, tile: Tile, *, examination: Examinati
         sample_index=inside.sample_index + to_time,
         sample_offset=inside.sample_offset,
         atom_index=inside.atom_index,
-        amplitude=inside.amplitude,
+        amplitude=as_at_rest(inside.amplitude, inside.atom_index, encoder, rest),
         found_atom=inside.atom_index,
         misfit=explanations.relative_misfit(residual, inside.located, examination.shares, *window),
         deviation=np.zeros(len(inside), "float32"),

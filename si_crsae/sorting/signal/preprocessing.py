@@ -1,10 +1,8 @@
 """SpikeInterface's filters, chained: raw recording to whitened traces with unit noise."""
 
 import logging
-import shutil
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float
@@ -12,14 +10,10 @@ from spikeinterface.core import BaseRecording, NumpyRecording
 from spikeinterface.preprocessing import (
     bandpass_filter,
     common_reference,
-    correct_motion,
-    get_motion_parameters_preset,
-    load_motion_info,
     scale,
     whiten,
 )
 from spikeinterface.preprocessing.whiten import compute_whitening_matrix
-from spikeinterface.sortingcomponents.motion import interpolate_motion
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
@@ -29,39 +23,56 @@ from si_crsae.sorting.signal.sampling import TraceSample, active_share, sample_t
 logger = logging.getLogger(__name__)
 
 
-def preprocess(
-    recording: BaseRecording,
-    config: CrsaeConfig,
-    *,
-    folder: Path,
-    keep_motion: bool = False,
-) -> BaseRecording:
-    """Return the recording filtered, referenced, whitened and scaled to unit noise; nothing is computed yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whitening:
+    """How filtered traces become traces of unit noise that is alike on neighboring channels.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (channel, channel)
+        Whitened traces are filtered traces (sample, channel) times this matrix.
+    """
+
+    matrix: Float[np.ndarray, "channel channel"]
+
+    @classmethod
+    def of(cls, filtered: BaseRecording, config: CrsaeConfig) -> "Whitening":
+        """Return the whitening that a sample of the traces asks for; what is silent has no say in it."""
+        sample = sample_traces(filtered, seed=config.seed)
+        is_local = config.apply_preprocessing and filtered.get_num_channels() > 1
+        matrix = _whitening_matrix(filtered, sample, config) if is_local else np.eye(filtered.get_num_channels())
+        seen = replace(sample, traces=sample.traces @ matrix.astype("float32"))
+        return cls(matrix=matrix / usable_noise_levels(seen))
+
+    def apply(self, filtered: BaseRecording) -> BaseRecording:
+        """Return the traces whitened, lazily, as float32."""
+        gains = np.diag(self.matrix)
+        if np.array_equal(self.matrix, np.diag(gains)):
+            return cast(BaseRecording, scale(filtered, gain=gains, dtype="float32"))
+        return cast(BaseRecording, whiten(filtered, dtype="float32", mode="local", W=self.matrix))
+
+    def undo(self, whitened: BaseRecording) -> BaseRecording:
+        """Return the filtered traces of whitened ones, lazily."""
+        inverse = np.linalg.inv(self.matrix.astype("float64"))
+        return cast(BaseRecording, whiten(whitened, dtype="float32", mode="local", W=inverse))
+
+
+def preprocess(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
+    """Return the recording filtered, referenced and whitened to unit noise; only a sample of it is computed.
 
     Parameters
     ----------
     recording : BaseRecording
         Any data type, gain and offset; needs channel locations.
     config : CrsaeConfig
-    folder : Path
-        Where the estimated motion is saved, if motion correction is asked for.
-    keep_motion : bool, default: False
-        If True, motion saved in the folder is taken instead of estimating it again.
 
     Returns
     -------
     BaseRecording
         Lazy, float32, noise of standard deviation 1 on every channel.
     """
-    if config.apply_preprocessing:
-        recording = bandpass(recording, config)
-        if config.apply_motion_correction:
-            recording = _correct_motion(recording, config, folder=folder / "motion", keep=keep_motion)
-        recording, sample = _whiten(recording, config)
-    else:
-        recording = cast(BaseRecording, recording.astype("float32"))
-        sample = sample_traces(recording, seed=config.seed)
-    return cast(BaseRecording, scale(recording, gain=1.0 / usable_noise_levels(sample), dtype="float32"))
+    filtered = filter_traces(recording, config)
+    return Whitening.of(filtered, config).apply(filtered)
 
 
 def usable_noise_levels(sample: TraceSample) -> Float[np.ndarray, " channel"]:
@@ -85,6 +96,12 @@ def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     return cast(BaseRecording, filtered)
 
 
+def filter_traces(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
+    """Return the same as float32: what the sorter whitens."""
+    filtered = bandpass(recording, config)
+    return filtered if config.apply_preprocessing else cast(BaseRecording, filtered.astype("float32"))
+
+
 def tell_lowered_band(recording: BaseRecording, config: CrsaeConfig) -> None:
     """Say in the log, once for a run, that the recording is too slow for the upper end of the band."""
     freq_max = _highest_frequency(recording, config)
@@ -102,13 +119,11 @@ def filtered_share(recording: BaseRecording, config: CrsaeConfig) -> float:
     return active_share(bandpass(recording, config), seed=config.seed)
 
 
-def _whiten(recording: BaseRecording, config: CrsaeConfig) -> tuple[BaseRecording, TraceSample]:
-    """Return the whitened recording and a sample of its traces; what is silent has no say in how it is whitened."""
-    sample = sample_traces(recording, seed=config.seed)
-    if recording.get_num_channels() == 1:
-        return recording, sample
-    active = NumpyRecording([sample.fully_active_traces()], recording.sampling_frequency)
-    active.set_dummy_probe_from_locations(recording.get_channel_locations())
+def _whitening_matrix(
+    filtered: BaseRecording, sample: TraceSample, config: CrsaeConfig
+) -> Float[np.ndarray, "channel channel"]:
+    active = NumpyRecording([sample.fully_active_traces()], filtered.sampling_frequency)
+    active.set_dummy_probe_from_locations(filtered.get_channel_locations())
     matrix, _ = compute_whitening_matrix(
         active,
         mode="local",
@@ -120,14 +135,4 @@ def _whiten(recording: BaseRecording, config: CrsaeConfig) -> tuple[BaseRecordin
         apply_mean=False,
         radius_um=config.whitening_radius_um,
     )
-    whitened = whiten(recording, dtype="float32", mode="local", radius_um=config.whitening_radius_um, W=matrix)
-    return cast(BaseRecording, whitened), replace(sample, traces=sample.traces @ matrix)
-
-
-def _correct_motion(recording: BaseRecording, config: CrsaeConfig, *, folder: Path, keep: bool) -> BaseRecording:
-    if keep and folder.is_dir():
-        settings = get_motion_parameters_preset(config.motion_correction_preset)["interpolate_motion_kwargs"]
-        return cast(BaseRecording, interpolate_motion(recording, load_motion_info(folder)["motion"], **settings))
-    shutil.rmtree(folder, ignore_errors=True)  # a run that was interrupted may have left half of it
-    preset: Any = config.motion_correction_preset
-    return cast(BaseRecording, correct_motion(recording, preset=preset, folder=folder))
+    return matrix

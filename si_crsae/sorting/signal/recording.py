@@ -196,10 +196,8 @@ def map_tiles(function: Callable[[Tile], Result], tiles: Iterable[Tile], num_thr
             pool.shutdown(wait=False, cancel_futures=True)  # after an error or an interrupt no more tiles are begun
 
 
-def select_training_windows(recording: BaseRecording, duration_s: float, *, seed: int) -> BaseRecording:
-    """Return the signal to learn from: all of a short recording, windows from all over a long one, none of them silent.
-
-    The windows are the segments of the result.
+def plan_training_windows(recording: BaseRecording, duration_s: float, *, seed: int) -> list[Tile] | None:
+    """Return the windows to learn from, from all over a long recording, none of them silent; None for a short one.
 
     Parameters
     ----------
@@ -211,13 +209,21 @@ def select_training_windows(recording: BaseRecording, duration_s: float, *, seed
         Chooses where they lie.
     """
     if recording.get_total_duration() <= duration_s:
-        return recording
+        return None
     count = max(round(duration_s / TRAINING_WINDOW_S), 1)
     drawn = draw_slices(recording, num_slices=CANDIDATES_PER_WINDOW * count, slice_s=TRAINING_WINDOW_S, seed=seed)
     active = (window for window in _apart(drawn) if _has_signal(recording, window))
     chosen = sorted(islice(active, count)) or sorted(_apart(drawn))[:count]
-    windows = [select_segments(recording, [segment]).frame_slice(start, end) for segment, start, end in chosen]
-    return append_recordings(windows)
+    return [Tile(segment_index=segment, start=start, end=end) for segment, start, end in chosen]
+
+
+def select_windows(recording: BaseRecording, windows: list[Tile] | None) -> BaseRecording:
+    """Return the signal to learn from: the windows as segments, or the recording itself where there are none."""
+    if windows is None:
+        return recording
+    return append_recordings(
+        [select_segments(recording, [each.segment_index]).frame_slice(each.start, each.end) for each in windows]
+    )
 
 
 def _apart(windows: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:

@@ -11,8 +11,9 @@ from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, Base
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.files import written_whole
+from si_crsae.sorting.drift.estimation import DRIFT_FILE, DriftFound, still_traces
 from si_crsae.sorting.signal.channels import find_bad_channels
-from si_crsae.sorting.signal.preprocessing import preprocess
+from si_crsae.sorting.signal.preprocessing import Whitening, filter_traces
 from si_crsae.sorting.signal.recording import (
     select_channels,
     select_segments,
@@ -20,6 +21,7 @@ from si_crsae.sorting.signal.recording import (
     split_groups,
     with_one_probe,
 )
+from si_crsae.sorting.stages import load_stage
 
 WHITENED_FILE = "whitened_recording.json"
 
@@ -58,10 +60,18 @@ def whiten_groups(recording: BaseRecording, config: CrsaeConfig, *, folder: Path
         usable = find_bad_channels(located, config).usable_mask(located)
         if usable.any():
             part = select_channels(located, usable)
-            groups.append(preprocess(part, config, folder=folder / f"group_{index}", keep_motion=True))
+            groups.append(whiten_group(part, config, folder=folder / f"group_{index}"))
     if not groups:
         raise NothingUsableError("recording: no channel is usable: all are constant, stuck, digital, or repeat another")
     return join_groups(recording, groups)
+
+
+def whiten_group(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -> BaseRecording:
+    """Return the usable channels of one group preprocessed, with the motion that a run has left in its folder."""
+    path = folder / DRIFT_FILE
+    drift = load_stage(path, DriftFound) if path.exists() else DriftFound()
+    filtered = still_traces(filter_traces(recording, config), drift, config)
+    return Whitening.of(filtered, config).apply(filtered)
 
 
 def save_whitened(whitened: BaseRecording, folder: Path) -> None:

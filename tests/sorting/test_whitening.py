@@ -10,7 +10,7 @@ from spikeinterface.core import NumpyRecording
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.signal.preprocessing import preprocess
 from si_crsae.sorting.signal.recording import with_one_probe
-from si_crsae.sorting.signal.whitening import (
+from si_crsae.sorting.whitening import (
     WHITENED_FILE,
     NothingUsableError,
     join_groups,

@@ -1,0 +1,186 @@
+"""How the tissue has moved, estimated from the depths of peaks, and whether to believe it."""
+
+import logging
+import shutil
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float, Int
+from spikeinterface.core import BaseRecording, concatenate_recordings
+from spikeinterface.core.motion import Motion
+from spikeinterface.preprocessing import compute_motion
+from spikeinterface.preprocessing.motion import get_motion_parameters_preset, save_motion_info
+from spikeinterface.sortingcomponents.motion import estimate_motion, interpolate_motion
+
+from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import ASSUMED
+
+MOTION_FOLDER, DRIFT_FILE = "motion", "drift.npz"
+# Presets that register windows along the probe by DREDge, whose windows are made for probes of 4 mm.
+DREDGE = "dredge_ap"
+
+logger = logging.getLogger(__name__)
+
+
+def _nothing(*shape: int) -> np.ndarray:
+    return np.zeros(shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftFound:
+    """Result of *motion*: where the tissue is, and whether that is followed; no bin where nothing was estimated.
+
+    Parameters
+    ----------
+    bin_segment : ndarray of int64, shape (bin,)
+        Segment of each time bin.
+    bin_time_s : ndarray, shape (bin,)
+        Its middle, as the recording counts.
+    window_depth_um : ndarray, shape (window,)
+        Depths along the probe.
+    displacement_um : ndarray, shape (bin, window)
+        Towards larger depths.
+    size_um : float
+        Standard deviation of the displacement over time, the largest of all depths.
+    error_um : float
+        Standard error of the displacement, from two halves of the peaks.
+    is_followed : bool
+        Whether the sorter takes it into account.
+    """
+
+    bin_segment: Int[np.ndarray, " bin"] = field(default_factory=lambda: _nothing(0).astype("int64"))
+    bin_time_s: Float[np.ndarray, " bin"] = field(default_factory=lambda: _nothing(0))
+    window_depth_um: Float[np.ndarray, " window"] = field(default_factory=lambda: _nothing(0))
+    displacement_um: Float[np.ndarray, "bin window"] = field(default_factory=lambda: _nothing(0, 0))
+    size_um: float = 0.0
+    error_um: float = 0.0
+    is_followed: bool = False
+
+    @property
+    def motion(self) -> Motion:
+        """The displacement as SpikeInterface has it."""
+        segments = [self.bin_segment == segment for segment in np.unique(self.bin_segment)]
+        return Motion(
+            [self.displacement_um[mine] for mine in segments],
+            [self.bin_time_s[mine] for mine in segments],
+            self.window_depth_um,
+        )
+
+
+def can_estimate(recording: BaseRecording, config: CrsaeConfig) -> bool:
+    """Tell whether motion can be estimated from a recording and followed."""
+    can_follow = config.learning == "closed_form" or config.motion_correction_mode == "traces"
+    return config.apply_preprocessing and can_follow and recording.has_probe() and shows_motion(recording)
+
+
+def shows_motion(recording: BaseRecording) -> bool:
+    """Tell whether the contacts show how far tissue moves along the second axis of the probe."""
+    drift = ASSUMED.drift
+    depths = np.unique(np.round(recording.get_channel_locations()[:, 1], 1))
+    if recording.get_num_channels() < drift.min_channels or np.ptp(depths) < drift.min_span_um:
+        return False
+    return bool(np.median(np.diff(depths)) <= drift.max_row_distance_um)
+
+
+def find_drift(filtered: BaseRecording, config: CrsaeConfig, *, folder: Path, job_kwargs: dict[str, Any]) -> DriftFound:
+    """Estimate the motion of the tissue and decide whether to follow it; what it rests on is left in a folder.
+
+    The motion is estimated three times: from all peaks, and from each half of them. It is followed if it is asked for,
+    or, if left to the data, where it exceeds what units notice and what the halves differ by.
+
+    Parameters
+    ----------
+    filtered : BaseRecording
+        Not whitened: amplitudes place a spike along the probe.
+    config : CrsaeConfig
+    folder : Path
+        Where SpikeInterface's ``motion`` folder is put, see `load_motion_info`.
+    job_kwargs : dict
+        SpikeInterface's, complete.
+    """
+    joined = filtered if filtered.get_num_segments() == 1 else concatenate_recordings([filtered])
+    preset = config.motion_correction_preset
+    settings = _for_short_probes(get_motion_parameters_preset(preset)["estimate_motion_kwargs"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own calls, which a user cannot change
+        motion, info = compute_motion(
+            joined,
+            preset=cast(Any, preset),
+            estimate_motion_kwargs=settings,
+            output_motion_info=True,
+            **job_kwargs,
+        )
+        halves = [
+            estimate_motion(joined, info["peaks"][half::2], info["peak_locations"][half::2], **settings)
+            for half in (0, 1)
+        ]
+    shutil.rmtree(folder / MOTION_FOLDER, ignore_errors=True)  # a run that was interrupted may have left half of it
+    save_motion_info(info, folder / MOTION_FOLDER)
+    displacement = _centered(motion.displacement[0])
+    error = _centered(halves[0].displacement[0]) - _centered(halves[1].displacement[0])
+    size_um, error_um = float(displacement.std(axis=0).max()), float(np.sqrt(np.mean(error**2))) / 2
+    least = max(ASSUMED.drift.min_size_um, ASSUMED.drift.min_size_to_error * error_um)
+    is_followed = config.apply_motion_correction is True or size_um > least
+    logger.info(
+        "the tissue moves by %.1f um (standard deviation, with an error of %.2f um): %s",
+        size_um,
+        error_um,
+        "templates move with it" if is_followed else "left alone",
+    )
+    segment, times = _in_segments(motion.temporal_bins_s[0], filtered)
+    return DriftFound(
+        bin_segment=segment,
+        bin_time_s=times,
+        window_depth_um=motion.spatial_bins_um,
+        displacement_um=displacement,
+        size_um=size_um,
+        error_um=error_um,
+        is_followed=is_followed,
+    )
+
+
+def still_traces(filtered: BaseRecording, drift: DriftFound, config: CrsaeConfig) -> BaseRecording:
+    """Return the traces with the tissue held still by interpolation, where motion is followed in this way."""
+    is_interpolated = drift.is_followed and config.motion_correction_mode == "traces"
+    return interpolate(filtered, drift.motion, config) if is_interpolated else filtered
+
+
+def interpolate(recording: BaseRecording, motion: Motion, config: CrsaeConfig) -> BaseRecording:
+    """Return the traces as they would be at rest, interpolated between contacts as the preset says, lazily."""
+    settings = get_motion_parameters_preset(config.motion_correction_preset)["interpolate_motion_kwargs"]
+    return cast(BaseRecording, interpolate_motion(recording, motion, **settings))
+
+
+def _for_short_probes(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what DREDge is told, its windows as wide as probes of a few hundred um need."""
+    if settings.get("method") != DREDGE or settings.get("rigid"):
+        return settings
+    drift = ASSUMED.drift
+    return {
+        **settings,
+        "win_step_um": drift.window_um,
+        "win_scale_um": drift.window_um,
+        "max_disp_um": drift.max_displacement_um,
+    }
+
+
+def _centered(displacement: Float[np.ndarray, "bin window"]) -> Float[np.ndarray, "bin window"]:
+    """Return displacements around their median: where the tissue rests is a matter of definition."""
+    return displacement - np.median(displacement, axis=0)
+
+
+def _in_segments(
+    times_s: Float[np.ndarray, " bin"], recording: BaseRecording
+) -> tuple[Int[np.ndarray, " bin"], Float[np.ndarray, " bin"]]:
+    """Return the segment of every time of all of them joined, and the time there."""
+    num_segments = recording.get_num_segments()
+    if num_segments == 1:
+        return np.zeros(times_s.size, "int64"), times_s
+    samples = np.array([recording.get_num_samples(segment) for segment in range(num_segments)])
+    starts = np.concatenate([[0], np.cumsum(samples)[:-1]]) / recording.sampling_frequency
+    segment = np.searchsorted(starts, times_s, side="right") - 1
+    begins = np.array([float(recording.sample_index_to_time(0, segment_index=each)) for each in range(num_segments)])
+    return segment, times_s - starts[segment] + begins[segment]
