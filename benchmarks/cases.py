@@ -14,9 +14,11 @@ import numpy as np
 import spikeinterface as si
 from command_line import names
 from drawn import KINDS, draw_case
+from drifting import DRIFTING
+from drifting import DURATION_S as DRIFTING_S
 from true_templates import TEMPLATES_FILE, mean_templates
 
-from si_crsae.evaluation import CASES, align_truth, generate_case, load_case
+from si_crsae.evaluation import CASES, align_truth, generate_case, load_case, simulate
 
 DATA_FILES = {
     "dev_tetrode": "recordings/dev_tetrode",
@@ -38,7 +40,7 @@ DURATION_S = 90.0
 def main() -> None:
     """Write what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=names, required=True, help=",".join([*CASES, *KINDS, *DATA_FILES]))
+    parser.add_argument("--cases", type=names, required=True, help=",".join([*CASES, *KINDS, *DRIFTING, *DATA_FILES]))
     parser.add_argument("--seeds", type=names, default=["0"], help="of generated and drawn cases, default: 0")
     parser.add_argument("--duration", type=float, help="of generated and drawn cases in s")
     parser.add_argument("--folder", type=Path, required=True, help="where the case folders are written")
@@ -62,7 +64,7 @@ def is_available(case: str) -> bool:
 
 def prepare_case(case: str, *, duration_s: float | None, seeds: list[str], work_folder: Path) -> dict[str, Path]:
     """Save a case once for all sorters; returns the folder of each label."""
-    if case in CASES or case in KINDS:
+    if case in CASES or case in KINDS or case in DRIFTING:
         folders = {f"{case}_{seed}": work_folder / f"{case}_{seed}" for seed in seeds}
         for seed, folder in zip(seeds, folders.values(), strict=True):
             save_case(*make_case(case, duration_s=duration_s, seed=int(seed)), folder)
@@ -80,6 +82,8 @@ def make_case(case: str, *, duration_s: float | None, seed: int) -> tuple[si.Bas
     if case in KINDS:
         kind = KINDS[case]
         return draw_case(kind, data_folder(), duration_s=duration_s or kind.duration_s, seed=seed)
+    if case in DRIFTING:
+        return simulate(DRIFTING[case], duration_s=duration_s or DRIFTING_S, seed=seed)
     return generate_case(case, duration_s=duration_s or DURATION_S, seed=seed)
 
 

@@ -1,18 +1,19 @@
 """Compare spike sorters on recordings with known spikes.
 
-Every sorter runs with its default parameters (a filter beyond the sampled band apart) in a process of its own, on the
-same saved recordings, case after case. `true_templates` is no sorter but the ceiling for one that learns templates: the
-encoder of `crsae` with those of the true units (see `true_templates.py`).
+Every sorter runs with its default parameters (a filter beyond the sampled band apart), or with those that follow its
+name, in a process of its own, on the same saved recordings, case after case. `true_templates` is no sorter but the
+ceiling for one that learns templates: the encoder of `crsae` with those of the true units (see `true_templates.py`).
 
-Cases are names of `si_crsae.evaluation.CASES`, kinds of recordings drawn from templates (see `drawn.py`), files of the
-data folder (environment variable SI_CRSAE_DATA, default ../shared/data) or paths of case folders. Seconds are those of
-`run_sorter`, called several times in one process: the first call includes compilation, the median of the others is to
-be compared; the last result is scored. Memory is the largest sum over the processes of the sorter. The file named by
---out is rewritten after each run.
+Cases are names of `si_crsae.evaluation.CASES`, kinds of recordings drawn from templates (see `drawn.py`), those in
+which the tissue moves (see `drifting.py`), files of the data folder (environment variable SI_CRSAE_DATA, default
+../shared/data) or paths of case folders. Seconds are those of `run_sorter`, called several times in one process: the
+first call includes compilation, the median of the others is to be compared; the last result is scored. Memory is the
+largest sum over the processes of the sorter. The file named by --out is rewritten after each run.
 
     python benchmarks/sorters.py --quick
     python benchmarks/sorters.py --sorters crsae,lupin --cases tetrode,lowsnr32 --seeds 1,2 --out rows.json
     python benchmarks/sorters.py --sorters crsae,true_templates --cases mixed_tetrode,locust --seeds 1,2
+    python benchmarks/sorters.py --sorters crsae,lupin:apply_motion_correction=true --cases np2_64_walk
 """
 
 import argparse
@@ -85,7 +86,11 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; --quick only changes the defaults."""
     parser = make_parser(__doc__, quick="two short cases, crsae and lupin")
-    parser.add_argument("--sorters", type=names, help=f"default: the installed ones of {','.join(SORTERS)}")
+    parser.add_argument(
+        "--sorters",
+        type=names,
+        help=f"default: the installed ones of {','.join(SORTERS)}; parameters: name:parameter=value",
+    )
     parser.add_argument("--cases", type=names, help=f"default: {','.join(DEFAULT_CASES)}")
     parser.add_argument(
         "--duration", type=float, help="of generated and drawn cases in s, default: 90, of drawn ones by kind"
@@ -197,11 +202,19 @@ def run_one(sorter: str, folder: str, result_folder: str, *, repeats: int) -> No
         if sorter == TRUE_TEMPLATES:
             sorting = match_true_templates(Path(folder))
         else:
-            parameters = low_frequency_parameters(sorter, recording)
-            sorting = run_sorter(sorter, recording, folder=result / f"run_{repeat}", **parameters)
+            name, given = with_parameters(sorter)
+            parameters = low_frequency_parameters(name, recording) | given
+            sorting = run_sorter(name, recording, folder=result / f"run_{repeat}", **parameters)
         seconds.append(round(time.perf_counter() - start, 2))
         sorting.save(folder=result / "sorting", overwrite=True)
         (result / "seconds.json").write_text(json.dumps(seconds))
+
+
+def with_parameters(sorter: str) -> tuple[str, dict[str, object]]:
+    """Return the name of a sorter and the parameters after it: ``name:parameter=value:parameter=value``, as JSON."""
+    name, *settings = sorter.split(":")
+    parameters = (setting.partition("=") for setting in settings)
+    return name, {parameter: json.loads(value) for parameter, _, value in parameters}
 
 
 def low_frequency_parameters(sorter: str, recording: si.BaseRecording) -> dict[str, object]:

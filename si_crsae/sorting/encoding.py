@@ -15,9 +15,14 @@ from si_crsae.sorting.runs.progress import StageBar
 from si_crsae.sorting.signal.recording import Tile, map_tiles, plan_tiles, read_tile
 
 
+def middle_of(tile: Tile) -> tuple[int, int]:
+    """Return the segment of a tile and the sample in its middle."""
+    return tile.segment_index, (tile.start + tile.end) // 2
+
+
 def encoder_of_tile(encoder: Encoder, tile: Tile) -> Encoder:
     """Return the encoder of the atoms as they are in the middle of a tile."""
-    return encoder.at(tile.segment_index, (tile.start + tile.end) // 2)
+    return encoder.at(*middle_of(tile))
 
 
 def as_at_rest(amplitude: Float[np.ndarray, " event"], atoms: Int[np.ndarray, " event"], there: Encoder, rest: Encoder):

@@ -18,6 +18,7 @@ from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.cleaning import clean_code, drop_parts, join_fragments
 from si_crsae.sorting.drift.estimation import DRIFT_FILE, DriftFound, can_estimate, find_drift, still_traces
 from si_crsae.sorting.drift.tissue import Tissue
+from si_crsae.sorting.drift.trajectory import Trajectory
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning.history import AFTER_ROUNDS, History
@@ -356,7 +357,13 @@ class GroupSorting:
             return replace(nothing, decisions=history.table)
         self._tell("learned the waveforms of %d units", model.dictionary.num_atoms)
         return LearningResult(
-            model=model, curve=curve, unit_numbers=np.array(learner.unit_numbers), decisions=history.table
+            model=model,
+            curve=curve,
+            unit_numbers=np.array(learner.unit_numbers),
+            decisions=history.table,
+            drift=replace(self.drift, is_followed=False)
+            if learner.tissue is None
+            else self.drift.refined(learner.tissue.trajectory.motion),
         )
 
     def _encode(self) -> Code:
@@ -364,11 +371,11 @@ class GroupSorting:
 
         The residual and the correlation map are at hand then, so that the signal is not read and filtered once more.
         """
+        learned, trajectory = self.learned, None
+        if not learned.model.moving.are_still:
+            trajectory = Trajectory.of(learned.drift.motion, self.recording, steps_um=learned.model.moving.step_um)
         encoder = make_encoder(
-            self.learned.model,
-            self.config,
-            sampling_frequency=self.recording.sampling_frequency,
-            trajectory=None if self._tissue is None else self._tissue.trajectory,
+            learned.model, self.config, sampling_frequency=self.recording.sampling_frequency, trajectory=trajectory
         )
         signal, num_threads = self.signal, self.resources.num_threads
         with self.progress.stage("encode") as bar:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Shaped
 
 from si_crsae.core.tables import from_arrays, joined_columns, select_rows, to_arrays
 from si_crsae.core.types import Dictionary, SparseEvents
+from si_crsae.sorting.drift.estimation import DriftFound
 from si_crsae.sorting.learning.history import Member, no_decisions
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.model import Model
@@ -33,13 +34,15 @@ class InitialTemplates:
 class LearningResult:
     """Result of *learn*: the model and the learning curve; no atom is a legal result.
 
-    `decisions` is all that was decided until then, `unit_numbers` has the unit of every atom in it.
+    `decisions` is all that was decided until then, `unit_numbers` has the unit of every atom in it. `drift` is the
+    motion as the units show it.
     """
 
     model: Model
     curve: LearningCurve
     unit_numbers: Int[np.ndarray, " atom"] = field(default_factory=lambda: np.zeros(0, "int64"))
     decisions: Shaped[np.ndarray, " decision"] = field(default_factory=no_decisions)
+    drift: DriftFound = field(default_factory=DriftFound)
 
     @property
     def units(self) -> list[Member]:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,6 +69,17 @@ class DriftFound:
             self.window_depth_um,
         )
 
+    def refined(self, motion: Motion) -> "DriftFound":
+        """Return the same with a motion that is known better."""
+        bins = [times.size for times in motion.temporal_bins_s]
+        return replace(
+            self,
+            bin_segment=np.repeat(np.arange(len(bins)), bins),
+            bin_time_s=np.concatenate(motion.temporal_bins_s),
+            window_depth_um=motion.spatial_bins_um,
+            displacement_um=np.concatenate(motion.displacement),
+        )
+
 
 def can_estimate(recording: BaseRecording, config: CrsaeConfig) -> bool:
     """Tell whether motion can be estimated from a recording and followed."""
@@ -106,15 +117,18 @@ def find_drift(filtered: BaseRecording, config: CrsaeConfig, *, folder: Path, jo
     settings = _for_short_probes(get_motion_parameters_preset(preset)["estimate_motion_kwargs"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own calls, which a user cannot change
-        motion, info = compute_motion(
-            joined,
-            preset=cast(Any, preset),
-            estimate_motion_kwargs=settings,
-            output_motion_info=True,
-            **job_kwargs,
+        motion, info = cast(
+            tuple[Motion, dict[str, Any]],
+            compute_motion(
+                joined,
+                preset=cast(Any, preset),
+                estimate_motion_kwargs=settings,
+                output_motion_info=True,
+                **job_kwargs,
+            ),
         )
         halves = [
-            estimate_motion(joined, info["peaks"][half::2], info["peak_locations"][half::2], **settings)
+            cast(Motion, estimate_motion(joined, info["peaks"][half::2], info["peak_locations"][half::2], **settings))
             for half in (0, 1)
         ]
     shutil.rmtree(folder / MOTION_FOLDER, ignore_errors=True)  # a run that was interrupted may have left half of it

@@ -1,7 +1,7 @@
 """Where the tissue is while a recording is read."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ from si_crsae.sorting.signal.recording import Tile
 BIN_S = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)  # slots have no room for what is made once
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trajectory:
     """The motion of the tissue along the probe, for every segment of what is read.
 
@@ -25,29 +25,27 @@ class Trajectory:
         SpikeInterface's, for the segments of the recording.
     pieces : tuple of Piece
         Which stretch of the recording each segment that is read is.
+    steps_um : ndarray, shape (step,)
+        Grid of displacements, zero among them.
     """
 
     motion: Motion
     pieces: tuple["Piece", ...]
+    steps_um: Float[np.ndarray, " step"]
 
     @classmethod
-    def of(cls, motion: Motion, recording: BaseRecording) -> "Trajectory":
-        """Return the trajectory of a whole recording."""
+    def of(
+        cls, motion: Motion, recording: BaseRecording, *, steps_um: Float[np.ndarray, " step"] | None = None
+    ) -> "Trajectory":
+        """Return the trajectory of a whole recording, on a grid of its own if none is given."""
         segments = range(recording.get_num_segments())
-        return cls(motion=motion, pieces=tuple(Piece.of(recording, segment) for segment in segments))
+        pieces = tuple(Piece.of(recording, segment) for segment in segments)
+        return cls(motion=motion, pieces=pieces, steps_um=_grid(motion) if steps_um is None else steps_um)
 
     def in_windows(self, windows: list[Tile]) -> "Trajectory":
         """Return that of windows of the recording, which are segments there."""
         pieces = [self.pieces[window.segment_index].later(window.start) for window in windows]
         return replace(self, pieces=tuple(pieces))
-
-    @cached_property
-    def steps_um(self) -> Float[np.ndarray, " step"]:
-        """Grid of displacements that holds all of the motion, and zero."""
-        step_um = ASSUMED.drift.step_um
-        extremes = [extreme(values) for values in self.motion.displacement for extreme in (np.min, np.max)]
-        lowest, highest = np.floor(min(extremes) / step_um), np.ceil(max(extremes) / step_um)
-        return step_um * np.arange(min(lowest, -1), max(highest, 1) + 1)
 
     def motion_of(self, recording: BaseRecording) -> Motion:
         """Return the motion of what is read, in its own segments and times."""
@@ -67,16 +65,34 @@ class Trajectory:
     ) -> Float[np.ndarray, " unit"]:
         """Return how far tissue, which rests at some depths (um), is up the probe at a sample of what is read (um)."""
         piece = self.pieces[segment_index]
-        times = np.full(len(depths_um), piece.start_s + sample_index / piece.sampling_frequency)
+        times = np.full(len(depths_um), piece.seconds(sample_index))
         return self.motion.get_displacement_at_time_and_depth(times, depths_um, segment_index=piece.segment_index)
+
+    def steps_of_events(
+        self,
+        segment_index: Int[np.ndarray, " event"],
+        sample_index: Int[np.ndarray, " event"],
+        depths_um: Float[np.ndarray, " event"],
+    ) -> Int[np.ndarray, " event"]:
+        """Return the step of each event of units that rest at some depths (um)."""
+        steps = np.zeros(len(sample_index), "int64")
+        for segment, piece in enumerate(self.pieces):
+            mine = segment_index == segment
+            displacements = self.motion.get_displacement_at_time_and_depth(
+                piece.seconds(sample_index[mine]), depths_um[mine], segment_index=piece.segment_index
+            )
+            steps[mine] = self._nearest(displacements)
+        return steps
+
+    def _nearest(self, displacements_um: Float[np.ndarray, " value"]) -> Int[np.ndarray, " value"]:
+        nearest = np.rint((displacements_um - self.steps_um[0]) / ASSUMED.drift.step_um).astype("int64")
+        return np.clip(nearest, 0, self.steps_um.size - 1)
 
     def steps(
         self, segment_index: int, sample_index: int, depths_um: Float[np.ndarray, " unit"]
     ) -> Int[np.ndarray, " unit"]:
         """Return the same rounded to the grid, as its index."""
-        displacements = self.displacements_um(segment_index, sample_index, depths_um)
-        nearest = np.rint((displacements - self.steps_um[0]) / ASSUMED.drift.step_um).astype("int64")
-        return np.clip(nearest, 0, self.steps_um.size - 1)
+        return self._nearest(self.displacements_um(segment_index, sample_index, depths_um))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +119,18 @@ class Piece:
         start_s = float(recording.sample_index_to_time(0, segment_index=segment_index))
         return cls(segment_index=segment_index, start_s=start_s, sampling_frequency=recording.sampling_frequency)
 
+    def seconds(self, sample_index: Any) -> Any:
+        """Return when samples of the stretch are, as the recording counts (s)."""
+        return self.start_s + sample_index / self.sampling_frequency
+
     def later(self, num_samples: int) -> "Piece":
         """Return the stretch that begins so many samples later."""
         return replace(self, start_s=self.start_s + num_samples / self.sampling_frequency)
+
+
+def _grid(motion: Motion) -> Float[np.ndarray, " step"]:
+    """Return a grid of displacements that holds all of a motion, zero, and some more."""
+    step_um, spare = ASSUMED.drift.step_um, ASSUMED.drift.spare_steps
+    extremes = [extreme(values) for values in motion.displacement for extreme in (np.min, np.max)]
+    lowest, highest = np.floor(min(*extremes, 0.0) / step_um), np.ceil(max(*extremes, 0.0) / step_um)
+    return step_um * np.arange(lowest - spare, highest + spare + 1)

@@ -11,13 +11,14 @@ from si_crsae.core.events.encoder import Encoder
 from si_crsae.core.events.features import clean_features
 from si_crsae.core.operators.filtering import component_lags
 from si_crsae.core.tables import concatenate_rows
-from si_crsae.sorting.drift.covariance import TemplateCovariance
 from si_crsae.sorting.drift.encoder import MovingEncoder
-from si_crsae.sorting.encoding import DetailedTile, as_at_rest, encode_in_detail, encoder_of_tile
+from si_crsae.sorting.encoding import DetailedTile, as_at_rest, encode_in_detail, encoder_of_tile, middle_of
 from si_crsae.sorting.model import margin_of
 from si_crsae.sorting.signal.recording import Tile, map_tiles, plan_tiles
 
 NOISE_ROWS_PER_TILE = 40
+# Tiles from all over the recording that are encoded with and without motion.
+NUM_COMPARED_TILES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class EventWaveforms:
         Coefficient of the unit-norm atom at rest.
     features : ndarray of float32, shape (event, local, component)
         Traces without all other events, on the channels around the atom's main channel; if the tissue moves, as they
-        would be at rest.
+        would be at rest, see `hold_still`.
     recorded : ndarray of float32, shape (event, local, component)
         The same as they were recorded; without channels if nothing moves.
     step : ndarray of int64, shape (event,)
@@ -60,7 +61,6 @@ def encode_with_waveforms(
     *,
     channels: Int[np.ndarray, "atom local"],
     num_threads: int,
-    covariance: TemplateCovariance | None = None,
 ) -> EventWaveforms:
     """Return the events of a recording with their clean waveforms.
 
@@ -72,17 +72,20 @@ def encode_with_waveforms(
     channels : ndarray of int64, shape (atom, local)
         Where to look at the events of each atom; -1 for nowhere.
     num_threads : int
-    covariance : TemplateCovariance, optional
-        Of templates in tissue that moves, if it does.
     """
     lags = component_lags(encoder.dictionary.basis).numpy()
 
     def encode(tile: Tile) -> EventWaveforms:
         there = encoder_of_tile(encoder, tile)
         found = waveforms_of_tile(encode_in_detail(recording, tile, there), tile, there, channels=channels, lags=lags)
-        if covariance is None or not isinstance(encoder, MovingEncoder):
+        if not isinstance(encoder, MovingEncoder):
             return found
-        return _at_rest(found, tile, there, encoder, channels=channels, covariance=covariance)
+        return replace(
+            found,
+            amplitude=as_at_rest(found.amplitude, found.atom_index, there, encoder),
+            recorded=found.features,
+            step=encoder.steps_at(*middle_of(tile))[found.atom_index],
+        )
 
     parts = list(map_tiles(encode, plan_tiles(recording), num_threads))
     objective = sum(part.objective for part in parts) / recording.get_total_samples()
@@ -108,9 +111,6 @@ def waveforms_of_tile(
     quiet = np.linspace(first, first + num_samples - 1, NOISE_ROWS_PER_TILE).astype("int64")
     everywhere = np.tile(np.arange(weights.shape[1]), (quiet.size, 1))
     noise_features = clean(own=np.full(quiet.size, -1), shift=quiet, channels=everywhere)
-    explained = encoder.explained_energy(encoded.correlation, encoded.events)[start:end].sum()
-    energy = float(encoded.traces[:, margin : margin + num_samples].square().sum())
-    penalty = encoder.settings.regularization[inside.atom_index]
     return EventWaveforms(
         segment_index=np.full(len(inside), tile.segment_index),
         sample_index=inside.sample_index + tile.start - first,
@@ -120,34 +120,32 @@ def waveforms_of_tile(
         recorded=features[:, :0],
         step=np.zeros(len(inside), "int64"),
         noise_features=noise_features,
-        objective=float(energy / 2 - explained / 2 + penalty @ inside.amplitude),
+        objective=objective_of_tile(encoded, tile, encoder),
     )
 
 
-def _at_rest(
-    found: EventWaveforms,
-    tile: Tile,
-    there: Encoder,
-    rest: MovingEncoder,
-    *,
-    channels: Int[np.ndarray, "atom local"],
-    covariance: TemplateCovariance,
-) -> EventWaveforms:
-    """Return the events of a tile as they would be at rest.
+def objective_of_tile(encoded: DetailedTile, tile: Tile, encoder: Encoder) -> float:
+    """Return half the energy of the residual of a tile and the weighted l1 norm of its code, its margins left out."""
+    margin, num_before, num_samples = margin_of(encoder), encoder.dictionary.num_before, tile.end - tile.start
+    first = margin - num_before
+    start, end = np.searchsorted(encoded.events.sample_index, [first, first + num_samples])
+    inside = encoded.events.select(slice(start, end))
+    explained = encoder.explained_energy(encoded.correlation, encoded.events)[start:end].sum()
+    energy = float(encoded.traces[:, margin : margin + num_samples].square().sum())
+    penalty = encoder.settings.regularization[inside.atom_index]
+    return float(energy / 2 - explained / 2 + penalty @ inside.amplitude)
 
-    Of each, the atom is put where it is at rest, and what is beside it is moved.
-    """
-    atoms = found.atom_index
-    step = rest.steps_at(tile.segment_index, (tile.start + tile.end) // 2)
-    amplitude = as_at_rest(found.amplitude, atoms, there, rest)
-    features = found.features.copy()
-    for atom in np.unique(atoms):
-        mine, present = atoms == atom, channels[atom] >= 0
-        local = channels[atom, present]
-        moved, still = (encoder.dictionary.weights[atom].numpy()[local] for encoder in (there, rest))
-        beside = found.features[mine][:, present] - found.amplitude[mine, None, None] * moved
-        if step[atom] != covariance.rest:
-            registration = covariance.registrations[step[atom]][np.ix_(local, local)]
-            beside = np.einsum("cd,edq->ecq", registration, beside)
-        features[np.ix_(mine, present)] = beside + amplitude[mine, None, None] * still
-    return replace(found, features=features, recorded=found.features, step=step[atoms], amplitude=amplitude)
+
+def gain_of_motion(recording: BaseRecording, encoder: MovingEncoder, *, num_threads: int) -> float:
+    """Return by how much the objective is lower, on some tiles, where atoms move than where they stay (nats)."""
+
+    def gain(tile: Tile) -> float:
+        there = encoder_of_tile(encoder, tile)
+        moved, still = (
+            objective_of_tile(encode_in_detail(recording, tile, each), tile, each) for each in (there, encoder)
+        )
+        return still - moved
+
+    tiles = plan_tiles(recording)
+    chosen = np.unique(np.linspace(0, len(tiles) - 1, NUM_COMPARED_TILES).astype("int64"))
+    return sum(map_tiles(gain, [tiles[index] for index in chosen], num_threads))

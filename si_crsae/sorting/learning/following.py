@@ -1,5 +1,7 @@
 """The M-step for templates that move: one from the waveforms of a unit at all displacements."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -9,6 +11,42 @@ from si_crsae.sorting.drift.moving import MovingTemplates, SeenMeans, fit_moving
 from si_crsae.sorting.drift.tissue import Tissue
 from si_crsae.sorting.learning.expectation import EventWaveforms
 from si_crsae.sorting.learning.units import TemplateGeometry, Unit, typical_events
+from si_crsae.sorting.model import Model
+
+
+def hold_still(
+    events: EventWaveforms, model: Model, tissue: Tissue, channels: Int[np.ndarray, "atom local"]
+) -> EventWaveforms:
+    """Return the events with their waveforms as they would be at rest.
+
+    Of each, the atom is put where it is at rest, and what is beside it is moved there.
+
+    Parameters
+    ----------
+    events : EventWaveforms
+        As they were recorded.
+    model : Model
+        With which they were found.
+    tissue : Tissue
+    channels : ndarray of int64, shape (atom, local)
+        On which the events of each atom were looked at; -1 where there are fewer.
+    """
+    features, rest, num_channels = events.recorded.copy(), model.dictionary, len(tissue.depths_um)
+    sizes = events.amplitude / rest.scales.numpy()[events.atom_index]
+    for atom in np.unique(events.atom_index):
+        present = channels[atom] >= 0
+        local = channels[atom, present]
+        one = model.moving.select(np.array([atom]))
+        still = rest.weights[atom].numpy()[local] * float(rest.scales[atom])
+        for step in np.unique(events.step[events.atom_index == atom]):
+            mine = np.flatnonzero((events.atom_index == atom) & (events.step == step))
+            moved = one.coefficients_at(np.array([step]), num_channels=num_channels)[0, local]
+            beside = events.recorded[mine][:, present] - sizes[mine, None, None] * moved
+            if step != tissue.covariance.rest:
+                registration = tissue.covariance.registrations[step][np.ix_(local, local)]
+                beside = np.einsum("cd,edq->ecq", registration, beside)
+            features[np.ix_(mine, present)] = beside + sizes[mine, None, None] * still
+    return replace(events, features=features)
 
 
 def follow_units(

@@ -15,16 +15,18 @@ from si_crsae.core.operators.filtering import component_lags
 from si_crsae.core.regularization import centered_prior, update_regularization
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, local_channels
+from si_crsae.sorting.drift.encoder import MovingEncoder
 from si_crsae.sorting.drift.moving import MovingTemplates
 from si_crsae.sorting.drift.tissue import Tissue
 from si_crsae.sorting.learning.births import find_missed_templates, moved_residual_recording, residual_recording
 from si_crsae.sorting.learning.collisions import find_collisions
-from si_crsae.sorting.learning.expectation import EventWaveforms, encode_with_waveforms
-from si_crsae.sorting.learning.following import follow_units
+from si_crsae.sorting.learning.expectation import EventWaveforms, encode_with_waveforms, gain_of_motion
+from si_crsae.sorting.learning.following import follow_units, hold_still
 from si_crsae.sorting.learning.gradient import improve_by_gradient
 from si_crsae.sorting.learning.history import History
 from si_crsae.sorting.learning.initialization import temporal_basis
 from si_crsae.sorting.learning.noise import find_active_rows, noise_of_atoms, sample_noise
+from si_crsae.sorting.learning.refinement import refine_trajectory
 from si_crsae.sorting.learning.rounds import LearningCurve, LearningRound, announce
 from si_crsae.sorting.learning.splitting import split_units
 from si_crsae.sorting.learning.structure import (
@@ -79,7 +81,7 @@ class Learner:
     def learn(self, *, group_index: int = 0) -> tuple[Model | None, LearningCurve]:
         """Return the learned model, None if no unit is left, and the learning curve; tell listeners of every round."""
         rounds: list[LearningRound] = []
-        model = self._model_of(self.units)
+        model = self._without_false_motion(self._model_of(self.units))
         for round_index in range(self.config.num_rounds):
             if model is None:
                 break
@@ -111,6 +113,20 @@ class Learner:
             announce(rounds[-1])
         return model, LearningCurve.of(rounds)
 
+    def _without_false_motion(self, model: Model | None) -> Model | None:
+        """Return the model, with atoms that stay where they are if the recording is explained better so."""
+        if model is None or self.tissue is None:
+            return model
+        encoder = self._encoder_of(model)
+        assert isinstance(encoder, MovingEncoder)
+        gain = gain_of_motion(self.recording, encoder, num_threads=self.num_threads)
+        logger.info("templates that move lower the objective by %.0f", gain)
+        if gain > 0:
+            return model
+        logger.warning("the motion found is not followed: templates that stay explain the recording better")
+        self.tissue = None
+        return self._model_of(self.units)
+
     @property
     def _rules(self) -> dict[str, Any]:
         """What every rule about the units is told besides them."""
@@ -128,10 +144,21 @@ class Learner:
             self._encoder_of(model),
             channels=self.channels,
             num_threads=self.num_threads,
-            covariance=None if self.tissue is None else self.tissue.covariance,
         )
+        if self.tissue is not None:
+            events = self._follow(model, events, self.tissue)
         self.events, self.noise_features = events, events.noise_features
         return events
+
+    def _follow(self, model: Model, events: EventWaveforms, tissue: Tissue) -> EventWaveforms:
+        """Return the events with their waveforms as they would be at rest, once it is known better where they were."""
+        trajectory = refine_trajectory(
+            tissue.trajectory, events, model.moving, self.channels, noise_features=self.noise_features
+        )
+        self.tissue = tissue = replace(tissue, trajectory=trajectory)
+        depths = model.moving.rest_depth_um[events.atom_index]
+        step = trajectory.steps_of_events(events.segment_index, events.sample_index, depths)
+        return hold_still(replace(events, step=step), model, tissue, self.channels)
 
     def _maximize(self, model: Model, events: EventWaveforms, *, is_first: bool, is_last: bool) -> Model | None:
         """Return the model after the M-step and the changes of structure.
