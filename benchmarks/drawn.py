@@ -162,7 +162,7 @@ class Distances:
     @classmethod
     def of(cls, library: Library, templates: np.ndarray) -> "Distances":
         """Measure templates (unit, channel, sample) in the noise of a library."""
-        noise = preprocess(as_int16(library.background(NOISE_S)), CrsaeConfig(), folder=Path())
+        noise = preprocess(as_int16(library.background(NOISE_S)), CrsaeConfig())
         whitened = filter_templates(noise, templates.transpose(0, 2, 1) / GAIN_UV)
         peak = (whitened.shape[1] - templates.shape[2]) // 2 + library.num_before
         lags = range(-MAX_LAG, MAX_LAG + 1)

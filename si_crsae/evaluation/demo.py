@@ -79,7 +79,7 @@ def run_demo(folder: Path, *, duration_s: float) -> Score:
         sorting = run_sorter("crsae", recording, folder=str(run_folder), job_kwargs={"n_jobs": -1})
         score = score_sorting(cast(BaseSorting, sorting), truth)
         _say(_describe(score))
-        whitened = preprocess(recording, CrsaeConfig(), folder=run_folder)
+        whitened = preprocess(recording, CrsaeConfig())
         _draw(figure, whitened, load_units(run_folder), truth, score)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "demo.png", dpi=100, pil_kwargs={"optimize": True})

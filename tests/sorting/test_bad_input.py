@@ -217,7 +217,7 @@ def test_shared_contact_positions_are_sorted_with_a_warning(simulation, make_sim
         ({"detect_threshold": -1.0}, "detect_threshold = -1.0: Input should be greater than 0"),
         ({"device": "cuda:99"}, "device = 'cuda:99': (torch finds no|this machine has)"),
         ({"freq_min": 14000.0, "freq_max": 14500.0}, "must start below 13500 Hz, freq_min = 14000 Hz does not"),
-        ({"apply_motion_correction": True}, "needs more than 32 channels"),
+        ({"apply_motion_correction": True}, "needs 16 channels or more in every group"),
     ],
 )
 def test_parameters_that_cannot_work_are_refused(simulation, save, refuse, parameters, message):

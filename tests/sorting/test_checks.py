@@ -169,10 +169,10 @@ def test_one_channel_needs_no_probe():
         check_recording(si.NumpyRecording([make_noise(num_channels=1)], SAMPLING_FREQUENCY), CrsaeConfig())
 
 
-def test_motion_correction_needs_a_long_narrow_probe():
+def test_motion_correction_needs_contacts_that_show_motion():
     config = CrsaeConfig(apply_motion_correction=True)
     (told,) = refusal_of(make_recording(make_noise(), probe=generate_tetrode()), config)
-    assert "more than 32 channels, within 60 um across, in every group" in told
+    assert "needs 16 channels or more in every group, over 100 um" in told
     (told,) = refusal_of(si.NumpyRecording([make_noise()], SAMPLING_FREQUENCY), config)
     assert "needs channel locations: attach a probe" in told
     long_probe = generate_multi_columns_probe(2, 20, xpitch=20, ypitch=20)
@@ -180,6 +180,14 @@ def test_motion_correction_needs_a_long_narrow_probe():
     check_recording(recording, config)
     (told,) = refusal_of(recording, config.model_copy(update={"apply_preprocessing": False}))
     assert "needs apply_preprocessing = True" in told
+    (told,) = refusal_of(recording, config.model_copy(update={"learning": "backpropagation"}))
+    assert "needs learning = 'closed_form'" in told
+
+
+def test_motion_is_corrected_unasked_only_where_it_can_be():
+    """The default refuses nothing that has no motion to be corrected."""
+    check_recording(make_recording(make_noise(), probe=generate_tetrode()), CrsaeConfig())
+    check_recording(make_recording(make_noise()), CrsaeConfig(learning="backpropagation"))
 
 
 @pytest.mark.parametrize("mode", ["folder", "zarr"])

@@ -31,7 +31,7 @@ def test_every_group_is_whitened_by_itself_and_channels_keep_their_order(recordi
     whitened = whiten_groups(recording, CrsaeConfig(), folder=tmp_path)
     assert whitened.channel_ids.tolist() == recording.channel_ids.tolist()
     for group, part in recording.split_by("group").items():
-        alone = preprocess(with_one_probe(part), CrsaeConfig(), folder=tmp_path).get_traces()
+        alone = preprocess(with_one_probe(part), CrsaeConfig()).get_traces()
         is_part = recording.get_property("group") == group
         np.testing.assert_allclose(whitened.get_traces()[:, is_part], alone, atol=1e-4)
 

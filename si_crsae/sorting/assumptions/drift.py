@@ -36,7 +36,7 @@ class DriftAssumptions:
 
     Measured: with 16 contacts in two columns the estimate is off by TODO um.
     """
-    min_span_um: float = 150.0
+    min_span_um: float = 100.0
     """Shortest probe on which motion is estimated (um): shorter ones lose their units as these move.
 
     Chosen.
@@ -64,7 +64,7 @@ class DriftAssumptions:
 
     Chosen.
     """
-    min_size_to_error: float = 4.0
+    min_size_to_error: float = 2.0
     """Smallest ratio of that standard deviation to the standard error of the estimate at which it is believed.
 
     Chosen.

@@ -21,6 +21,9 @@ from si_crsae.sorting.assumptions import ASSUMED
 MOTION_FOLDER, DRIFT_FILE = "motion", "drift.npz"
 # Presets that register windows along the probe by DREDge, whose windows are made for probes of 4 mm.
 DREDGE = "dredge_ap"
+# Single times may be far off: between which quantiles displacements lie, and their range and the median of absolute
+# values in normal standard deviations.
+SIZE_QUANTILES, NORMAL_RANGE, NORMAL_MEDIAN = (0.05, 0.95), 3.29, 0.6745
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +47,9 @@ class DriftFound:
     displacement_um : ndarray, shape (bin, window)
         Towards larger depths.
     size_um : float
-        Standard deviation of the displacement over time, the largest of all depths.
+        Standard deviation of the displacement over time, the largest of all depths, single times left out.
     error_um : float
-        Standard error of the displacement, from two halves of the peaks.
+        Standard error of the displacement at most times, from two halves of the peaks.
     is_followed : bool
         Whether the sorter takes it into account.
     """
@@ -135,7 +138,8 @@ def find_drift(filtered: BaseRecording, config: CrsaeConfig, *, folder: Path, jo
     save_motion_info(info, folder / MOTION_FOLDER)
     displacement = _centered(motion.displacement[0])
     error = _centered(halves[0].displacement[0]) - _centered(halves[1].displacement[0])
-    size_um, error_um = float(displacement.std(axis=0).max()), float(np.sqrt(np.mean(error**2))) / 2
+    size_um = float(np.ptp(np.quantile(displacement, SIZE_QUANTILES, axis=0), axis=0).max()) / NORMAL_RANGE
+    error_um = float(np.median(np.abs(error))) / NORMAL_MEDIAN / 2  # that of a half has twice the variance
     least = max(ASSUMED.drift.min_size_um, ASSUMED.drift.min_size_to_error * error_um)
     is_followed = config.apply_motion_correction is True or size_um > least
     logger.info(

@@ -27,20 +27,20 @@ def recording_of(num_channels, *, shared=0.0, gains=1.0, rate_hz=RATE_HZ, seed=0
 
 
 @pytest.mark.parametrize("num_channels", [1, 4])
-def test_the_noise_of_every_channel_is_one_and_that_of_two_is_not_correlated(num_channels, tmp_path):
+def test_the_noise_of_every_channel_is_one_and_that_of_two_is_not_correlated(num_channels):
     gains = 10.0 ** np.arange(num_channels)
     recording = recording_of(num_channels, shared=1.0, gains=gains)
-    found = preprocess(recording, CrsaeConfig(), folder=tmp_path).get_traces()
+    found = preprocess(recording, CrsaeConfig()).get_traces()
     assert found.dtype == np.float32
     np.testing.assert_allclose(noise_of(found), 1.0, rtol=0.05)
     correlation = np.corrcoef(found.T).reshape(num_channels, num_channels)
     np.testing.assert_allclose(correlation, np.eye(num_channels), atol=0.05)
 
 
-def test_without_preprocessing_traces_are_only_scaled(tmp_path):
+def test_without_preprocessing_traces_are_only_scaled():
     recording = recording_of(3, shared=1.0, gains=np.array([1.0, 20.0, 300.0]))
     traces = recording.get_traces()
-    found = preprocess(recording, CrsaeConfig(apply_preprocessing=False), folder=tmp_path).get_traces()
+    found = preprocess(recording, CrsaeConfig(apply_preprocessing=False)).get_traces()
     np.testing.assert_allclose(noise_of(found), 1.0, rtol=0.05)
     np.testing.assert_allclose(found / found[:1], traces / traces[:1], rtol=1e-3)
 
