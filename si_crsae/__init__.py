@@ -9,13 +9,22 @@ import _si_crsae_autoload
 if TYPE_CHECKING:
     from si_crsae.config import CrsaeConfig
     from si_crsae.diagnostics import doctor
-    from si_crsae.sorting.folder import load_filtered, load_history, resume_sorter
+    from si_crsae.sorting.folder import load_filtered, load_history, load_motion, resume_sorter
     from si_crsae.sorting.sorter import CrsaeSorter
     from si_crsae.widgets.report.writing import report
 
 __version__ = "0.1.0"
 
-__all__ = ["CrsaeConfig", "CrsaeSorter", "doctor", "load_filtered", "load_history", "report", "resume_sorter"]
+__all__ = [
+    "CrsaeConfig",
+    "CrsaeSorter",
+    "doctor",
+    "load_filtered",
+    "load_history",
+    "load_motion",
+    "report",
+    "resume_sorter",
+]
 
 # Imported on first use: torch and SpikeInterface take seconds to load.
 _MODULE_OF_NAME = {
@@ -24,6 +33,7 @@ _MODULE_OF_NAME = {
     "doctor": "si_crsae.diagnostics",
     "load_filtered": "si_crsae.sorting.folder",
     "load_history": "si_crsae.sorting.folder",
+    "load_motion": "si_crsae.sorting.folder",
     "report": "si_crsae.widgets.report.writing",
     "resume_sorter": "si_crsae.sorting.folder",
 }

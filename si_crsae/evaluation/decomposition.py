@@ -149,14 +149,16 @@ def waveforms_of(
     """
     events = events_in(units, start=start, end=end, segment_index=segment_index)
     unit_index = units.spikes["unit_index"][events]
-    atoms = np.ascontiguousarray((units.atoms if channels is None else units.atoms[:, channels]).transpose(0, 2, 1))
+    some = slice(None) if channels is None else channels
     splits = [split_offset(offset) for offset in units.sample_offset[events]]
     first, phases = np.array(splits, "int64").reshape(-1, 2).T
-    waveforms = np.zeros((events.size, atoms.shape[1] + NUM_TAPS - 1, atoms.shape[2]), "float32")
+    num_channels = units.atoms[:, some].shape[1]
+    waveforms = np.zeros((events.size, units.atoms.shape[2] + NUM_TAPS - 1, num_channels), "float32")
     for phase in np.unique(phases).tolist():
         mine = np.flatnonzero(phases == phase)
         for rows in np.array_split(mine, -(-mine.size // EVENTS_AT_ONCE)):
-            scaled = units.amplitude[events[rows], None, None] * atoms[unit_index[rows]]
+            atoms = units.atoms_of(events[rows], some).transpose(0, 2, 1)
+            scaled = units.amplitude[events[rows], None, None] * atoms
             waveforms[rows] = _delayed(scaled, WEIGHTS[phase])
     onsets = units.spikes["sample_index"][events] - units.num_before[unit_index] - start + first
     return onsets, waveforms, events

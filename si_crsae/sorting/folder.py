@@ -1,18 +1,23 @@
 """The folder of a run: what was sorted and how, what was found, and going on where it was interrupted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from spikeinterface.core import BaseRecording, BaseSorting
+from spikeinterface.preprocessing import load_motion_info
 
 from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.core.tables import from_arrays
+from si_crsae.sorting.drift.estimation import MOTION_FOLDER
+from si_crsae.sorting.drift.moved import MovedAtoms
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.learning.history import numbers_in
 from si_crsae.sorting.learning.rounds import LearningCurve
-from si_crsae.sorting.results import HISTORY_COLUMNS
+from si_crsae.sorting.results import HISTORY_COLUMNS, MOVED_FILE
 from si_crsae.sorting.runs.lock import locked
 from si_crsae.sorting.runs.manifest import check_parameters, check_recording_is, is_complete, verify
 from si_crsae.sorting.runs.trust import UntrustedError, load_recording_described, read_json
@@ -242,7 +247,9 @@ def load_units(folder: str | Path) -> Inventory:
     )
     nothing = Inventory.empty(num_channels=1)
     dictionary = _arrays_of(dictionary_file, *nothing.dictionary_arrays)
-    return Inventory.of_arrays(dictionary, _arrays_of(code_file, *nothing.code_arrays))
+    units = Inventory.of_arrays(dictionary, _arrays_of(code_file, *nothing.code_arrays))
+    moved = dictionary_file.with_name(MOVED_FILE)
+    return replace(units, moved=load_stage(moved, MovedAtoms)) if moved.is_file() else units
 
 
 def load_spike_probabilities(folder: str | Path) -> SpikePosterior:
@@ -290,6 +297,41 @@ def load_learning_curves(folder: str | Path) -> dict[int, LearningCurve]:
         return {group: from_arrays(LearningCurve, curves[group]) for group in sorted(curves)}
     except (TypeError, KeyError) as error:
         raise not_readable(path, error) from error
+
+
+def load_motion(folder: str | Path) -> dict[int, dict[str, Any]]:
+    """Return how the tissue has moved, for every group of channels in which a run has estimated it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder given to ``run_sorter``.
+
+    Returns
+    -------
+    dict of int to dict
+        By index of the group, what SpikeInterface's `load_motion_info` gives: ``motion``, with the displacements as the
+        units showed them where they were followed, ``peaks``, ``peak_locations`` and ``parameters``. SpikeInterface's
+        ``plot_motion_info(info, recording)`` draws it.
+
+    Raises
+    ------
+    ValueError
+        If the folder is not that of a crsae run, or its stages were deleted.
+
+    Examples
+    --------
+    >>> import si_crsae
+    >>> import spikeinterface.full as si
+    >>> for info in si_crsae.load_motion("run").values():  # doctest: +SKIP
+    ...     si.plot_motion_info(info, recording)
+    """
+    stages = Path(folder) / "sorter_output" / "stages"
+    load_config(Path(folder))
+    if not stages.is_dir():
+        raise ValueError(f"folder = {folder} has no {stages}: it was deleted; sort again")
+    found = sorted(stages.glob(f"group_*/{MOTION_FOLDER}"), key=lambda path: int(path.parent.name.split("_")[1]))
+    return {int(path.parent.name.split("_")[1]): load_motion_info(path) for path in found}
 
 
 def load_history(folder: str | Path) -> pd.DataFrame:

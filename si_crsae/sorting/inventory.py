@@ -10,6 +10,7 @@ from spikeinterface.core import BaseRecording
 from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.core.tables import concatenate_rows, select_rows
+from si_crsae.sorting.drift.moved import AT_REST, MovedAtoms
 from si_crsae.sorting.learning.history import no_decisions
 from si_crsae.sorting.stages import Code, LearningResult, SpikePosterior
 
@@ -68,6 +69,8 @@ class Inventory:
         What is expected of these spikes and units, if it was asked for.
     sources : tuple of (int, int), optional
         Group and atom in it that each unit comes from, as long as that is known.
+    moved : MovedAtoms, optional
+        Atoms of the spikes where the tissue has moved.
     """
 
     atoms: Float[np.ndarray, "unit channel width"]
@@ -81,6 +84,7 @@ class Inventory:
     amplitude: Float[np.ndarray, " spike"]
     posterior: SpikePosterior | None = None
     sources: tuple[tuple[int, int], ...] = ()
+    moved: MovedAtoms = field(default_factory=MovedAtoms)
 
     @classmethod
     def empty(cls, *, num_channels: int) -> "Inventory":
@@ -133,7 +137,19 @@ class Inventory:
         spikes = self.spikes
         order = np.lexsort((spikes["unit_index"], spikes["sample_index"], spikes["segment_index"]))
         posterior = None if self.posterior is None else select_rows(self.posterior, order, "spike")
-        return replace(select_rows(self, order, "spike"), posterior=posterior)
+        return replace(select_rows(self, order, "spike"), posterior=posterior, moved=self.moved.reordered(order))
+
+    def atoms_of(
+        self, chosen: Int[np.ndarray, " chosen"], channels: Int[np.ndarray, " channel"] | slice = slice(None)
+    ) -> Float[np.ndarray, "chosen channel width"]:
+        """Return the atom of each of some spikes (indices), where the tissue was, on some channels."""
+        atoms = self.atoms[:, channels][self.spikes["unit_index"][chosen]]
+        if self.moved.num_places:
+            place = self.moved.place[chosen]
+            has_moved = np.flatnonzero(place != AT_REST)
+            places, index = np.unique(place[has_moved], return_inverse=True)
+            atoms[has_moved] = self.moved.atoms(places, num_channels=self.atoms.shape[1])[:, channels][index]
+        return atoms
 
     def relative_amplitude(self, chosen: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, " chosen"]:
         """Return amplitudes in units of the typical one of their unit, 1 where that is unknown.
@@ -176,9 +192,13 @@ def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inven
     first_unit = np.cumsum([0] + [part.num_units for part in found])
     spikes["unit_index"] += np.repeat(first_unit[:-1], [part.spikes.size for part in found])
     spikes["unit_index"] = np.argsort(order)[spikes["unit_index"]]
+    moved = MovedAtoms.joined([part.moved for part in found], [part.spikes.size for part in found])
+    if moved.num_places:
+        from_group = np.repeat(first_unit[:-1], [part.moved.num_places for part in found])
+        moved = replace(moved, unit_index=np.argsort(order)[moved.unit_index + from_group])
     posteriors = [part.posterior for part in found if part.posterior is not None]
     posterior = select_rows(concatenate_rows(posteriors, "spike", "unit"), order, "unit") if posteriors else None
-    by_unit = replace(select_rows(joined, order, "unit"), posterior=posterior)
+    by_unit = replace(select_rows(joined, order, "unit"), posterior=posterior, moved=moved)
     return replace(by_unit, sources=tuple(sources[unit] for unit in order)).in_order_of_time()
 
 
@@ -187,7 +207,7 @@ def _units_of_group(recording: BaseRecording, group: GroupResult, index: int) ->
     assert group.code is not None
     model, code = group.learned.model, group.code
     kept, unit_index = np.unique(code.atom_index, return_inverse=True)
-    channels = recording.ids_to_indices(group.recording.channel_ids)
+    channels = np.asarray(recording.ids_to_indices(group.recording.channel_ids))
     local_atoms = model.dictionary.atoms.numpy()[kept]
     atoms = np.zeros((kept.size, recording.get_num_channels(), local_atoms.shape[2]), "float32")
     atoms[:, channels] = local_atoms
@@ -210,6 +230,36 @@ def _units_of_group(recording: BaseRecording, group: GroupResult, index: int) ->
         amplitude=code.amplitude,
         posterior=None if group.posterior is None else select_rows(group.posterior, kept, "unit"),
         sources=tuple((index, atom) for atom in kept.tolist()),
+        moved=_moved_atoms(group, kept, unit_index, channels),
+    )
+
+
+def _moved_atoms(
+    group: GroupResult,
+    kept: Int[np.ndarray, " unit"],
+    unit_index: Int[np.ndarray, " spike"],
+    channels: Int[np.ndarray, " channel"],
+) -> MovedAtoms:
+    """Return the atoms of a group's spikes where the tissue was, on the channels of the recording."""
+    assert group.learned is not None
+    assert group.code is not None
+    model, code = group.learned.model, group.code
+    if model.moving.are_still:
+        return MovedAtoms()
+    moving, trajectory = model.moving.select(kept), group.learned.trajectory_of(group.recording)
+    depths = moving.rest_depth_um[unit_index]
+    step = trajectory.steps_of_events(code.segment_index, code.sample_index, depths)
+    (units, steps), place = np.unique(np.stack([unit_index, step]), axis=1, return_inverse=True)
+    scales = model.dictionary.scales.numpy()[kept][units]
+    local = moving.step_channels[units]
+    return MovedAtoms(
+        unit_index=units,
+        displacement_um=moving.step_um[steps],
+        weights=moving.step_weights[units, steps] / scales[:, None, None],
+        channels=np.where(local >= 0, channels[local], -1),
+        basis_index=np.zeros(units.size, "int64"),
+        bases=model.dictionary.basis.numpy()[None],
+        place=place.ravel(),
     )
 
 

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +18,15 @@ from spikeinterface.core.job_tools import fix_job_kwargs
 from si_crsae.config import CHUNK_LENGTHS, CrsaeConfig
 from si_crsae.sorting.checks import resolve_device
 from si_crsae.sorting.cleaning import clean_code, drop_parts, join_fragments
-from si_crsae.sorting.drift.estimation import DRIFT_FILE, DriftFound, can_estimate, find_drift, still_traces
+from si_crsae.sorting.drift.estimation import (
+    DRIFT_FILE,
+    DriftFound,
+    can_estimate,
+    find_drift,
+    keep_motion,
+    still_traces,
+)
 from si_crsae.sorting.drift.tissue import Tissue
-from si_crsae.sorting.drift.trajectory import Trajectory
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning.history import AFTER_ROUNDS, History
@@ -327,12 +335,24 @@ class GroupSorting:
 
     def _initialize(self) -> InitialTemplates:
         history, training = History(self.recording.channel_ids), self.training
-        tissue = self._training_tissue
-        still = training if tissue is None else tissue.at_rest(training, self.config)
-        with self.progress.stage("initialize"):
+        with self.progress.stage("initialize"), self._held_still(training) as still:
             templates = find_templates(still, self.config, job_kwargs=self.resources.job_kwargs, history=history)
         self._tell("found %d candidate units in %.0f s of signal", len(templates), training.get_total_duration())
         return InitialTemplates(templates=templates, decisions=history.table)
+
+    @contextmanager
+    def _held_still(self, training: BaseRecording) -> Iterator[BaseRecording]:
+        """Give the signal to learn from as it would be at rest, computed once."""
+        tissue = self._training_tissue
+        if tissue is None:
+            yield training
+            return
+        still, job_kwargs = tissue.at_rest(training, self.config), self.resources.filter_kwargs(self.recording)
+        kept = cache(still, self.config, folder=self.folder / "still", job_kwargs=job_kwargs)
+        try:
+            yield kept.recording
+        finally:
+            kept.close()
 
     def _learn(self) -> LearningResult:
         nothing = LearningResult.without_atoms(num_channels=self.recording.get_num_channels())
@@ -352,6 +372,8 @@ class GroupSorting:
                 tissue=self._training_tissue,
             )
             model, curve = learner.learn(group_index=self.progress.group_index)
+        if learner.tissue is not None:
+            keep_motion(learner.tissue.trajectory.motion, self.folder)
         if model is None:
             self._tell("learning kept none of them")
             return replace(nothing, decisions=history.table)
@@ -373,7 +395,7 @@ class GroupSorting:
         """
         learned, trajectory = self.learned, None
         if not learned.model.moving.are_still:
-            trajectory = Trajectory.of(learned.drift.motion, self.recording, steps_um=learned.model.moving.step_um)
+            trajectory = learned.trajectory_of(self.recording)
         encoder = make_encoder(
             learned.model, self.config, sampling_frequency=self.recording.sampling_frequency, trajectory=trajectory
         )

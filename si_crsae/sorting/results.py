@@ -30,6 +30,9 @@ from si_crsae.sorting.signal.sampling import sample_traces
 from si_crsae.sorting.stages import SpikePosterior
 from si_crsae.sorting.templates import measure_templates
 
+MOVED_FILE = "moved_atoms.npz"
+# Between which the displacements of a unit's spikes lie, but for single ones.
+DRIFT_QUANTILES = (0.05, 0.95)
 # The table of decisions.
 HISTORY_COLUMNS = (
     "round",
@@ -86,6 +89,7 @@ def write_results(
     noise_levels, active_s = usable_noise_levels(sample), recording.get_total_duration() * sample.active_share
     units, templates = measure_templates(filtered, units, config, job_kwargs=job_kwargs)
     properties = unit_properties(recording, units, templates, noise_levels, active_s=active_s)
+    properties |= depth_properties(recording, units)
     units.spikes["segment_index"] = segments[units.spikes["segment_index"]]
     sorting = NumpySorting(units.spikes, recording.sampling_frequency, np.arange(units.num_units, dtype="int64"))
     for name, values in properties.items():
@@ -191,6 +195,23 @@ def unit_properties(
     }
 
 
+def depth_properties(recording: BaseRecording, units: Inventory) -> dict[str, np.ndarray]:
+    """Return where along the probe units are, by name of the property; nothing without locations of contacts.
+
+    `depth_um`, where the energy of each atom lies when nothing has moved; `drift_um`, the distance over which the
+    tissue has moved while the unit fired, single spikes left out.
+    """
+    if not recording.has_probe():
+        return {}
+    energy = np.square(units.atoms).sum(axis=2)
+    depths = energy @ recording.get_channel_locations()[:, 1] / np.maximum(energy.sum(axis=1), 1e-12)
+    ranges, moved, unit_index = np.zeros(units.num_units), units.moved, units.spikes["unit_index"]
+    for unit in np.unique(moved.unit_index):
+        places = moved.place[unit_index == unit]
+        ranges[unit] = np.ptp(np.quantile(moved.displacement_um[places], DRIFT_QUANTILES))
+    return {"depth_um": depths, "drift_um": ranges}
+
+
 def _refractory_violations(units: Inventory, sampling_frequency: float) -> Float[np.ndarray, " unit"]:
     fractions = np.zeros(units.num_units)
     limit = samples_in(ASSUMED.refractory.reported_ms, sampling_frequency)
@@ -210,6 +231,9 @@ def _save_arrays(
         np.savez(unfinished, **units.dictionary_arrays)
     with noted_whole(folder / "code.npz") as unfinished:
         np.savez(unfinished, **units.code_arrays)
+    if units.moved.num_places:
+        with noted_whole(folder / MOVED_FILE) as unfinished:
+            np.savez_compressed(unfinished, **to_arrays(units.moved))
     with noted_whole(folder / "history.npz") as unfinished:
         np.savez_compressed(unfinished, **history_arrays(recording, units, groups))
     curves: dict[str, Any] = {

@@ -9,10 +9,12 @@ from typing import TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
+from spikeinterface.core import BaseRecording
 
 from si_crsae.core.tables import from_arrays, joined_columns, select_rows, to_arrays
 from si_crsae.core.types import Dictionary, SparseEvents
 from si_crsae.sorting.drift.estimation import DriftFound
+from si_crsae.sorting.drift.trajectory import Trajectory
 from si_crsae.sorting.learning.history import Member, no_decisions
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.model import Model
@@ -53,6 +55,10 @@ class LearningResult:
             Member(number=number, main_channel=channel, num_events=0)
             for number, channel in zip(numbers, channels, strict=True)
         ]
+
+    def trajectory_of(self, recording: BaseRecording) -> Trajectory:
+        """Return where the tissue of a whole recording is, on the grid on which the templates are known."""
+        return Trajectory.of(self.drift.motion, recording, steps_um=self.model.moving.step_um)
 
     @classmethod
     def without_atoms(cls, *, num_channels: int) -> "LearningResult":

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording, concatenate_recordings
 from spikeinterface.core.motion import Motion
 from spikeinterface.preprocessing import compute_motion
-from spikeinterface.preprocessing.motion import get_motion_parameters_preset, save_motion_info
+from spikeinterface.preprocessing.motion import get_motion_parameters_preset, load_motion_info, save_motion_info
 from spikeinterface.sortingcomponents.motion import estimate_motion, interpolate_motion
 
 from si_crsae.config import CrsaeConfig
@@ -158,6 +158,12 @@ def find_drift(filtered: BaseRecording, config: CrsaeConfig, *, folder: Path, jo
         error_um=error_um,
         is_followed=is_followed,
     )
+
+
+def keep_motion(motion: Motion, folder: Path) -> None:
+    """Put a motion that is known better in the place of that which `find_drift` has left in a folder."""
+    info = load_motion_info(folder / MOTION_FOLDER)
+    save_motion_info({**info, "motion": motion}, folder / MOTION_FOLDER, overwrite=True)
 
 
 def still_traces(filtered: BaseRecording, drift: DriftFound, config: CrsaeConfig) -> BaseRecording:

@@ -68,9 +68,7 @@ class Learner:
         self.num_before = TemplateWindow.of(recording, config).num_before
         self.near = local_channels(recording, config.template_radius_um)
         waveforms = torch.from_numpy(templates)
-        self.basis = temporal_basis(
-            self._at_rest(recording), templates, config, job_kwargs=self.job_kwargs, assumed=assumed
-        )
+        self.basis = temporal_basis(recording, templates, config, job_kwargs=self.job_kwargs, assumed=assumed)
         self.geometry = TemplateGeometry(component_lags(self.basis).numpy(), self.basis.numpy())
         self.noise_features = sample_noise(recording, self.basis, seed=config.seed)
         self.events: EventWaveforms | None = None
