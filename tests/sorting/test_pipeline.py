@@ -26,7 +26,7 @@ FILES = {
     "posterior": "posterior",
 }
 FUNCTIONS = (
-    "preprocess",
+    "filter_traces",
     "cache",
     "find_templates",
     "Learner",
@@ -161,7 +161,7 @@ def test_a_sorting_goes_on_with_the_first_stage_that_is_missing(complete, tmp_pa
     result = sorting.complete()
     functions = ["find_templates", "Learner", "encode_and_weigh" if is_weighed else "encode_recording", "clean_code"]
     functions += ["infer_posterior"] * is_weighed
-    signals = ["preprocess", "cache"] if place <= list(FILES).index("encoded") else []
+    signals = ["filter_traces", "cache"] if place <= list(FILES).index("encoded") else []
     assert recorder.called == [*signals, *functions[place:]]
     assert_same(result.learned, complete[1].learned)
     assert_same(result.code, complete[1].code)

@@ -27,14 +27,16 @@ class DriftAssumptions:
     Chosen.
     """
     max_fitted_steps: int = 12
-    """Displacements from which a template is made, at most: close ones are pooled; more take longer.
+    """A template is made from the means at so many displacements at most (displacements), close ones being pooled;
+    raise for fast changes along the probe, lower to learn faster.
 
     Chosen.
     """
     min_channels: int = 16
-    """Fewest channels from which motion is estimated.
+    """Fewest channels from which motion is estimated (channels); lower to follow that of shorter probes, of which fewer
+    peaks tell.
 
-    Measured: with 16 contacts in two columns the estimate is off by TODO um.
+    Chosen.
     """
     min_span_um: float = 100.0
     """Shortest probe on which motion is estimated (um): shorter ones lose their units as these move.
@@ -60,12 +62,13 @@ class DriftAssumptions:
     Chosen.
     """
     min_size_um: float = 1.0
-    """Standard deviation over time of a motion that units notice (um).
+    """Standard deviation over time of a motion that units notice (um); lower to follow smaller ones.
 
     Chosen.
     """
     min_size_to_error: float = 2.0
-    """Smallest ratio of that standard deviation to the standard error of the estimate at which it is believed.
+    """And which is at least so much larger than the standard error of the estimate (ratio); raise to follow only what is
+    sure, lower to follow more.
 
     Chosen.
     """
@@ -88,6 +91,17 @@ class DriftAssumptions:
     max_event_weight: float = 10.0
     """How much less likely than the best one an event can make a displacement (nats): larger trusts single events more,
     of which some are those of other units.
+
+    Chosen.
+    """
+    calm_share: float = 0.4
+    """Part of the time in which units are looked for, that in which the tissue is nearest to rest (fraction). More, and
+    interpolation makes several of one; less, and rare ones are missed.
+
+    Chosen.
+    """
+    min_calm_s: float = 60.0
+    """At least so much is looked at (s); raise for rare units, lower for less blurred ones.
 
     Chosen.
     """

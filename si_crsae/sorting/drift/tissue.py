@@ -8,11 +8,12 @@ from spikeinterface.core import BaseRecording
 from spikeinterface.core.motion import Motion
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.drift.covariance import TemplateCovariance
 from si_crsae.sorting.drift.estimation import interpolate
-from si_crsae.sorting.drift.trajectory import Trajectory
+from si_crsae.sorting.drift.trajectory import BIN_S, Trajectory
 from si_crsae.sorting.signal.preprocessing import Whitening
-from si_crsae.sorting.signal.recording import Tile
+from si_crsae.sorting.signal.recording import Tile, select_windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,24 @@ class Tissue:
         return self if windows is None else replace(self, trajectory=self.trajectory.in_windows(windows))
 
     def at_rest(self, whitened: BaseRecording, config: CrsaeConfig) -> BaseRecording:
-        """Return whitened traces as they would be at rest, interpolated between contacts, lazily."""
+        """Return the whitened traces near rest as they would be at rest, interpolated between contacts, lazily.
+
+        Interpolation blurs a spike, the more the further it is moved, and one neuron would look like several, each at
+        another displacement. So only that part of the time is returned in which the tissue is nearest to rest; its
+        stretches are segments.
+        """
         still = interpolate(self.whitening.undo(whitened), self.trajectory.motion_of(whitened), config)
-        return self.whitening.apply(still)
+        return select_windows(self.whitening.apply(still), self._calm_windows(whitened))
+
+    def _calm_windows(self, whitened: BaseRecording) -> list[Tile]:
+        motion, frequency = self.trajectory.motion_of(whitened), whitened.sampling_frequency
+        away = [np.abs(displacement).max(axis=1) for displacement in motion.displacement]
+        share = max(ASSUMED.drift.calm_share, min(ASSUMED.drift.min_calm_s / whitened.get_total_duration(), 1.0))
+        limit = np.quantile(np.concatenate(away), share)
+        windows = []
+        for segment, is_calm in enumerate(each <= limit for each in away):
+            edges = np.flatnonzero(np.diff(np.concatenate([[False], is_calm, [False]])))
+            bounds = np.rint(edges * BIN_S * frequency).astype("int64")
+            ends = np.minimum(bounds, whitened.get_num_samples(segment)).reshape(-1, 2).tolist()
+            windows += [Tile(segment_index=segment, start=start, end=end) for start, end in ends]
+        return windows

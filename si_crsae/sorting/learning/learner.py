@@ -79,7 +79,7 @@ class Learner:
     def learn(self, *, group_index: int = 0) -> tuple[Model | None, LearningCurve]:
         """Return the learned model, None if no unit is left, and the learning curve; tell listeners of every round."""
         rounds: list[LearningRound] = []
-        model = self._without_false_motion(self._model_of(self.units))
+        model = self._settled(self._without_false_motion(self._model_of(self.units)))
         for round_index in range(self.config.num_rounds):
             if model is None:
                 break
@@ -124,6 +124,20 @@ class Learner:
         logger.warning("the motion found is not followed: templates that stay explain the recording better")
         self.tissue = None
         return self._model_of(self.units)
+
+    def _settled(self, model: Model | None) -> Model | None:
+        """Return the model once units have said where the tissue is, and been seen there.
+
+        Until then templates are blurred and displacements off at jumps: what is left unexplained would be taken for
+        new units, each of one displacement.
+        """
+        if model is None or self.tissue is None:
+            return model
+        units = collect_units(model.dictionary, self._encode(model), self.near, assumed=self.assumed)
+        units = [replace(unit, number=number) for unit, number in zip(units, self.unit_numbers, strict=True)]
+        units = self._prune(merge_units(units, self.geometry, self.config, **self._rules))
+        self.unit_numbers = [unit.number for unit in units]
+        return self._model_of(units)
 
     @property
     def _rules(self) -> dict[str, Any]:

@@ -54,7 +54,9 @@ def test_the_residual_holds_noise_where_the_known_neuron_fired(seen):
 
 def test_the_neuron_that_no_atom_explains_is_born(seen):
     recording, dictionary, events, _ = seen
-    (born,) = find_missed_templates(recording, dictionary, events, CONFIG, job_kwargs=JOB_KWARGS)
+    (born,) = find_missed_templates(
+        residual_recording(recording, dictionary, events), dictionary.basis, CONFIG, job_kwargs=JOB_KWARGS
+    )
     cosine = np.sum(born * MISSED) / np.linalg.norm(born) / np.linalg.norm(MISSED)
     assert cosine > 0.97
 
@@ -63,7 +65,14 @@ def test_nothing_is_born_where_all_is_explained(seen):
     recording, _, _, times = seen
     dictionary, events = explain(recording, [make_unit(template, [], seed=0) for template in (KNOWN, MISSED)])
     assert events.sample_index.size == pytest.approx(times[0].size + times[1].size, rel=0.05)
-    assert len(find_missed_templates(recording, dictionary, events, CONFIG, job_kwargs=JOB_KWARGS)) == 0
+    assert (
+        len(
+            find_missed_templates(
+                residual_recording(recording, dictionary, events), dictionary.basis, CONFIG, job_kwargs=JOB_KWARGS
+            )
+        )
+        == 0
+    )
 
 
 def test_spikes_too_faint_for_the_first_look_give_birth():
@@ -74,7 +83,9 @@ def test_spikes_too_faint_for_the_first_look_give_birth():
     told = {"job_kwargs": JOB_KWARGS, "assumed": Assumptions(initial=InitialAssumptions(matched_filter_below_s=0.0))}
     first_look, births = History(), History()
     find_templates(residual_recording(recording, dictionary, events), CONFIG, history=first_look, **told)
-    find_missed_templates(recording, dictionary, events, CONFIG, history=births, **told)
+    find_missed_templates(
+        residual_recording(recording, dictionary, events), dictionary.basis, CONFIG, history=births, **told
+    )
     first, later = (sum(cluster.value for cluster in history.decisions) for history in (first_look, births))
     assert first < 60
     assert later > 150

@@ -1,0 +1,119 @@
+"""How well the motion of the tissue is known: SpikeInterface's presets beside what the units of `crsae` show.
+
+Errors are those of the displacement of the true units, five times a second, about the median of each: where the tissue
+rests is a matter of definition. Sorters on the same recordings are compared by `sorters.py`, with the names that
+`drifting.py` gives them.
+
+    python benchmarks/drift.py --cases np2_64_walk,columns32_zigzag --seeds 1,2 --out rows.json
+    python benchmarks/drift.py --cases np2_64_walk --seeds 1 --plot drift.png
+"""
+
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import spikeinterface as si
+from cases import prepare_case
+from command_line import make_parser, names, parse
+from drifting import DRIFTING
+from sorters import save
+from spikeinterface.core.motion import Motion
+from spikeinterface.preprocessing import compute_motion
+from spikeinterface.sorters import run_sorter
+
+import si_crsae
+from si_crsae.config import CrsaeConfig
+from si_crsae.evaluation import load_case
+from si_crsae.sorting.signal.preprocessing import bandpass
+
+PRESETS = ("dredge_fast", "rigid_fast", "nonrigid_fast_and_accurate", "kilosort_like")
+TIME_STEP_S = 0.2
+JOB_KWARGS: dict[str, Any] = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--cases", type=names, default=["columns32_walk", "np2_64_walk", "np1_96_walk"])
+    parser.add_argument("--seeds", type=names, default=["1"])
+    parser.add_argument("--duration", type=float, help="in s, default: 180")
+    parser.add_argument("--plot", type=Path, help="image file of the last recording; needs matplotlib")
+    arguments = parse(parser, cases=DRIFTING)
+    rows = []
+    with tempfile.TemporaryDirectory() as work_folder:
+        for case in arguments.cases:
+            folders = prepare_case(
+                case, duration_s=arguments.duration, seeds=arguments.seeds, work_folder=Path(work_folder)
+            )
+            for label, folder in folders.items():
+                rows += measure(label, folder, arguments.plot)
+    save(rows, arguments.out)
+    sys.stdout.write(markdown_table(rows))
+
+
+def measure(label: str, folder: Path, picture: Path | None) -> list[dict[str, object]]:
+    """Return the errors of all estimates of one recording."""
+    recording, truth = load_case(folder)
+    filtered = bandpass(recording, CrsaeConfig())
+    estimates = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for preset in PRESETS:
+            estimates[preset] = compute_motion(filtered, preset=cast(Any, preset), **JOB_KWARGS)
+        run = folder / "run"
+        run_sorter("crsae", recording, folder=str(run), job_kwargs={"n_jobs": 1})
+    (info,) = si_crsae.load_motion(run).values()
+    estimates["crsae"] = info["motion"]
+    if picture is not None:
+        draw(recording, info, picture)
+    return [
+        {"case": label, "method": method, "figure": figure, "value": round(value, 2), "unit": "um"}
+        for method, motion in estimates.items()
+        for figure, value in errors(motion, truth).items()
+    ]
+
+
+def errors(motion: Motion, truth: si.BaseSorting) -> dict[str, float]:
+    """Return root mean square and median of what an estimate is off by (um)."""
+    true_um, frequency = truth.get_property("gt_displacement_um"), truth.get_annotation("displacement_frequency_hz")
+    depths = truth.get_property("gt_unit_locations")[:, 1]
+    times = np.arange(TIME_STEP_S / 2, true_um.shape[1] / frequency, TIME_STEP_S)
+    found = motion.get_displacement_at_time_and_depth(times, depths, segment_index=0, grid=True)
+    off = found - true_um[:, np.minimum((times * frequency).astype("int64"), true_um.shape[1] - 1)]
+    off -= np.median(off, axis=1, keepdims=True)
+    return {"rms": float(np.sqrt(np.mean(off**2))), "median": float(np.median(np.abs(off)))}
+
+
+def draw(recording: si.BaseRecording, info: dict[str, Any], path: Path) -> None:
+    """Draw the depths of peaks over time as they were recorded, with the motion on top, and at rest."""
+    import matplotlib.pyplot as plt
+
+    motion, peaks, locations = info["motion"], info["peaks"], info["peak_locations"]
+    times, depths = peaks["sample_index"] / recording.sampling_frequency, locations["y"]
+    moved = motion.get_displacement_at_time_and_depth(times, depths, segment_index=0)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharex=True, sharey=True, layout="constrained")
+    for axis, values, title in zip(axes, (depths, depths - moved), ("as recorded", "at rest"), strict=True):
+        axis.scatter(times, values, s=0.5, c="0.4", linewidths=0, rasterized=True)
+        axis.set(title=title, xlabel="time (s)")
+    bins = motion.temporal_bins_s[0]
+    for window, depth in enumerate(motion.spatial_bins_um):
+        axes[0].plot(bins, depth + motion.displacement[0][:, window], color="tab:red", linewidth=1.2)
+    contacts = recording.get_channel_locations()[:, 1]
+    axes[0].set(ylabel="depth (um)", ylim=(contacts.min() - 20, contacts.max() + 20))
+    figure.savefig(path, dpi=110)
+
+
+def markdown_table(rows: list[dict[str, object]]) -> str:
+    """Every estimate as a line."""
+    table = "| case | estimate | error, rms (um) | error, median (um) |\n|---|---|---|---|\n"
+    for case, method in dict.fromkeys((row["case"], row["method"]) for row in rows):
+        found = {row["figure"]: row["value"] for row in rows if (row["case"], row["method"]) == (case, method)}
+        table += f"| {case} | {method} | {found['rms']} | {found['median']} |\n"
+    return table
+
+
+if __name__ == "__main__":
+    main()
