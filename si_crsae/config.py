@@ -82,7 +82,7 @@ class CrsaeConfig(BaseModel):
     """Distance within which one peak counts once (um); raise for large spikes, lower for dense small ones."""
     template_radius_um: Positive = 120.0
     """Reach of a template around its main channel (um); raise to use far channels, lower to sort faster."""
-    ms_before: Positive = 1.0
+    ms_before: Positive = 1.5
     """Length of a template before its peak (ms); raise for slow spikes, lower to sort faster."""
     ms_after: Positive = 2.0
     """Length of a template after its peak (ms); raise for slow spikes, lower to sort faster."""

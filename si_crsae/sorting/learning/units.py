@@ -37,6 +37,8 @@ class Unit:
         When the events are.
     number : int, default: -1
         The unit's own, over all rounds; see `Decision`.
+    split_from : int, default: -1
+        Number of the unit that was split into this one and others in this round; -1 if none was.
     """
 
     template: Float[np.ndarray, "channel component"]
@@ -46,6 +48,7 @@ class Unit:
     segment_index: Int[np.ndarray, " event"]
     sample_index: Int[np.ndarray, " event"]
     number: int = -1
+    split_from: int = -1
 
     @property
     def num_events(self) -> int:

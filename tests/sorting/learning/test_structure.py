@@ -66,6 +66,14 @@ def test_two_near_neurons_with_separate_waveforms_are_not_merged(geometry):
     assert len(merge([one, two], geometry, Assumptions(structure=of_one_shape))) == 1
 
 
+def test_parts_of_a_unit_that_was_just_split_are_merged_with_others_only(geometry):
+    template, times = make_template(GAINS, norm=20), draw_times(1, count=600)
+    parts = [replace(make_unit(template, times[part::3], seed=part), split_from=4) for part in (0, 1)]
+    assert len(merge(parts, geometry)) == 2
+    assert len(merge([*parts, make_unit(template, times[2::3], seed=2)], geometry)) == 2
+    assert len(merge([parts[0], replace(parts[1], split_from=5)], geometry)) == 1
+
+
 def test_units_that_fire_together_are_not_merged_although_their_waveforms_overlap(geometry):
     times = draw_times(1, count=400, refractory=200)
     weak = [make_template((1.0, 0.5, 0.3, 0.1), norm=5), make_template((0.7, 0.8, 0.3, 0.1), norm=5)]
