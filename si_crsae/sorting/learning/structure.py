@@ -138,11 +138,12 @@ def drop_satellites(
             fraction = fraction_in_company(unit, other, sampling_frequency=sampling_frequency, assumed=assumed)
             if fraction <= structure.satellite_fraction:
                 continue
+            reason = Reason("accompanied_fraction", fraction, structure.satellite_fraction, (other.number,))
             alone = unit.select(~are_accompanied(unit, other, lags=(-one_spike, one_spike)))
             if share_bursts(alone, other, sampling_frequency=sampling_frequency, assumed=assumed):
+                history.note("lost events", unit, reason)
                 kept.append(with_mean_template(alone, assumed=assumed))
             else:
-                reason = Reason("accompanied_fraction", fraction, structure.satellite_fraction, (other.number,))
                 history.note("dropped", unit, reason)
             break
         else:

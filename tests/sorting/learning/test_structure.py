@@ -16,6 +16,7 @@ from si_crsae.sorting.assumptions import (
     StructureAssumptions,
 )
 from si_crsae.sorting.learning import structure
+from si_crsae.sorting.learning.history import History
 from si_crsae.sorting.learning.units import TemplateGeometry, across_variation, separation
 
 CONFIG = CrsaeConfig()
@@ -158,9 +159,15 @@ def test_neurons_in_synchrony_are_kept():
 def test_an_atom_of_a_bursts_later_spikes_keeps_them_and_loses_the_parts_of_the_first():
     large = make_unit(make_template(GAINS, norm=30), BURST[PLACES < 2], seed=1)
     small = make_unit(make_template(GAINS, norm=10), np.concatenate([BURST[PLACES >= 3], PARTS, PARTS - 8]), seed=2)
-    kept = structure.drop_satellites([large, small], sampling_frequency=RATE_HZ)
+    history, units = History(), [replace(large, number=4), replace(small, number=7)]
+    kept = structure.drop_satellites(units, sampling_frequency=RATE_HZ, history=history)
     assert [unit.num_events for unit in kept] == [200, 200]
     np.testing.assert_array_equal(kept[1].sample_index, BURST[PLACES >= 3])
+    (decision,) = history.decisions
+    assert (decision.what, decision.unit, decision.others) == ("lost events", 7, (4,))
+    assert decision.figure == "accompanied_fraction"
+    assert decision.value > decision.threshold
+    assert decision.num_events == small.num_events
 
 
 def test_an_atom_of_another_neuron_with_parts_is_dropped():
