@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.operators.filtering import component_lags
@@ -38,7 +38,8 @@ def join_fragments(
     Two atoms are one drifting neuron if they look alike, fire by turns over the recording, and never within a
     refractory period of each other. The first two hold as well for neighbors that drift together, the last does not.
     They are one bursting neuron if they look alike but for their size, and one follows the other within a burst's
-    intervals, but hardly within a refractory period.
+    intervals, but hardly within a refractory period. Where events of a neuron of several atoms are that close after
+    all, they are parts of one spike, which no atom explains by itself: the larger one stays.
 
     Parameters
     ----------
@@ -87,7 +88,8 @@ def join_fragments(
                 history.absorb(history.atom(int(second), int(counts[second])), largest, why)
     for atom in np.flatnonzero(counts == 0):
         history.note("dropped", history.atom(atom, 0), Reason("num_events", 0, 1))
-    return _given_to(code, neuron, lags, num_samples)
+    refractory = nearest_samples(assumed.refractory.impossible_ms[1], sampling_frequency)
+    return _given_to(code, neuron, lags, num_samples, refractory)
 
 
 def drop_parts(
@@ -122,13 +124,46 @@ def drop_parts(
 
 
 def _given_to(
-    code: AnyCode, neuron: Int[np.ndarray, " atom"], lags: Int[np.ndarray, " atom"], num_samples: list[int]
+    code: AnyCode,
+    neuron: Int[np.ndarray, " atom"],
+    lags: Int[np.ndarray, " atom"],
+    num_samples: list[int],
+    refractory: int,
 ) -> AnyCode:
-    """Return the code with the events of every atom given to another one, and moved by its lag."""
+    """Return the code with the events of every atom given to another one, and moved by its lag, each spike once."""
     moved = code.sample_index - lags[code.atom_index]
     moved = np.clip(moved, 0, np.array(num_samples)[code.segment_index] - 1)
-    order = np.lexsort((neuron[code.atom_index], moved, code.segment_index))
-    return replace(code, sample_index=moved, atom_index=neuron[code.atom_index]).select(order)
+    given = replace(code, sample_index=moved, atom_index=neuron[code.atom_index])
+    order = _by_unit(given)
+    ordered, has_several = given.select(order), np.bincount(neuron, minlength=neuron.size) > 1
+    are_one = _are_close(ordered, refractory) & has_several[ordered.atom_index[1:]]
+    kept = ordered.select(~_smaller_ones(ordered.amplitude, are_one))
+    return kept.select(np.lexsort((kept.atom_index, kept.sample_index, kept.segment_index)))
+
+
+def _by_unit(code: Code) -> Int[np.ndarray, " event"]:
+    """Return the order in which the events of a unit follow each other."""
+    return np.lexsort((code.sample_index, code.segment_index, code.atom_index))
+
+
+def _are_close(ordered: Code, distance: int) -> Bool[np.ndarray, " pair"]:
+    """Tell of each event and the next one whether they are of one unit, and nearer than so many samples."""
+    return (
+        (np.diff(ordered.atom_index) == 0)
+        & (np.diff(ordered.segment_index) == 0)
+        & (np.diff(ordered.sample_index) < distance)
+    )
+
+
+def _smaller_ones(
+    amplitude: Float[np.ndarray, " event"], are_one: Bool[np.ndarray, " pair"]
+) -> Bool[np.ndarray, " event"]:
+    """Tell which events are one spike with the one before or after, and the smaller of the two."""
+    smaller_follows = np.diff(amplitude) <= 0
+    smaller = np.zeros(amplitude.size, bool)
+    smaller[1:] |= are_one & smaller_follows
+    smaller[:-1] |= are_one & ~smaller_follows
+    return smaller
 
 
 def _fire_by_turns(
@@ -168,17 +203,8 @@ def clean_code(
     Two events of one atom within its refractory period are one spike seen from two tiles: the larger one stays.
     """
     refractory = nearest_samples(assumed.refractory.one_spike_ms, sampling_frequency)
-    order = np.lexsort((code.sample_index, code.segment_index, code.atom_index))
-    ordered = code.select(order)
-    follows = (
-        (np.diff(ordered.atom_index) == 0)
-        & (np.diff(ordered.segment_index) == 0)
-        & (np.diff(ordered.sample_index) < refractory)
-    )
-    smaller_follows = np.diff(ordered.amplitude) <= 0
-    repeated = np.zeros(order.size, bool)
-    repeated[1:] |= follows & smaller_follows
-    repeated[:-1] |= follows & ~smaller_follows
+    order = _by_unit(code)
+    repeated = _smaller_ones(code.amplitude[order], _are_close(code.select(order), refractory))
     kept = code.select(np.sort(order[~repeated]))
     history, fewest = history or History(), max(config.min_firing_rate * duration_s, 1)
     num_events = np.bincount(kept.atom_index)

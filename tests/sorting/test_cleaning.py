@@ -175,6 +175,22 @@ def test_a_smaller_atom_of_a_burst_is_joined_at_the_times_of_the_larger_one():
     np.testing.assert_array_equal(joined.sample_index, BURST)
 
 
+def test_parts_of_one_spike_of_a_neuron_of_several_atoms_are_one_spike():
+    """A second event 1 ms after every fortieth spike, of the other atom or of the same, is smaller and goes."""
+    of_another, of_same = (np.sort(np.concatenate([LATER, times[::40] + 30])) for times in (FIRST, LATER))
+    for later in (of_another, of_same):
+        code = code_of(FIRST, later)
+        amplitude = np.where(np.isin(code.sample_index, BURST), 20, 10).astype("float32")
+        joined = join(replace(code, amplitude=amplitude), [HERE, SMALLER])
+        np.testing.assert_array_equal(joined.sample_index, BURST)
+
+
+def test_close_spikes_of_a_single_atom_stay(long_times):
+    doublets = np.sort(np.concatenate([long_times, long_times[::10] + 30]))
+    other = make_template((0.1, 0.2, 0.6, 1.0), norm=30, shape=(-0.3, -0.8, 0.4))
+    assert len(join(code_of(doublets, FIRST), [HERE, other]).sample_index) == doublets.size + FIRST.size
+
+
 def test_bursting_neurons_stay_apart_alone_and_together():
     independent, _ = draw_bursts(2, count=100)
     together, _ = draw_bursts(3, count=100, onsets=BURST[PLACES == 0] + 20)

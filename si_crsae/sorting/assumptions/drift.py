@@ -67,8 +67,8 @@ class DriftAssumptions:
     Chosen.
     """
     min_size_to_error: float = 2.0
-    """And which is at least so much larger than the standard error of the estimate (ratio); raise to follow only what is
-    sure, lower to follow more.
+    """And which is at least so much larger than the standard error of the estimate (ratio); raise to follow only what
+    is sure, lower to follow more.
 
     Chosen.
     """

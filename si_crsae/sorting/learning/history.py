@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 
 from si_crsae.sorting.learning.units import Unit
 
-What = Literal["found", "born", "refused", "split", "not split", "merged", "dropped", "kept"]
+What = Literal["found", "born", "refused", "split", "not split", "merged", "lost events", "dropped", "kept"]
 
 # Rounds count from 1: what clustering finds is there before the first, what cleaning does comes after the last.
 BEFORE_ROUNDS, AFTER_ROUNDS = 0, -1

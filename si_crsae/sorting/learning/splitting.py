@@ -1,5 +1,6 @@
 """Which units are several, by their clean waveforms."""
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Literal
 
@@ -18,6 +19,8 @@ from si_crsae.sorting.learning.units import TemplateGeometry, Unit, separation, 
 MAX_SPLIT_WAVEFORMS = 3000
 # Added to the variances of a mixture, of which those of noise are 1, so that no group shrinks to a point.
 MIXTURE_RIDGE = 1e-3
+# Scores (noise standard deviations) of spikes stay below; those of an artifact would leave the covariances singular.
+MAX_SCORE = 1e4
 # Far more than a unit was ever seen to hold; each more takes its time.
 MAX_GROUPS = 8
 
@@ -52,7 +55,9 @@ def split_units(
             groups, taken = _groups_of(unit, labels, companions, assumed)
             numbers = {left[other].number for other in taken}
             left |= {other: _without_events(left[other], events, assumed) for other, events in taken.items()}
-            parts += history.split(unit, groups, apart._replace(others=tuple(sorted(numbers))))
+            made = history.split(unit, groups, apart._replace(others=tuple(sorted(numbers))))
+            # with what they took from other units they may be alike
+            parts += made if taken else [replace(part, split_from=unit.number) for part in made]
         else:
             parts.append(unit)
             if apart is not None:
@@ -127,6 +132,7 @@ def find_groups(scores: Float[np.ndarray, "event component"], *, seed: int) -> I
 
     Groups of one shape show with few events, those of different shapes with more: both are tried.
     """
+    scores = scores.astype("float64").clip(-MAX_SCORE, MAX_SCORE)
     sample = scores[:: -(-len(scores) // MAX_SPLIT_WAVEFORMS)]
     one = _mixture(1, "full", seed).fit(sample)
     best, least = one, (alone := one.bic(sample))

@@ -40,7 +40,8 @@ def merge_units(
     A pair is near if its templates differ by less than `far_distance`, or by less than `far_fraction` of their norms'
     geometric mean, at the best delay. A near pair is one unit if its waveforms are not separate
     (d' < `merge_threshold`), or if the templates differ by less than `same_shape_fraction`; unless the two fire
-    together within the refractory period. All are fields of `StructureAssumptions`.
+    together within the refractory period. All are fields of `StructureAssumptions`. Parts that a unit was split into in
+    this round were found separate at no delay, and are not judged before they have been encoded with.
     """
     history = history or History()
     max_lag = nearest_samples(assumed.structure.max_lag_ms, sampling_frequency)
@@ -137,11 +138,12 @@ def drop_satellites(
             fraction = fraction_in_company(unit, other, sampling_frequency=sampling_frequency, assumed=assumed)
             if fraction <= structure.satellite_fraction:
                 continue
+            reason = Reason("accompanied_fraction", fraction, structure.satellite_fraction, (other.number,))
             alone = unit.select(~are_accompanied(unit, other, lags=(-one_spike, one_spike)))
             if share_bursts(alone, other, sampling_frequency=sampling_frequency, assumed=assumed):
+                history.note("lost events", unit, reason)
                 kept.append(with_mean_template(alone, assumed=assumed))
             else:
-                reason = Reason("accompanied_fraction", fraction, structure.satellite_fraction, (other.number,))
                 history.note("dropped", unit, reason)
             break
         else:
@@ -220,6 +222,8 @@ def _near_pairs(
     for first in changed:
         for second in np.flatnonzero((occupied & occupied[first]).any(axis=1)).tolist():
             if second == first or (second in changed_set and second < first) or norms[second] == 0:
+                continue
+            if units[first].split_from == units[second].split_from >= 0:
                 continue
             distance, lag = geometry.nearest(units[first].template, units[second].template, max_lag)
             relative = distance / np.sqrt(norms[first] * norms[second])

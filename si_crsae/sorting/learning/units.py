@@ -39,6 +39,8 @@ class Unit:
         Which events they are of those that were found in the round.
     number : int, default: -1
         The unit's own, over all rounds; see `Decision`.
+    split_from : int, default: -1
+        Number of the unit that was split into this one and others in this round; -1 if none was.
     """
 
     template: Float[np.ndarray, "channel component"]
@@ -49,6 +51,7 @@ class Unit:
     sample_index: Int[np.ndarray, " event"]
     row: Int[np.ndarray, " event"]
     number: int = -1
+    split_from: int = -1
 
     @property
     def num_events(self) -> int:

@@ -121,6 +121,17 @@ def test_a_pair_that_hides_behind_a_third_unit_is_told(geometry):
     np.testing.assert_allclose(second.template, two, atol=1.5)
 
 
+def test_parts_know_what_they_were_split_from_unless_they_took_events_of_others(geometry):
+    alone = join(
+        *(make_unit(make_template(gains, norm=20), draw_times(1, count=300), seed=1) for gains in (GAINS, GAINS[::-1]))
+    )
+    shared, leftover, _, _ = masked_pair(geometry)
+    for units, expected in (([alone], {0}), ([shared, leftover], {-1})):
+        parts = split([replace(unit, number=number) for number, unit in enumerate(units)], geometry, CONFIG)
+        assert len(parts) == len(units) + 1
+        assert {part.split_from for part in parts} == expected
+
+
 def test_the_third_unit_keeps_what_is_its_own(geometry):
     shared, leftover, together, _ = masked_pair(geometry)
     parts = split([shared, leftover], geometry, CONFIG)
@@ -153,3 +164,11 @@ def test_as_many_groups_are_found_as_there_are(num_groups):
     labels = find_groups(scores, seed=0)
     assert np.unique(labels).size == num_groups
     assert all(np.unique(labels[truth == group]).size == 1 for group in range(num_groups))
+
+
+def test_an_artifact_among_the_spikes_leaves_groups_to_be_found():
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal((400, 5)) + 8 * np.eye(5)[rng.integers(0, 2, 400)]
+    scores[7] = 1e8 * np.array([1.0, 1e-3, 1e-5, 0.0, 0.0])
+    labels = find_groups(scores.astype("float32"), seed=0)
+    assert labels.size == 400

@@ -16,6 +16,7 @@ from si_crsae.sorting.assumptions import (
     StructureAssumptions,
 )
 from si_crsae.sorting.learning import structure
+from si_crsae.sorting.learning.history import History
 from si_crsae.sorting.learning.units import TemplateGeometry, across_variation, separation
 
 CONFIG = CrsaeConfig()
@@ -64,6 +65,14 @@ def test_two_near_neurons_with_separate_waveforms_are_not_merged(geometry):
     assert len(merge([one, two], geometry)) == 2
     of_one_shape = StructureAssumptions(same_shape_fraction=1.1 * distance / np.sqrt(one.norm * two.norm))
     assert len(merge([one, two], geometry, Assumptions(structure=of_one_shape))) == 1
+
+
+def test_parts_of_a_unit_that_was_just_split_are_merged_with_others_only(geometry):
+    template, times = make_template(GAINS, norm=20), draw_times(1, count=600)
+    parts = [replace(make_unit(template, times[part::3], seed=part), split_from=4) for part in (0, 1)]
+    assert len(merge(parts, geometry)) == 2
+    assert len(merge([*parts, make_unit(template, times[2::3], seed=2)], geometry)) == 2
+    assert len(merge([parts[0], replace(parts[1], split_from=5)], geometry)) == 1
 
 
 def test_units_that_fire_together_are_not_merged_although_their_waveforms_overlap(geometry):
@@ -150,9 +159,15 @@ def test_neurons_in_synchrony_are_kept():
 def test_an_atom_of_a_bursts_later_spikes_keeps_them_and_loses_the_parts_of_the_first():
     large = make_unit(make_template(GAINS, norm=30), BURST[PLACES < 2], seed=1)
     small = make_unit(make_template(GAINS, norm=10), np.concatenate([BURST[PLACES >= 3], PARTS, PARTS - 8]), seed=2)
-    kept = structure.drop_satellites([large, small], sampling_frequency=RATE_HZ)
+    history, units = History(), [replace(large, number=4), replace(small, number=7)]
+    kept = structure.drop_satellites(units, sampling_frequency=RATE_HZ, history=history)
     assert [unit.num_events for unit in kept] == [200, 200]
     np.testing.assert_array_equal(kept[1].sample_index, BURST[PLACES >= 3])
+    (decision,) = history.decisions
+    assert (decision.what, decision.unit, decision.others) == ("lost events", 7, (4,))
+    assert decision.figure == "accompanied_fraction"
+    assert decision.value > decision.threshold
+    assert decision.num_events == small.num_events
 
 
 def test_an_atom_of_another_neuron_with_parts_is_dropped():
