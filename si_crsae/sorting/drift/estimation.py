@@ -115,25 +115,17 @@ def find_drift(filtered: BaseRecording, config: CrsaeConfig, *, folder: Path, jo
     job_kwargs : dict
         SpikeInterface's, complete.
     """
-    joined = filtered if filtered.get_num_segments() == 1 else concatenate_recordings([filtered])
-    preset = config.motion_correction_preset
-    settings = _for_short_probes(get_motion_parameters_preset(preset)["estimate_motion_kwargs"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own calls, which a user cannot change
-        motion, info = cast(
-            tuple[Motion, dict[str, Any]],
-            compute_motion(
-                joined,
-                preset=cast(Any, preset),
-                estimate_motion_kwargs=settings,
-                output_motion_info=True,
-                **job_kwargs,
-            ),
-        )
-        halves = [
-            cast(Motion, estimate_motion(joined, info["peaks"][half::2], info["peak_locations"][half::2], **settings))
-            for half in (0, 1)
-        ]
+    try:
+        info, halves = _register(filtered, config, job_kwargs)
+    except Exception as error:  # whatever a method that is left to SpikeInterface raises, a sorting needs no motion
+        if config.apply_motion_correction is True:
+            raise ValueError(
+                f"apply_motion_correction = True: the motion could not be estimated ({error}); set it to False, or "
+                "choose another motion_correction_preset"
+            ) from error
+        logger.warning("the motion of the tissue could not be estimated, it is taken to rest: %s", error)
+        return DriftFound()
+    motion = info["motion"]
     shutil.rmtree(folder / MOTION_FOLDER, ignore_errors=True)  # a run that was interrupted may have left half of it
     save_motion_info(info, folder / MOTION_FOLDER)
     displacement = _centered(motion.displacement[0])
@@ -141,23 +133,44 @@ def find_drift(filtered: BaseRecording, config: CrsaeConfig, *, folder: Path, jo
     size_um = float(np.ptp(np.quantile(displacement, SIZE_QUANTILES, axis=0), axis=0).max()) / NORMAL_RANGE
     error_um = float(np.median(np.abs(error))) / NORMAL_MEDIAN / 2  # that of a half has twice the variance
     least = max(ASSUMED.drift.min_size_um, ASSUMED.drift.min_size_to_error * error_um)
-    is_followed = config.apply_motion_correction is True or size_um > least
+    is_known = bool(np.isfinite(displacement).all())
+    is_followed = is_known and (config.apply_motion_correction is True or size_um > least)
     logger.info(
         "the tissue moves by %.1f um (standard deviation, with an error of %.2f um): %s",
         size_um,
         error_um,
         "templates move with it" if is_followed else "left alone",
     )
-    segment, times = _in_segments(motion.temporal_bins_s[0], filtered)
+    segment, times, row = _in_segments(motion.temporal_bins_s[0], filtered)
     return DriftFound(
         bin_segment=segment,
         bin_time_s=times,
         window_depth_um=motion.spatial_bins_um,
-        displacement_um=displacement,
+        displacement_um=displacement[row],
         size_um=size_um,
         error_um=error_um,
         is_followed=is_followed,
     )
+
+
+def _register(
+    filtered: BaseRecording, config: CrsaeConfig, job_kwargs: dict[str, Any]
+) -> tuple[dict[str, Any], list[Motion]]:
+    """Return SpikeInterface's motion info of all segments joined, and the motions of two halves of its peaks."""
+    joined = filtered if filtered.get_num_segments() == 1 else concatenate_recordings([filtered])
+    preset: Any = config.motion_correction_preset
+    settings = _for_short_probes(get_motion_parameters_preset(preset)["estimate_motion_kwargs"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own calls, which a user cannot change
+        found = compute_motion(
+            joined, preset=preset, estimate_motion_kwargs=settings, output_motion_info=True, **job_kwargs
+        )
+        info = cast(tuple[Motion, dict[str, Any]], found)[1]
+        halves = [
+            estimate_motion(joined, info["peaks"][half::2], info["peak_locations"][half::2], **settings)
+            for half in (0, 1)
+        ]
+    return info, cast(list[Motion], halves)
 
 
 def keep_motion(motion: Motion, folder: Path) -> None:
@@ -198,13 +211,27 @@ def _centered(displacement: Float[np.ndarray, "bin window"]) -> Float[np.ndarray
 
 def _in_segments(
     times_s: Float[np.ndarray, " bin"], recording: BaseRecording
-) -> tuple[Int[np.ndarray, " bin"], Float[np.ndarray, " bin"]]:
-    """Return the segment of every time of all of them joined, and the time there."""
+) -> tuple[Int[np.ndarray, " row"], Float[np.ndarray, " row"], Int[np.ndarray, " row"]]:
+    """Return segment, time there and bin of rows that give every segment the bins of its time in all of them joined.
+
+    A segment shorter than a bin has the one nearest to its middle.
+    """
     num_segments = recording.get_num_segments()
     if num_segments == 1:
-        return np.zeros(times_s.size, "int64"), times_s
-    samples = np.array([recording.get_num_samples(segment) for segment in range(num_segments)])
-    starts = np.concatenate([[0], np.cumsum(samples)[:-1]]) / recording.sampling_frequency
-    segment = np.searchsorted(starts, times_s, side="right") - 1
+        return np.zeros(times_s.size, "int64"), times_s, np.arange(times_s.size)
+    durations = np.array([recording.get_num_samples(each) for each in range(num_segments)])
+    durations = durations / recording.sampling_frequency
+    starts = np.cumsum(durations) - durations
     begins = np.array([float(recording.sample_index_to_time(0, segment_index=each)) for each in range(num_segments)])
-    return segment, times_s - starts[segment] + begins[segment]
+    of_bin = np.searchsorted(starts, times_s, side="right") - 1
+    segments, times, rows = [], [], []
+    for segment in range(num_segments):
+        mine = np.flatnonzero(of_bin == segment)
+        within = times_s[mine] - starts[segment]
+        if mine.size == 0:
+            within = durations[[segment]] / 2
+            mine = np.abs(times_s - starts[segment] - within).argmin(keepdims=True)
+        segments.append(np.full(mine.size, segment))
+        times.append(begins[segment] + within)
+        rows.append(mine)
+    return np.concatenate(segments), np.concatenate(times), np.concatenate(rows)

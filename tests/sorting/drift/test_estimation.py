@@ -9,6 +9,7 @@ from spikeinterface.preprocessing import load_motion_info
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation import CaseSpec, simulate
 from si_crsae.evaluation.drift import Drift
+from si_crsae.sorting.drift import estimation
 from si_crsae.sorting.drift.estimation import can_estimate, find_drift, still_traces
 from si_crsae.sorting.signal.preprocessing import filter_traces
 
@@ -90,6 +91,31 @@ def test_segments_are_joined_for_the_estimate(moving, found, tmp_path):
     assert lengths == pytest.approx([DURATION_S / 2, DURATION_S / 2], abs=1)
     joined = np.concatenate(drift.motion.displacement)
     assert np.median(np.abs(joined - found[0].displacement_um[: len(joined)])) < 0.5
+
+
+def test_a_segment_shorter_than_a_bin_has_a_motion(moving, tmp_path):
+    whole, _ = moving
+    rate = whole.sampling_frequency
+    cuts = (np.array([0, 8.6, 9.0, 20.0]) * rate).astype("int64")
+    parts = append_recordings([whole.frame_slice(*each) for each in zip(cuts[:-1], cuts[1:], strict=True)])
+    drift = find_drift(filter_traces(parts, CONFIG), CONFIG, folder=tmp_path, job_kwargs=JOB_KWARGS)
+    assert drift.motion.num_segments == 3
+    short = drift.motion.get_displacement_at_time_and_depth(np.array([0.2]), np.array([100.0]), segment_index=1)
+    before = drift.motion.get_displacement_at_time_and_depth(np.array([8.4]), np.array([100.0]), segment_index=0)
+    assert short == pytest.approx(before, abs=2.0)
+
+
+def test_a_failed_estimate_stops_only_who_asked_for_it(tmp_path, monkeypatch, caplog):
+    def fail(*arguments, **settings):
+        raise RuntimeError("no peaks")
+
+    monkeypatch.setattr(estimation, "compute_motion", fail)
+    recording = NumpyRecording([np.zeros((100, 4), "float32")], 30_000.0)
+    told = {"folder": tmp_path, "job_kwargs": JOB_KWARGS}
+    assert not find_drift(recording, CONFIG, **told).is_followed
+    assert "could not be estimated, it is taken to rest: no peaks" in caplog.text
+    with pytest.raises(ValueError, match="apply_motion_correction = True: the motion could not be estimated"):
+        find_drift(recording, CrsaeConfig(apply_motion_correction=True), **told)
 
 
 def test_interpolation_holds_peaks_in_place(moving, found):
