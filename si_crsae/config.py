@@ -82,8 +82,8 @@ class CrsaeConfig(BaseModel):
     """Distance within which one peak counts once (um); raise for large spikes, lower for dense small ones."""
     template_radius_um: Positive = 120.0
     """Reach of a template around its main channel (um); raise to use far channels, lower to sort faster."""
-    ms_before: Positive = 1.5
-    """Length of a template before its peak (ms); raise for slow spikes, lower to sort faster."""
+    ms_before: Positive = 1.0
+    """Least length of a template before its peak (ms), more for slow spikes; raise for rare ones, lower for speed."""
     ms_after: Positive = 2.0
     """Length of a template after its peak (ms); raise for slow spikes, lower to sort faster."""
     learning_duration_s: Positive = 300.0

@@ -73,6 +73,11 @@ class TemplateWindow:
         return cls(num_before=num_before, width=num_before + nearest_samples(config.ms_after, sampling_frequency))
 
 
+def with_num_before(config: CrsaeConfig, num_before: int, sampling_frequency: float) -> CrsaeConfig:
+    """Return the configuration whose templates have so many samples before their peak."""
+    return config.model_copy(update={"ms_before": 1000 * num_before / sampling_frequency})
+
+
 def local_channels(recording: BaseRecording, radius_um: float) -> np.ndarray:
     """Return the channels within a radius of each channel, nearest first, filled up with -1.
 

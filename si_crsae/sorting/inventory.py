@@ -128,6 +128,12 @@ class Inventory:
         """Number of units."""
         return self.scales.size
 
+    def widened(self, width: int) -> "Inventory":
+        """Return the units with atoms of so many samples, with silence before them."""
+        added = width - self.atoms.shape[2]
+        atoms = np.pad(self.atoms, ((0, 0), (0, 0), (added, 0)))
+        return replace(self, atoms=atoms, num_before=self.num_before + added)
+
     def in_order_of_time(self) -> "Inventory":
         """Return the units with the spikes ordered by segment, then time, then unit."""
         spikes = self.spikes
@@ -170,7 +176,8 @@ def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inven
     if not found:
         return Inventory.empty(num_channels=recording.get_num_channels())
     sources = [source for part in found for source in part.sources]
-    joined = concatenate_rows(found, "unit", "spike")
+    width = max(part.atoms.shape[2] for part in found)
+    joined = concatenate_rows([part.widened(width) for part in found], "unit", "spike")
     order = np.argsort(joined.main_channel, kind="stable")
     spikes = joined.spikes
     first_unit = np.cumsum([0] + [part.num_units for part in found])

@@ -290,7 +290,9 @@ class GroupSorting:
     def _initialize(self) -> InitialTemplates:
         history, training = History(self.recording.channel_ids), self.training
         with self.progress.stage("initialize"):
-            templates = find_templates(training, self.config, job_kwargs=self.resources.job_kwargs, history=history)
+            templates = find_templates(
+                training, self.config, fit_window=True, job_kwargs=self.resources.job_kwargs, history=history
+            )
         self._tell("found %d candidate units in %.0f s of signal", len(templates), training.get_total_duration())
         return InitialTemplates(templates=templates, decisions=history.table)
 
@@ -305,7 +307,7 @@ class GroupSorting:
             learner = Learner(
                 training,
                 self.initial.templates,
-                self.config,
+                self.initial.fitted(self.config, training.sampling_frequency),
                 num_threads=self.resources.num_threads,
                 job_kwargs=self.resources.job_kwargs,
                 history=history,

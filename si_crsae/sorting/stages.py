@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 
+from si_crsae.config import CrsaeConfig
 from si_crsae.core.tables import from_arrays, joined_columns, select_rows, to_arrays
 from si_crsae.core.types import Dictionary, SparseEvents
+from si_crsae.sorting.convert import nearest_samples, with_num_before
 from si_crsae.sorting.learning.history import Member, no_decisions
 from si_crsae.sorting.learning.rounds import LearningCurve
 from si_crsae.sorting.model import Model
@@ -27,6 +29,11 @@ class InitialTemplates:
 
     templates: Float[np.ndarray, "unit channel width"]
     decisions: Shaped[np.ndarray, " decision"] = field(default_factory=no_decisions)
+
+    def fitted(self, config: CrsaeConfig, sampling_frequency: float) -> CrsaeConfig:
+        """Return the configuration with `ms_before` as long as that of the templates, which may begin earlier."""
+        num_after = nearest_samples(config.ms_after, sampling_frequency)
+        return with_num_before(config, self.templates.shape[2] - num_after, sampling_frequency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

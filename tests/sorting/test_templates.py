@@ -109,3 +109,12 @@ def test_no_units_have_no_templates():
     )
     assert moved.num_units == 0
     assert templates.templates_array.shape[0] == 0
+
+
+def test_units_of_groups_with_windows_of_their_own_keep_their_peaks():
+    units = make_units(TIMES, atom_peak=20)
+    wide = units.widened(100)
+    assert wide.atoms.shape == (1, 2, 100)
+    assert wide.num_before.tolist() == [30]
+    np.testing.assert_array_equal(wide.atoms[:, :, 10:], units.atoms)
+    assert not wide.atoms[:, :, :10].any()

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
-from si_crsae.sorting.convert import TemplateWindow, nearest_samples
+from si_crsae.sorting.convert import TemplateWindow, nearest_samples, with_num_before
 from si_crsae.sorting.learning.history import History, Member, Reason
 from si_crsae.sorting.learning.peaks import (
     NUM_PROTOTYPE_PEAKS,
     find_peaks,
     leave_out_ends,
     min_cluster_size,
+    num_before_of,
     prototype_of,
 )
 from si_crsae.sorting.signal.caching import with_fixed_chunks
@@ -47,6 +48,7 @@ def find_templates(
     config: CrsaeConfig,
     *,
     faint: bool = False,
+    fit_window: bool = False,
     job_kwargs: dict[str, Any],
     assumed: Assumptions = ASSUMED,
     history: History | None = None,
@@ -62,6 +64,8 @@ def find_templates(
     config : CrsaeConfig
     faint : bool, default: False
         If True, peaks come from a matched filter, whatever the length of the recording.
+    fit_window : bool, default: False
+        If True, templates begin earlier than `ms_before` where most peaks do: see `num_before_of`.
     job_kwargs : dict
         SpikeInterface's, complete.
     assumed : Assumptions, default: ASSUMED
@@ -73,12 +77,15 @@ def find_templates(
     ndarray of float32, shape (unit, channel, width)
         In noise standard deviations; zero on channels that are far from the cluster or show nothing. Possibly no unit.
     """
-    window, job_kwargs = TemplateWindow.of(recording, config), with_fixed_chunks(job_kwargs)
+    job_kwargs = with_fixed_chunks(job_kwargs)
     history, smallest = history or History(), min_cluster_size(recording, assumed=assumed)
     peaks = find_peaks(recording, config, faint=faint, job_kwargs=job_kwargs, assumed=assumed)
     logger.info("%d peaks above %g noise standard deviations", peaks.size, config.detect_threshold)
     if peaks.size < smallest:
-        return np.zeros((0, recording.get_num_channels(), window.width), "float32")
+        return np.zeros((0, recording.get_num_channels(), TemplateWindow.of(recording, config).width), "float32")
+    if fit_window:
+        num_before = num_before_of(recording, peaks, config, job_kwargs=job_kwargs, assumed=assumed)
+        config = with_num_before(config, num_before, recording.sampling_frequency)
     if peaks.size > MAX_PEAKS_PER_CHANNEL * recording.get_num_channels():
         num_peaks = MAX_PEAKS_PER_CHANNEL * recording.get_num_channels()
         peaks = np.asarray(select_peaks(peaks, method="uniform", n_peaks=num_peaks, seed=config.seed))
@@ -86,7 +93,7 @@ def find_templates(
     labels = cut_by_size(labels, np.abs(peaks["amplitude"]), max_ratio=1 / config.min_amplitude)
     labels = _without_small(labels, peaks, history, smallest=smallest)
     if not np.any(labels >= 0):
-        return np.zeros((0, recording.get_num_channels(), window.width), "float32")
+        return np.zeros((0, recording.get_num_channels(), TemplateWindow.of(recording, config).width), "float32")
     clustered = peaks[labels >= 0], labels[labels >= 0]
     templates = _median_waveforms(recording, *clustered, config, job_kwargs=job_kwargs)
     return _standing_out(templates, _members(*clustered), history, smallest=smallest, assumed=assumed)

@@ -1,5 +1,6 @@
 """Peaks of whitened traces, from SpikeInterface's detection: the spikes that units are first looked for among."""
 
+import logging
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -14,7 +15,7 @@ from spikeinterface.sortingcomponents.tools import get_prototype_and_waveforms_f
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
-from si_crsae.sorting.convert import nearest_samples
+from si_crsae.sorting.convert import nearest_samples, with_num_before
 from si_crsae.sorting.learning.coincidence import close_pairs
 from si_crsae.sorting.signal.recording import select_segments
 
@@ -23,6 +24,8 @@ NUM_PROTOTYPE_PEAKS = 5000
 NUM_NOISE_CHUNKS = 5
 # Where the sources of a matched filter lie behind the contacts: seen by one, and by its neighbors.
 SOURCE_DEPTHS_UM = (0.0, 120.0)
+
+logger = logging.getLogger(__name__)
 
 
 def find_peaks(
@@ -132,6 +135,33 @@ def prototype_of(
         job_kwargs=job_kwargs,
     )
     return cast(np.ndarray, prototype), cast(np.ndarray, waveforms)
+
+
+def num_before_of(
+    recording: BaseRecording,
+    peaks: np.ndarray,
+    config: CrsaeConfig,
+    *,
+    job_kwargs: dict[str, Any],
+    assumed: Assumptions = ASSUMED,
+) -> int:
+    """Return the samples of a template before its peak: those of `ms_before`, or more where most peaks begin earlier.
+
+    A phase of opposite sign may come first, and clusters are of either where it is outside the window. It is told by
+    the median height of the peaks at each sample, up to twice `ms_before`: what a minority of the peaks show there may
+    be other spikes.
+    """
+    initial, usual = assumed.initial, nearest_samples(config.ms_before, recording.sampling_frequency)
+    longest = with_num_before(config, 2 * usual, recording.sampling_frequency)
+    _, waveforms = prototype_of(recording, peaks, longest, job_kwargs=job_kwargs)
+    heights = np.median(np.abs(waveforms), axis=0)
+    early = np.flatnonzero(heights[:usual] > initial.min_early_phase * heights[2 * usual])
+    if early.size == 0:
+        return usual
+    flank = nearest_samples(initial.early_flank_ms, recording.sampling_frequency)
+    num_before = min(2 * usual - int(early[0]) + flank, 2 * usual)
+    logger.info("templates begin %.2f ms before the peak", 1000 * num_before / recording.sampling_frequency)
+    return num_before
 
 
 def leave_out_ends(

@@ -7,9 +7,11 @@ from spikeinterface.core.base import base_peak_dtype
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import Assumptions, InitialAssumptions
+from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.learning.coincidence import close_pairs
 from si_crsae.sorting.learning.initialization import cut_by_size
-from si_crsae.sorting.learning.peaks import are_dominated, find_peaks
+from si_crsae.sorting.learning.peaks import are_dominated, find_peaks, num_before_of
+from si_crsae.sorting.stages import InitialTemplates
 
 CONFIG = CrsaeConfig(ms_before=1000 * NUM_BEFORE / RATE_HZ, ms_after=1000 * (WIDTH - NUM_BEFORE) / RATE_HZ)
 JOB_KWARGS = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
@@ -114,3 +116,26 @@ def test_a_matched_filter_finds_fainter_spikes_where_it_is_asked_for(faint, is_f
     peaks = find_peaks(recording, CONFIG, faint=is_faint, job_kwargs=JOB_KWARGS, assumed=never)
     near = np.abs(peaks["sample_index"][:, None] - times).min(axis=0) <= 10
     assert fewest <= near.sum() <= most
+
+
+@pytest.mark.parametrize(
+    ("share", "height", "is_longer"),
+    [
+        pytest.param(1.0, 0.6, True, id="most peaks, a high phase"),
+        pytest.param(1.0, 0.1, False, id="a low phase"),
+        pytest.param(0.3, 0.6, False, id="few peaks"),
+    ],
+)
+def test_templates_begin_earlier_where_most_peaks_do(share, height, is_longer):
+    """A phase of the other sign 30 samples, 1 ms, before the peak; the window begins 20 samples before."""
+    times, early = draw_times(1, count=300, refractory=200), 30
+    trough = make_template((1.0, 0.5, 0.2, 0.1), norm=60, shape=(-1.0, 0.0, 0.0))
+    crest = make_template((1.0, 0.5, 0.2, 0.1), norm=60 * height, shape=(1.0, 0.0, 0.0))
+    recording = make_recording([(trough, times), (crest, times[: round(share * times.size)] - early)])
+    peaks = make_peaks(*((0, time, 0, -20.0) for time in times.tolist()))
+    num_before = num_before_of(recording, peaks, CONFIG, job_kwargs=JOB_KWARGS)
+    assert (early <= num_before <= 2 * NUM_BEFORE) if is_longer else (num_before == NUM_BEFORE)
+    templates = np.zeros((1, 4, num_before + WIDTH - NUM_BEFORE), "float32")
+    fitted = InitialTemplates(templates=templates).fitted(CONFIG, RATE_HZ)
+    window = TemplateWindow.of(recording, fitted)
+    assert (window.num_before, window.width) == (num_before, templates.shape[2])
