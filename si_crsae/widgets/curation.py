@@ -11,7 +11,7 @@ from spikeinterface.core import BaseSorting
 from si_crsae.widgets.held import Held, hold_units, parts_of
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.static_plots.curation import draw_curation
-from si_crsae.widgets.view import WidgetView, load_module
+from si_crsae.widgets.view import UNIT_LIST, WidgetView, load_module
 from si_crsae.widgets.view_models.curation import (
     CurationModel,
     Detail,
@@ -75,9 +75,7 @@ class CurationView(WidgetView):
     # A new time moves the cursor only.
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
 
-    _esm = load_module(
-        "shared.js", "keys.js", "template_panels.js", "curation_outcome.js", "curation_table.js", "curation.js"
-    )
+    _esm = load_module(*UNIT_LIST, "template_panels.js", "curation_outcome.js", "curation_table.js", "curation.js")
 
     cursor_s = traitlets.Float(0.0).tag(sync=True)
 

@@ -10,6 +10,7 @@ import ipywidgets
 from si_crsae.widgets.comparison import ComparisonView
 from si_crsae.widgets.curation import CurationView
 from si_crsae.widgets.decomposition import DecompositionViewer
+from si_crsae.widgets.history import HistoryView
 from si_crsae.widgets.learning import LearningMonitor
 from si_crsae.widgets.raster import CodeRaster
 from si_crsae.widgets.report.writing import report
@@ -25,6 +26,7 @@ VIEWS: tuple[type[WidgetView], ...] = (
     ComparisonView,
     ThresholdExplorer,
     CurationView,
+    HistoryView,
     LearningMonitor,
 )
 """In the order in which they are shown."""

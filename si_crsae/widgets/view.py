@@ -26,6 +26,8 @@ STATIC_PICTURES = "SI_CRSAE_STATIC_PICTURES"
 # Of a saved page, beside what is shown: it is sent by mail and opened on a telephone.
 MAX_PAGE_MB = 20.0
 JAVASCRIPT = Path(__file__).parent / "javascript"
+# Modules of every view that has a list of units.
+UNIT_LIST = ("shared.js", "keys.js", "filter.js", "grid_list.js", "unit_columns.js")
 
 
 @cache

@@ -22,7 +22,7 @@ from si_crsae.sorting.learning.gradient import improve_by_gradient
 from si_crsae.sorting.learning.history import History
 from si_crsae.sorting.learning.initialization import temporal_basis
 from si_crsae.sorting.learning.noise import find_active_rows, noise_of_atoms, sample_noise
-from si_crsae.sorting.learning.rounds import LearningCurve, LearningRound, announce
+from si_crsae.sorting.learning.rounds import LearningCurve, LearningRound, announce, waveforms_of_atoms
 from si_crsae.sorting.learning.splitting import split_units
 from si_crsae.sorting.learning.structure import (
     drop_faint,
@@ -100,7 +100,9 @@ class Learner:
                 0 if model is None else model.dictionary.num_atoms,
             )
             announce(rounds[-1])
-        return model, LearningCurve.of(rounds)
+        learned = [] if model is None else waveforms_of_atoms(model.dictionary)
+        templates = self.history.last_templates | dict(zip(self.unit_numbers, learned, strict=True))
+        return model, LearningCurve.of(rounds, templates=templates)
 
     @property
     def _rules(self) -> dict[str, Any]:

@@ -49,16 +49,21 @@ export function listenToKeys(view, model, tables, isReady) {
   });
 }
 
+// How far keys go in a list of so many rows, and where that is.
+const moves = (length) => [
+  ["ArrowUp", "above", -1], ["ArrowDown", "below", 1], ["PageUp", "ten rows up", -10], ["PageDown", "ten rows down", 10],
+  ["Home", "in the first row", -length()], ["End", "in the last row", length()],
+];
+
+// What keys do in a list of which one row is chosen, where `step(change)` moves the cursor and chooses.
+export const chooserRows = (step, length) => moves(length).map(([name, where, by]) => [[name], `choose the one ${where}`, () => step(by)]);
+
 // What keys do in a list of units, where `step(change, event)` moves the cursor and selects.
 export function listRows(step, length, toggle) {
-  const both = (name) => [name, `Ctrl+${name}`];
   return [
-    [both("ArrowUp"), "select the unit above; with Shift: add it; with Ctrl: only go there", (event) => step(-1, event)],
-    [both("ArrowDown"), "the unit below", (event) => step(1, event)],
-    [both("PageUp"), "ten units up", (event) => step(-10, event)],
-    [both("PageDown"), "ten units down", (event) => step(10, event)],
-    [both("Home"), "the first unit", (event) => step(-length(), event)],
-    [both("End"), "the last unit", (event) => step(length(), event)],
+    ...moves(length).map(([name, where, by], place) => [
+      [name, `Ctrl+${name}`], `select the unit ${where}${place ? "" : "; with Shift: add it; with Ctrl: only go there"}`, (event) => step(by, event),
+    ]),
     [["Enter", " "], "add the unit, or take it away", toggle],
   ];
 }

@@ -94,7 +94,7 @@ def report(
             sections.drift_section(shown, overview),
             sections.units_section(overview),
             sections.pictures_section(shown, overview),
-            sections.learning_section(shown),
+            sections.learning_section(shown, overview),
             sections.parameters_section(shown),
             sections.versions_section(),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,7 +17,7 @@ from si_crsae.widgets.view_models.unit_activity import (
     correlogram,
     thinned_amplitudes,
 )
-from si_crsae.widgets.view_models.unit_figures import UnitOverview
+from si_crsae.widgets.view_models.unit_figures import OnProbe, UnitOverview
 from si_crsae.widgets.view_models.words import MICRO
 
 # If more were drawn, none could be told from the others.
@@ -41,6 +42,20 @@ class Waveforms:
     """Samples before the unit's peak, at which units are aligned."""
     values: Float[np.ndarray, "waveform sample"]
     unit_of_measurement: str
+
+
+class ShowsUnits(Protocol):
+    """What a picture of waveforms must know beside them."""
+
+    @property
+    def overview(self) -> OnProbe:
+        """Names, and where contacts are."""
+        ...
+
+    @property
+    def drawn(self) -> list[int]:
+        """Indices of the units, the leading one first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +234,7 @@ def nearest_units(
 def neighborhood_of(sorted_recording: SortedRecording, waveforms: Waveforms) -> list[float]:
     """Return the bounds of the contacts at which some unit has much of its height; of all where there is no unit."""
     heights = np.abs(waveforms.values).max(axis=1, initial=0)
-    tallest = np.zeros(sorted_recording.units.num_units)
+    tallest = np.zeros(int(waveforms.unit.max(initial=-1)) + 1)
     np.maximum.at(tallest, waveforms.unit, heights)
     near = waveforms.channel[heights >= NEIGHBORHOOD_SHARE * tallest[waveforms.unit]]
     places = sorted_recording.locations[near] if near.size else sorted_recording.locations
