@@ -5,6 +5,7 @@ try:
     from si_crsae.widgets.curation import CurationView
     from si_crsae.widgets.dashboard import VIEWS, Dashboard
     from si_crsae.widgets.decomposition import DecompositionViewer
+    from si_crsae.widgets.features import FeatureView
     from si_crsae.widgets.history import HistoryView
     from si_crsae.widgets.learning import LearningMonitor
     from si_crsae.widgets.raster import CodeRaster
@@ -34,6 +35,7 @@ __all__ = [
     "CurationView",
     "Dashboard",
     "DecompositionViewer",
+    "FeatureView",
     "HistoryView",
     "LearningMonitor",
     "Session",

@@ -10,6 +10,7 @@ import ipywidgets
 from si_crsae.widgets.comparison import ComparisonView
 from si_crsae.widgets.curation import CurationView
 from si_crsae.widgets.decomposition import DecompositionViewer
+from si_crsae.widgets.features import FeatureView
 from si_crsae.widgets.history import HistoryView
 from si_crsae.widgets.learning import LearningMonitor
 from si_crsae.widgets.raster import CodeRaster
@@ -23,6 +24,7 @@ VIEWS: tuple[type[WidgetView], ...] = (
     TemplateInspector,
     DecompositionViewer,
     CodeRaster,
+    FeatureView,
     ComparisonView,
     ThresholdExplorer,
     CurationView,

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,24 @@ from si_crsae.sorting.runs.trust import read_json
 
 # What a session writes into a file: the segment before the time, which may lie beyond the end of another one.
 SAVED = ("selected_units", "segment_index", "time_s", "tab")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedSplit:
+    """A split of a unit that one view proposes, for the curation view to show and to decide.
+
+    Parameters
+    ----------
+    unit_id : int or str
+    parts : list of list of int
+        Positions among the unit's spikes, counted over all segments, as for `split_step`.
+    said : str
+        How it came about, as in "by lasso".
+    """
+
+    unit_id: int | str
+    parts: list[list[int]]
+    said: str
 
 
 class Session(traitlets.HasTraits):
@@ -34,6 +53,9 @@ class Session(traitlets.HasTraits):
     selected_units = traitlets.List(help="Ids of the selected units, the first one leading.")
     time_s = traitlets.Float(0.0, help="What time views show, from the beginning of the segment (s).")
     segment_index = traitlets.Int(0, help="What segment views show.")
+    proposed_split: Any = traitlets.Instance(
+        ProposedSplit, allow_none=True, help="What the curation view previews of the leading unit."
+    )
     tab = traitlets.Unicode("", help="Title of the tab of a dashboard that is seen; empty without one.")
 
     def __init__(self, tested: SortedRecording, *, truth: SortedRecording | None = None) -> None:
@@ -43,6 +65,7 @@ class Session(traitlets.HasTraits):
         self.selected_units = tested.unit_ids[:1]
         # a time may lie beyond the end of another segment
         self.observe(lambda _: self.set_trait("time_s", self.time_s), names="segment_index")
+        self.observe(lambda _: self.set_trait("proposed_split", None), names="selected_units")
 
     def go_to(self, time_s: float, *, segment_index: int | None = None) -> None:
         """Show a time, and a segment if one is given, in all views at once."""

@@ -1,7 +1,7 @@
 import { GridList } from "./grid_list.js";
 import { listRows, listenToKeys } from "./keys.js";
 import { Requests, Surface, answers, counted, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
-import { decisionColumns } from "./curation_table.js";
+import { decisionColumns, pairList } from "./curation_table.js";
 import { outcomePanel } from "./curation_outcome.js";
 import { drawAmplitudes, drawCorrelograms, drawWaveforms, templateLayout } from "./template_panels.js";
 
@@ -68,7 +68,8 @@ export default {
     const right = make("div", {}, actions, pictures);
     const done = make("div", {}, undoHint, steps);
     const outcome = outcomePanel();
-    view.body.append(prompt, make("div", { class: "crsae-row" }, list.node, right), outcome.node, done);
+    const pairs = pairList(selectPair, () => view.redraw());
+    view.body.append(prompt, make("div", { class: "crsae-row" }, list.node, right), outcome.node, done, pairs.node);
 
     const nameOf = (unit) => data.detail.pictures.overview.unit_ids[unit];
     // The units of a row: of a made unit, those that its spikes come from.
@@ -88,6 +89,12 @@ export default {
       else if (event.shiftKey) add(unit);
       else select([unit]);
     }
+    // What a merge of the two would make is shown at once.
+    function selectPair(units) {
+      list.moveCursor(units[0]);
+      select(units);
+    }
+
     function draw(newData, colors, width) {
       if (data !== newData) line = newData.threshold;
       data = newData;
@@ -168,6 +175,7 @@ export default {
       if (built?.data === data && built.state === state) return;
       built = { data, state };
       showList();
+      pairs.show(data, model.get("pairs"), nameOf);
       buildActions();
       buildPrompt();
       steps.replaceChildren(...data.steps.map((text, index) => make("li", {}, answers(model, "drop") ? make("button", {
@@ -209,7 +217,8 @@ export default {
       }, text, ...(keys.length ? [make("kbd", {}, keys[0].replace("Ctrl+", "^"))] : []));
       const made = [
         action("merge", ["Ctrl+m"], "Merge the selected units", count > 1, () => decide("merge")),
-        action("split", ["Ctrl+s"], "Split the selected unit at the line", data.detail.split_range !== null, split),
+        action("split", ["Ctrl+s"], proposed() ? `Split the selected unit ${proposed()}` : "Split the selected unit at the line",
+          Boolean(proposed()) || data.detail.split_range !== null, split),
         action(isRemoved ? "keep" : "remove", ["Ctrl+d"], isRemoved ? "Keep the selected units after all" : "Remove the selected units",
           count > 0, () => decide("remove"), null, "remove"),
         action("restore", ["Ctrl+r"], "Take back merge, split and removal of the selected units",
@@ -248,7 +257,9 @@ export default {
       const { edges } = data.detail.split_range;
       moveLine(line + bins * (edges[1] - edges[0]), true);
     }
-    const split = () => { if (data.detail.split_range) decide("split", { threshold: line }); };
+    // How the parts of a split that another view proposes came about.
+    const proposed = () => data.outcome?.said;
+    const split = () => { if (proposed() || data.detail.split_range) decide("split", { threshold: line }); };
 
     function nearestSpike(at) {
       const { time_s: times, amplitude } = data.detail.pictures.amplitudes;
@@ -337,6 +348,7 @@ export default {
     listenToKeys(view, model, [
       { on: list.list, title: "List of units", rows: () => listRows(step, () => list.rows.length, () => toggle(list.cursor)) },
       { on: amplitudeRow, title: "Amplitudes", rows: lineRows },
+      { on: pairs.list.list, title: "Pairs of similar units", rows: pairs.keys },
       { on: view.root, title: "Decisions, with the keys of spikeinterface-gui", rows: decisionRows },
     ], () => data && !data.empty);
 

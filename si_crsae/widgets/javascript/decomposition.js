@@ -15,7 +15,7 @@ export default {
     const requests = new Requests(model);
     const overview = new Surface("Spikes of the segment; click to go to a time");
     const main = new Surface("Traces, spikes and residual");
-    const legend = make("div", { class: "crsae-chips", role: "group", "aria-label": "Units" });
+    const legend = make("div", { class: "crsae-chips crsae-toggled", role: "group", "aria-label": "Units" });
     const finding = make("div", { class: "crsae-note", role: "status" });
     let data = null;
     let gain = 1;

@@ -4,11 +4,12 @@ import { make } from "./shared.js";
 // A list of numbered rows: its heads sort, a field above filters, a cursor moves through it. What a click means is the
 // view's: `choose(row, event)`; after `changed()` it shows the list again. A column is {name, title, value(row), cells(row)}:
 // what it filters and sorts by, and what its cells hold; without `cells` it is for the filter only. It may have a `hint`, a
-// `rank(row)` to sort by, a `className` for its cells, and be `isRising`, the least value first.
+// `rank(row)` to sort by, a `className` for its cells, and be `isRising`, the least value first. Where a kernel sorts, as
+// it does not send all rows, it is told by `sortedBy(sort)`.
 export class GridList {
   constructor({ label, choose, changed, sort = { name: "id", isDown: false }, isMultiple = true }) {
     this.prefix = `crsae-row-${Math.random().toString(36).slice(2)}-`;
-    Object.assign(this, { choose, changed, sort, rows: [], cursor: -1, content: null });
+    Object.assign(this, { choose, changed, sort, sortedBy: null, rows: [], cursor: -1, content: null });
     this.field = make("input", { type: "text", "aria-label": "Filter the list", placeholder: "filter (f)", oninput: () => this.changed(), onkeydown: (event) => this.leave(event) });
     this.found = make("span", { class: "crsae-summary", role: "status" });
     this.list = make("div", { class: "crsae-unit-list", tabindex: "0", role: "grid", "aria-multiselectable": String(isMultiple), "aria-label": label });
@@ -64,7 +65,7 @@ export class GridList {
   // Texts in their order, numbers by size, what is unknown last.
   sorted(rows) {
     const column = this.columns.find(({ name }) => name === this.sort.name);
-    if (!column) return rows;
+    if (!column || this.sortedBy) return rows;
     const sign = this.sort.isDown ? -1 : 1;
     const isUnknown = (value) => value === "" || Number.isNaN(value);
     const rank = column.rank ?? column.value;
@@ -79,6 +80,7 @@ export class GridList {
     const column = this.columns.find((other) => other.name === name);
     const isText = this.count > 0 && typeof column.value(0) === "string";
     this.sort = { name, isDown: this.sort.name === name ? !this.sort.isDown : !isText && !column.isRising };
+    this.sortedBy?.(this.sort);
     this.changed();
   }
 

@@ -158,6 +158,13 @@ def atom_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) -> W
     )
 
 
+def join_waveforms(parts: Sequence[Waveforms]) -> Waveforms:
+    """Return waveforms of several units together; at least one part, in the unit of measurement of the first."""
+    names = ("unit", "channel", "num_before", "values")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return Waveforms(**joined, unit_of_measurement=parts[0].unit_of_measurement)
+
+
 def template_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) -> Waveforms | None:
     """Return mean waveforms on the channels that the templates say are theirs; None where there are no templates.
 
@@ -196,9 +203,6 @@ def nearest_units(
 ) -> tuple[list[int], list[float]]:
     """Return the units whose atoms look most like that of a unit, and how much they do.
 
-    The similarity of two atoms is their cosine, in whitened units, at the lag within half a millisecond of their peaks
-    that makes it largest. One unit is compared with all others, on the channels that it occupies.
-
     Parameters
     ----------
     sorted_recording : SortedRecording
@@ -213,6 +217,24 @@ def nearest_units(
         The most similar first.
     similarity : list of float
     """
+    similarity = similarity_to(sorted_recording, unit)
+    order = np.argsort(-similarity, kind="stable")[:num_neighbors]
+    order = order[similarity[order] > 0]
+    return order.tolist(), similarity[order].tolist()
+
+
+def similarity_to(sorted_recording: SortedRecording, unit: int) -> Float[np.ndarray, " other"]:
+    """Return how much every unit resembles one of them, which has 0 itself.
+
+    The similarity of two atoms is their cosine, in whitened units, at the lag within half a millisecond of their peaks
+    that makes it largest, on the channels that the one unit occupies.
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    unit : int
+        Index of the unit.
+    """
     inventory = sorted_recording.units
     atoms, width = inventory.atoms, inventory.atoms.shape[2]
     used = np.flatnonzero(atoms[unit].any(axis=1))
@@ -226,9 +248,7 @@ def nearest_units(
     cosines[np.abs(lags - apart[:, None]) > reach] = 0
     similarity = cosines.max(axis=1)
     similarity[unit] = 0
-    order = np.argsort(-similarity, kind="stable")[:num_neighbors]
-    order = order[similarity[order] > 0]
-    return order.tolist(), similarity[order].tolist()
+    return similarity
 
 
 def neighborhood_of(sorted_recording: SortedRecording, waveforms: Waveforms) -> list[float]:

@@ -15,7 +15,7 @@ from si_crsae.sorting.folder import load_history
 from si_crsae.sorting.inventory import peaks_of_atoms
 from si_crsae.sorting.learning.history import AFTER_ROUNDS, GONE, round_in_words
 from si_crsae.widgets.view_models.reasons import explained, measured
-from si_crsae.widgets.view_models.templates import Waveforms, atom_waveforms, neighborhood_of
+from si_crsae.widgets.view_models.templates import Waveforms, atom_waveforms, join_waveforms, neighborhood_of
 from si_crsae.widgets.view_models.unit_figures import OnProbe, pitch_of
 
 NO_HISTORY = (
@@ -112,9 +112,7 @@ class UnitHistory:
         units = [index for index in indices if self.candidates[index].fate == "kept"]
         found = [atom_waveforms(self.sorted_recording, units)]
         found += [self._last_waveforms(index) for index in indices if index not in units]
-        fields = ("unit", "channel", "num_before", "values")
-        joined = {name: np.concatenate([getattr(one, name) for one in found]) for name in fields}
-        return Waveforms(**joined, unit_of_measurement=found[0].unit_of_measurement)
+        return join_waveforms(found)
 
     def _backwards(self, key: tuple[Any, int]) -> Iterator[Any]:
         group, number = key

@@ -34,7 +34,7 @@ def curation(show):
     session.selected_units = [1]
     view = CurationView(session)
     live = show(view)
-    live.locator(".crsae-unit-list").focus()
+    live.locator(".crsae-unit-list").first.focus()
     return view, live
 
 
@@ -84,7 +84,7 @@ def test_ctrl_merges_removes_and_restores(curation):
 def test_the_list_has_no_keys_that_a_saved_page_cannot_answer(browser, session, tmp_path):
     page = browser.new_page()
     page.goto(CurationView(session).save_html(tmp_path / "curation.html").as_uri())
-    page.locator(".crsae-unit-list").focus()
+    page.locator(".crsae-unit-list").first.focus()
     page.keyboard.press("?")
     said = page.locator("dialog.crsae-keys").inner_text()
     assert "select the unit above" in said
