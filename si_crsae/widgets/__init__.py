@@ -9,7 +9,7 @@ try:
     from si_crsae.widgets.history import HistoryView
     from si_crsae.widgets.learning import LearningMonitor
     from si_crsae.widgets.raster import CodeRaster
-    from si_crsae.widgets.session import Session, open_session
+    from si_crsae.widgets.session import Session, compare_runs, open_session
     from si_crsae.widgets.templates import TemplateInspector
     from si_crsae.widgets.thresholds import ThresholdExplorer
     from si_crsae.widgets.view_models.curation_history import (
@@ -41,6 +41,7 @@ __all__ = [
     "Session",
     "TemplateInspector",
     "ThresholdExplorer",
+    "compare_runs",
     "label_step",
     "merge_step",
     "open_session",

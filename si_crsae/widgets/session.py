@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +203,32 @@ def open_session(
         raise TypeError(f"truth is a {type(truth).__name__}: give a sorting, such as spikeinterface.load(folder)")
     tested = run if isinstance(run, SortedRecording) else open_run(run, recording=recording, trust=trust)
     return Session(tested, truth=None if truth is None else explain_like(truth, tested, name="truth"))
+
+
+def compare_runs(
+    first: str | Path, second: str | Path, *, recording: BaseRecording | None = None, trust: bool = False
+) -> Session:
+    """Return a session of two runs on one recording, A and B: the comparison view shows where they differ.
+
+    Parameters
+    ----------
+    first, second : str or Path
+        Folders given to ``run_sorter``: of A, which all views show, and of B.
+    recording, trust
+        See `open_run`.
+
+    Raises
+    ------
+    ValueError
+        If a folder is not that of a crsae run, or the runs are of recordings of different rates, lengths or channels.
+    """
+    one, other = (open_run(folder, recording=recording, trust=trust) for folder in (first, second))
+    for name in ("sampling_frequency", "num_samples"):
+        if getattr(one, name) != getattr(other, name):
+            raise ValueError(
+                f"{first} and {second} are no runs on one recording: {name} is {getattr(one, name)} and "
+                f"{getattr(other, name)}"
+            )
+    if one.channel_ids.tolist() != other.channel_ids.tolist():
+        raise ValueError(f"{first} and {second} are no runs on one recording: their channels differ")
+    return Session(replace(one, name="A"), truth=replace(other, name="B"))
