@@ -1,4 +1,5 @@
 import { listenToKeys } from "./keys.js";
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, answers, counted, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
 import { bestOf, differenceTable, unitTable } from "./comparison_table.js";
 import { agreementOf, drawLags, drawMatrix, drawSnippet, drawTemplatePair, matrixLayout, percent } from "./comparison_pictures.js";
@@ -35,6 +36,7 @@ export default {
     let wanted = null;
 
     const view = frame({ model, el, title: "Comparison, unit by unit", draw });
+    offerPictures(view, model);
     const button = (text, title, act) => make("button", { title, "aria-label": title, "data-needs": "browse", onclick: () => data && act() }, text);
     const tabs = Object.keys(LIST_TITLES).map((listed) =>
       make("button", { role: "tab", "data-needs": "browse", "data-listed": listed, onclick: () => model.send({ kind: "browse", listed }) }, listed));

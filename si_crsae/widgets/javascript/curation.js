@@ -1,5 +1,6 @@
 import { GridList } from "./grid_list.js";
 import { listRows, listenToKeys } from "./keys.js";
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, answers, counted, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
 import { decisionColumns, pairList } from "./curation_table.js";
 import { outcomePanel } from "./curation_outcome.js";
@@ -45,6 +46,7 @@ export default {
     let scales = null;
 
     const view = frame({ model, el, title: "Curation", draw });
+    offerPictures(view, model);
     const list = new GridList({
       label: "Units: arrows up and down, Shift or Enter adds", choose, changed: () => { built = null; view.redraw(); },
     });

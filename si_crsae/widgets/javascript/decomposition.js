@@ -1,3 +1,4 @@
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, answers, chips, counted, drawAxes, formatNumber, formatTime, frame, make, onWheel, scale, showTip, unitColor, unpack } from "./shared.js";
 import { TOP, drawIds, drawKey, drawLevels } from "./decomposition_marks.js";
 import { listenToKeys } from "./keys.js";
@@ -25,6 +26,7 @@ export default {
     let wanted = null;
 
     const view = frame({ model, el, title: "Traces = spikes + residual", draw });
+    offerPictures(view, model);
     const button = (text, title, act, needs = null) =>
       make("button", { title, "aria-label": title, "data-needs": needs, onclick: () => data && act() }, text);
     const along = [

@@ -2,6 +2,7 @@ import { drawIntervals, drawRate, drawSimilarity, drawSingleWaveforms, similarit
 import { GridList } from "./grid_list.js";
 import { chooserRows, listenToKeys } from "./keys.js";
 import { Scatter } from "./scatter.js";
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, answers, chips, counted, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
 
 const POINTS_HEIGHT = 300;
@@ -28,6 +29,7 @@ export default {
     let cursor = null;
 
     const view = frame({ model, el, title: "Features of the spikes", draw });
+    offerPictures(view, model);
     const button = (text, title, act, needs) => make("button", { title, "aria-label": title, "data-needs": needs, onclick: act }, text);
     const prompt = make("div", { class: "crsae-prompt" }, caught, make("span", { class: "crsae-actions" },
       button("decide in Curation", "Show what a split would make in the curation view", () => model.send({ kind: "decide" }), "decide"),

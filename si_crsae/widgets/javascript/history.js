@@ -1,6 +1,7 @@
 import { GridList } from "./grid_list.js";
 import { candidateColumns, countsTable, lifeList } from "./history_table.js";
 import { chooserRows, listenToKeys } from "./keys.js";
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, frame, make } from "./shared.js";
 import { drawWaveforms, templateLayout } from "./template_panels.js";
 
@@ -24,6 +25,7 @@ export default {
     let built = null;
 
     const view = frame({ model, el, title: "History of the units", draw });
+    offerPictures(view, model);
     const list = new GridList({
       label: "Candidates: arrows up and down choose one", isMultiple: false, choose, sort: { name: "spikes", isDown: true }, changed: () => { built = null; view.redraw(); },
     });

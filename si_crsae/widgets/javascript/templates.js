@@ -1,6 +1,7 @@
 import { figureColumn, figureTitle, formatFigure, idColumn } from "./unit_columns.js";
 import { GridList } from "./grid_list.js";
 import { listRows, listenToKeys } from "./keys.js";
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor } from "./shared.js";
 import { drawAmplitudes, drawCorrelograms, drawWaveforms, probeMap, swatch, templateLayout } from "./template_panels.js";
 
@@ -54,6 +55,7 @@ export default {
     let amplitudeScales = null;
 
     const view = frame({ model, el, title: "Templates", draw });
+    offerPictures(view, model);
     const list = new GridList({
       label: "Units: arrows up and down, Enter adds or removes", choose, changed: () => { built = null; view.redraw(); },
     });
