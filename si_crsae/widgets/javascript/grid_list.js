@@ -10,7 +10,7 @@ export class GridList {
   constructor({ label, choose, changed, sort = { name: "id", isDown: false }, isMultiple = true }) {
     this.prefix = `crsae-row-${Math.random().toString(36).slice(2)}-`;
     Object.assign(this, { choose, changed, sort, sortedBy: null, rows: [], cursor: -1, content: null });
-    this.field = make("input", { type: "text", "aria-label": "Filter the list", placeholder: "filter (f)", oninput: () => this.changed(), onkeydown: (event) => this.leave(event) });
+    this.field = make("input", { type: "text", "aria-label": `Filter ${label.split(":")[0].toLowerCase()}`, placeholder: "filter (f)", oninput: () => this.changed(), onkeydown: (event) => this.leave(event) });
     this.found = make("span", { class: "crsae-summary", role: "status" });
     this.list = make("div", { class: "crsae-unit-list", tabindex: "0", role: "grid", "aria-multiselectable": String(isMultiple), "aria-label": label });
     this.node = make("div", { class: "crsae-grid" }, make("div", { class: "crsae-filter" }, this.field, this.found), this.list);
@@ -36,14 +36,15 @@ export class GridList {
     const shown = columns.filter((column) => column.cells);
     this.rows = this.sorted(this.filtered([...Array(this.count).keys()]));
     const heads = shown.map(({ name, title, hint, className }) => make("th", {
-      scope: "col", class: className, "aria-sort": sort.name !== name ? "none" : sort.isDown ? "descending" : "ascending",
-    }, make("button", { title: `Sort by ${hint ?? title}`, tabindex: "-1", "data-sort": name, onclick: () => this.resort(name) },
+      scope: "col", role: "columnheader", class: className, "aria-sort": sort.name !== name ? "none" : sort.isDown ? "descending" : "ascending",
+    }, make("button", { title: `Sort by ${hint ?? title}`, "data-sort": name, onclick: () => this.resort(name) },
       title + (sort.name !== name ? "" : sort.isDown ? " ▼" : " ▲"))));
     const body = this.rows.map((row) => make("tr", {
       id: `${this.prefix}${row}`, role: "row", "data-row": row, onclick: (event) => this.choose(row, event), ...this.attributes?.(row),
-    }, ...shown.map(({ cells, className }) => make("td", { class: className }, ...cells(row)))));
+    }, ...shown.map(({ cells, className }) => make("td", { role: "gridcell", class: className }, ...cells(row)))));
     const scroll = this.list.scrollTop;
-    this.list.replaceChildren(make("table", { role: "presentation" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...body)));
+    this.list.replaceChildren(make("table", { role: "presentation" },
+      make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)), make("tbody", { role: "rowgroup" }, ...body)));
     this.list.scrollTop = scroll;
   }
 
@@ -58,7 +59,8 @@ export class GridList {
       this.found.textContent = problem.message;
     }
     const names = this.columns.map(({ title }) => nameOfTitle(title)).join(", ");
-    this.field.title = `A word, or for instance ${nameOfTitle(this.columns.at(-1).title)} > 5 and not good. Names: ${names}`;
+    const example = this.columns.find(({ value }) => rows.length && typeof value(rows[0]) === "number") ?? this.columns[0];
+    this.field.title = `A word, or for instance ${nameOfTitle(example.title)} > 5 and not good. Names: ${names}`;
     return kept;
   }
 

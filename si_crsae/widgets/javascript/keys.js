@@ -8,6 +8,9 @@ function nameOf(event) {
   return (event.ctrlKey || event.metaKey ? "Ctrl+" : "") + event.key;
 }
 
+// Whether a key presses what has the focus, such as the head of a column in a list that has keys of its own.
+const presses = (event) => ["Enter", " "].includes(event.key) && event.target.closest("button, summary");
+
 const spoken = (name) => name.split(/(?<=.)\+(?=.)/).map((part) => make("kbd", {}, SPOKEN[part] ?? part));
 
 // Gives parts of a view their keys, and the view the list of them, which ? opens. A table is {on, title, rows}, each row
@@ -17,7 +20,7 @@ export function listenToKeys(view, model, tables, isReady) {
   const rowsOf = (table) => (typeof table.rows === "function" ? table.rows() : table.rows);
   for (const table of tables) {
     table.on.addEventListener("keydown", (event) => {
-      if (!isReady() || event.target.closest("input, select, dialog")) return;
+      if (!isReady() || event.target.closest("input, select, dialog") || presses(event)) return;
       const act = rowsOf(table).find(([names, , action]) => action && names.includes(nameOf(event)))?.[2];
       if (!act) return;
       event.preventDefault();

@@ -18,7 +18,7 @@ def live(show):
 
 
 def listed(live):
-    return [row.get_attribute("data-unit") for row in live.locator(".crsae-unit-list tbody tr").all()]
+    return [row.get_attribute("data-unit") for row in live.locator(".crsae-row .crsae-unit-list tbody tr").all()]
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,10 @@ def listed(live):
     ],
 )
 def test_an_expression_chooses_units(live, text, units):
-    live.locator(".crsae-filter input").fill(text)
+    live.locator(".crsae-row .crsae-filter input").fill(text)
     live.settle()
     assert listed(live) == [str(unit) for unit in units]
-    assert live.text(".crsae-filter .crsae-summary") == ("" if len(units) == 5 else f"{len(units)} of 5")
+    assert live.text(".crsae-row .crsae-filter .crsae-summary") == ("" if len(units) == 5 else f"{len(units)} of 5")
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,10 @@ def test_an_expression_chooses_units(live, text, units):
     ],
 )
 def test_what_is_wrong_with_an_expression_is_said_and_nothing_hidden(live, text, said):
-    live.locator(".crsae-filter input").fill(text)
+    live.locator(".crsae-row .crsae-filter input").fill(text)
     live.settle()
-    assert live.text(".crsae-filter .crsae-summary").startswith(said)
-    assert live.locator(".crsae-filter input").get_attribute("aria-invalid") == "true"
+    assert live.text(".crsae-row .crsae-filter .crsae-summary").startswith(said)
+    assert live.locator(".crsae-row .crsae-filter input").get_attribute("aria-invalid") == "true"
     assert len(listed(live)) == 5
 
 
@@ -70,7 +70,7 @@ def test_f_goes_to_the_field_arrows_through_what_is_found_and_escape_shows_all(s
     for key in ("f", *"snr > 6", "Enter", "ArrowDown", "ArrowDown"):
         live.page.keyboard.press(key)
         live.settle()
-    assert live.locator(".crsae-filter input").input_value() == "snr > 6"
+    assert live.locator(".crsae-row .crsae-filter input").input_value() == "snr > 6"
     assert view.session.selected_units == [3]
     live.page.keyboard.press("f")
     live.page.keyboard.press("Escape")
@@ -83,9 +83,9 @@ def test_units_that_decisions_make_are_filtered_too(show):
     view = CurationView(Session(curated_units()))
     view.do(merge_step([0, 1]))
     live = show(view)
-    live.locator(".crsae-filter input").fill("rate > 29")
+    live.locator(".crsae-row .crsae-filter input").fill("rate > 29")
     live.settle()
     assert "5" in listed(live)
-    live.locator(".crsae-filter input").fill("merged")
+    live.locator(".crsae-row .crsae-filter input").fill("merged")
     live.settle()
     assert listed(live) == ["0", "1"]

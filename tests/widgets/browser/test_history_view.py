@@ -45,7 +45,9 @@ def test_a_click_shows_a_candidate_with_its_life_and_a_unit_is_selected_everywhe
 def test_arrows_choose_and_the_selection_of_another_view_is_followed(show, view):
     live = show(view)
     live.locator(".crsae-filter input").fill('"in the sorting"')
+    live.settle()
     live.locator("[data-sort='id']").click()
+    live.settle()
     live.locator(".crsae-unit-list").focus()
     for key in ("Home", "ArrowDown"):
         live.page.keyboard.press(key)
