@@ -68,6 +68,7 @@ def serve(
         If voila is not installed.
     """
     try:
+        import ipykernel  # noqa: F401  of the page, which voila does not bring
         from voila.app import Voila
     except ImportError as error:
         raise ImportError(
