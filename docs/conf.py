@@ -122,7 +122,7 @@ class DecisionTable(SphinxDirective):
         nothing = ("nothing at all", "", "no cluster of peaks was found", NO_CLUSTER)
         rows += ["| " + " | ".join(cells) + " |" for cells in [nothing, *decision_rows()]]
         self.env.note_dependency(inspect.getfile(Explanation))
-        return self.parse_text_to_nodes("\n".join(rows))
+        return self.parse_text_to_nodes("\n\n".join([":::{rst-class} wide-third-column\n:::", "\n".join(rows)]))
 
 
 def decision_rows():
