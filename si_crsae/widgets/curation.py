@@ -81,9 +81,7 @@ class CurationView(WidgetView):
     _esm = load_module(*UNIT_LIST, "template_panels.js", "curation_outcome.js", "curation_table.js", "curation.js")
 
     cursor_s = traitlets.Float(0.0).tag(sync=True)
-    pairs = traitlets.List(help="Units that look alike, the most similar first, packed; whatever is decided.").tag(
-        sync=True
-    )
+    pairs = traitlets.Any(None, help="Units that look alike, packed; None until they are asked for.").tag(sync=True)
 
     def __init__(
         self,
@@ -183,8 +181,6 @@ class CurationView(WidgetView):
 
     def view_model(self) -> CurationModel:
         """Return all units, the selected ones in detail, and what is worth a look."""
-        if not self.pairs:
-            self.pairs = pack(ranked_pairs(similarity_of_all(self.session.tested)))
         selected = self.session.selected_indices
         detail = self._detail_of(selected)
         threshold = self._chosen_threshold()
@@ -214,6 +210,7 @@ class CurationView(WidgetView):
             "undo": lambda _: self.undo(),
             "redo": lambda _: self.redo(),
             "drop": lambda content: self._change(self._history.drop(content["index"])),
+            "pairs": lambda _: self._find_pairs(),
             "next": lambda _: self._next(),
             "accept": lambda _: self._accept(),
             "skip": lambda _: self._skip(),
@@ -314,6 +311,11 @@ class CurationView(WidgetView):
         unit_ids = self.session.selected_units
         is_removed = unit_ids and set(unit_ids) <= set(self.state.removed)
         return restore_step(unit_ids) if is_removed else remove_step(unit_ids)
+
+    def _find_pairs(self) -> None:
+        """Rank the pairs of all units, which takes seconds where there are hundreds."""
+        if self.pairs is None:
+            self.pairs = pack(ranked_pairs(similarity_of_all(self.session.tested)))
 
     def _open(self) -> list[Suggestion]:
         return [found for found in self.suggestions if found not in self._skipped and is_open(found, self.state)]

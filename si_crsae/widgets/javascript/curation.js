@@ -47,9 +47,7 @@ export default {
 
     const view = frame({ model, el, title: "Curation", draw });
     offerPictures(view, model);
-    const list = new GridList({
-      label: "Units: arrows up and down, Shift or Enter adds", choose, changed: () => { built = null; view.redraw(); },
-    });
+    const list = new GridList({ label: "Units: arrows up and down, Shift or Enter adds", choose, changed: rebuild });
     const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
     const decide = (kind, content = {}) => model.send({ kind, ...content });
     const tools = {
@@ -70,7 +68,8 @@ export default {
     const right = make("div", {}, actions, pictures);
     const done = make("div", {}, undoHint, steps);
     const outcome = outcomePanel();
-    const pairs = pairList(selectPair, () => view.redraw());
+    const pairs = pairList(selectPair, rebuild);
+    pairs.node.addEventListener("toggle", () => { if (pairs.node.open && !model.get("pairs")) model.send({ kind: "pairs" }); });
     view.body.append(prompt, make("div", { class: "crsae-row" }, list.node, right), outcome.node, done, pairs.node);
 
     const nameOf = (unit) => data.detail.pictures.overview.unit_ids[unit];
@@ -91,6 +90,11 @@ export default {
       else if (event.shiftKey) add(unit);
       else select([unit]);
     }
+    function rebuild() {
+      built = null;
+      view.redraw();
+    }
+
     // What a merge of the two would make is shown at once.
     function selectPair(units) {
       list.moveCursor(units[0]);
@@ -355,8 +359,10 @@ export default {
     ], () => data && !data.empty);
 
     model.on("change:cursor_s", view.redraw);
+    model.on("change:pairs", rebuild);
     return () => {
       model.off("change:cursor_s", view.redraw);
+      model.off("change:pairs", rebuild);
       view.stop();
     };
   },

@@ -41,10 +41,14 @@ export function pairList(choose, changed) {
     changed,
   });
   list.list.style.maxHeight = "200px";
-  const node = make("details", { class: "crsae-pairs" }, make("summary", {}, "Similar units, to merge"), list.node);
+  const none = make("div", { class: "crsae-note" });
+  const node = make("details", { class: "crsae-pairs", "data-needs": "pairs" }, make("summary", {}, "Similar units, to merge"), none, list.node);
 
-  function show({ decided, detail, selected }, pairs, nameOf) {
+  function show({ decided, detail, selected }, found, nameOf) {
+    const pairs = found ?? [];
     shown = pairs;
+    none.textContent = pairs.length ? "" : found ? "No two units look alike." : "They are compared …";
+    list.node.classList.toggle("crsae-hidden", !pairs.length);
     const spikes = detail.pictures.overview.figures.find((figure) => figure.name === "num_spikes").values;
     const named = (row, place) => nameOf(pairs[row].units[place]);
     const unitColumn = (place, name, title) => ({
@@ -62,7 +66,6 @@ export function pairList(choose, changed) {
       content: [unitColor(0), pairs, decided], attributes: (row) => ({ "data-pair": pairs[row].units.map(nameOf).join("+") }),
       selected: new Set(pairs.flatMap(({ units }, row) => (units.join() === selected.join() ? [row] : []))),
     });
-    node.classList.toggle("crsae-hidden", !pairs.length);
   }
   const keys = () => chooserRows((by) => { const row = list.neighbor(by); if (row >= 0) chooseRow(row); }, () => list.rows.length);
   return { node, list, show, keys };

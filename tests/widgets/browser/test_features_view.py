@@ -153,7 +153,9 @@ def test_a_cell_of_the_matrix_selects_its_two_units(show, view):
 def test_similar_pairs_are_a_list_from_which_curation_merges(show, made):
     view = CurationView(Session(made))
     live = show(view)
+    assert view.pairs is None  # until somebody looks: hundreds of units take seconds
     live.locator(".crsae-pairs summary").click()
+    live.settle()
     live.locator("tr[data-pair='0+1']").click()
     live.settle()
     assert view.session.selected_units == [0, 1]
@@ -162,6 +164,14 @@ def test_similar_pairs_are_a_list_from_which_curation_merges(show, made):
     live.settle()
     assert view.state.merges[0].unit_ids == (0, 1)
     assert "merged → 5" in live.text("tr[data-pair='0+1'] .crsae-decided")
+
+
+def test_where_no_units_look_alike_that_is_said(show):
+    view = CurationView(Session(curated_units(num_units=1)))
+    live = show(view)
+    live.locator(".crsae-pairs summary").click()
+    live.settle()
+    assert "No two units look alike." in live.text(".crsae-pairs")
 
 
 def test_without_traces_the_rest_is_drawn_and_axes_can_be_chosen_with_them(show, view):
