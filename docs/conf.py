@@ -29,6 +29,7 @@ from si_crsae.core.solvers import descent
 from si_crsae.sorting import given
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.probabilities import evidence, features
+from si_crsae.widgets.view_models.reasons import EXPLANATIONS, Explanation
 
 project = "si_crsae"
 author = "si_crsae contributors"
@@ -108,6 +109,32 @@ def assumption_rows(group):
         before, unit, after = re.fullmatch(r"(.*?) \(([^()]+)\)(.*)", meaning).groups()
         rows.append((f"`{field.name}`", f"`{getattr(group, field.name)}`", unit, before + after, measured))
     return rows
+
+
+NO_CLUSTER = "lower `detect_threshold`; see whether the channel was used"
+
+
+class DecisionTable(SphinxDirective):
+    """One row per reason for which learning decides about a unit, from the words that the views use."""
+
+    def run(self):
+        rows = ["| `what` | `figure` | Meaning | What helps, if it is wrong |", "| --- " * 4 + "|"]
+        nothing = ("nothing at all", "", "no cluster of peaks was found", NO_CLUSTER)
+        rows += ["| " + " | ".join(cells) + " |" for cells in [nothing, *decision_rows()]]
+        self.env.note_dependency(inspect.getfile(Explanation))
+        return self.parse_text_to_nodes("\n\n".join([":::{rst-class} wide-third-column\n:::", "\n".join(rows)]))
+
+
+def decision_rows():
+    """Return what was decided, by which figures, what that means, and what helps; reasons alike share a row."""
+    figures = {}
+    for (what, figure), told in EXPLANATIONS.items():
+        figures.setdefault((what, told), []).append(f"`{figure}`")
+    names = {"others": "`others`", "became": "`became`"}
+    return [
+        (f"`{what}`", ", ".join(deciding), told.means.format_map(names), told.helps)
+        for (what, told), deciding in figures.items()
+    ]
 
 
 class PriorTable(SphinxDirective):
@@ -222,5 +249,6 @@ def setup(app):
     app.connect("source-read", show_outputs)
     app.add_directive("crsae-parameters", ParameterTable)
     app.add_directive("crsae-assumptions", AssumptionTables)
+    app.add_directive("crsae-decisions", DecisionTable)
     app.add_directive("prior-table", PriorTable)
     app.add_directive("solver-table", SolverTable)

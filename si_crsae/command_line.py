@@ -1,4 +1,4 @@
-"""The command ``crsae``: sort, resume, report, doctor."""
+"""The command ``crsae``: sort, resume, view, report, doctor."""
 
 import json
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ def _with_probe(recording: Any, path: Path) -> Any:
 
 def _say_next(sorting: Any, folder: Path) -> None:
     click.echo(f"{sorting.get_num_units()} units, {sorting.count_total_num_spikes()} spikes in {folder}")
-    click.echo(f"To look at them: python -m si_crsae report {folder}")
+    click.echo(f"To look at them: crsae view {folder}; on one page: crsae report {folder}")
 
 
 @main.command()
@@ -108,6 +108,36 @@ def resume(folder: Path, trust: bool, quiet: bool) -> None:
     with _told():
         sorting = si_crsae.resume_sorter(folder, trust=trust, verbose=not quiet)
     _say_next(sorting, folder)
+
+
+@main.command()
+@click.argument("folder", type=EXISTING_FOLDER)
+@click.option("--beside", type=EXISTING_FOLDER, help="Another run of the same recording, to compare with.")
+@click.option(
+    "--curation", type=click.Path(path_type=Path), help="Where decisions go; curation.json in FOLDER if not given."
+)
+@click.option("--port", type=int, help="A free one if not given.")
+@click.option("--no-browser", is_flag=True, help="Only tell the address.")
+@click.option("--trust", is_flag=True, help="Load what the folder describes, even pickles.")
+def view(
+    folder: Path, beside: Path | None, curation: Path | None, port: int | None, no_browser: bool, trust: bool
+) -> None:
+    """Look at the run in FOLDER in a browser, on this machine only; Ctrl-C ends."""
+    with _told():
+        from si_crsae.evaluation.sorted_recording import open_run
+        from si_crsae.widgets.serving import serve
+
+        for run in filter(None, (folder, beside)):
+            open_run(run, trust=trust)  # what is wrong with it is said here rather than in the page
+        serve(
+            port=port,
+            opens_browser=not no_browser,
+            told=lambda address: click.echo(f"{address}\nCtrl-C ends."),
+            folder=str(folder.absolute()),
+            beside=None if beside is None else str(beside.absolute()),
+            curation_path=str((curation or folder / "curation.json").absolute()),
+            trust=trust,
+        )
 
 
 @main.command()

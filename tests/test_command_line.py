@@ -97,3 +97,16 @@ def test_a_sorting_is_no_recording(simulation, tmp_path):
     with pytest.raises(ValueError, match="no recording; give the recording's folder"):
         read_recording(tmp_path / "sorting")
     assert isinstance(si.load(tmp_path / "sorting"), si.BaseSorting)
+
+
+def test_view_says_what_is_wrong_with_a_folder_before_it_serves(tmp_path):
+    result = call("view", tmp_path, "--no-browser")
+    assert result.exit_code == 1
+    assert "give the folder passed to run_sorter" in result.output
+
+
+def test_view_without_voila_says_what_to_install(run_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "voila.app", None)
+    result = call("view", run_folder, "--no-browser")
+    assert result.exit_code == 1
+    assert "pip install 'si_crsae[view]'" in result.output

@@ -5,9 +5,11 @@ try:
     from si_crsae.widgets.curation import CurationView
     from si_crsae.widgets.dashboard import VIEWS, Dashboard
     from si_crsae.widgets.decomposition import DecompositionViewer
+    from si_crsae.widgets.features import FeatureView
+    from si_crsae.widgets.history import HistoryView
     from si_crsae.widgets.learning import LearningMonitor
     from si_crsae.widgets.raster import CodeRaster
-    from si_crsae.widgets.session import Session, open_session
+    from si_crsae.widgets.session import Session, compare_runs, open_session
     from si_crsae.widgets.templates import TemplateInspector
     from si_crsae.widgets.thresholds import ThresholdExplorer
     from si_crsae.widgets.view_models.curation_history import (
@@ -33,10 +35,13 @@ __all__ = [
     "CurationView",
     "Dashboard",
     "DecompositionViewer",
+    "FeatureView",
+    "HistoryView",
     "LearningMonitor",
     "Session",
     "TemplateInspector",
     "ThresholdExplorer",
+    "compare_runs",
     "label_step",
     "merge_step",
     "open_session",

@@ -9,7 +9,7 @@ from si_crsae.widgets.held import Held, hold
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.comparison import draw_comparison
-from si_crsae.widgets.view import WidgetView, load_module
+from si_crsae.widgets.view import COMMON, WidgetView, load_module
 from si_crsae.widgets.view_models.comparison import (
     LISTS,
     AgreementMatrix,
@@ -62,7 +62,7 @@ class ComparisonView(WidgetView):
     tab_title: ClassVar[str] = "Comparison"
     follows: ClassVar[tuple[str, ...]] = ()
 
-    _esm = load_module("shared.js", "keys.js", "comparison_pictures.js", "comparison_table.js", "comparison.js")
+    _esm = load_module(*COMMON, "comparison_pictures.js", "comparison_table.js", "comparison.js")
 
     delta_ms = traitlets.Float(0.4, min=0.0).tag(sync=True)
     pair = traitlets.List().tag(sync=True)

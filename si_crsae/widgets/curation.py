@@ -9,9 +9,10 @@ import traitlets
 from spikeinterface.core import BaseSorting
 
 from si_crsae.widgets.held import Held, hold_units, parts_of
-from si_crsae.widgets.session import Session
+from si_crsae.widgets.packing import pack
+from si_crsae.widgets.session import ProposedSplit, Session
 from si_crsae.widgets.static_plots.curation import draw_curation
-from si_crsae.widgets.view import WidgetView, load_module
+from si_crsae.widgets.view import UNIT_LIST, WidgetView, load_module
 from si_crsae.widgets.view_models.curation import (
     CurationModel,
     Detail,
@@ -35,6 +36,7 @@ from si_crsae.widgets.view_models.curation_history import (
 from si_crsae.widgets.view_models.curation_outcome import Outcome, made_units, outcome_of
 from si_crsae.widgets.view_models.curation_state import DEFAULT_LABELS, CurationState, LabelDefinition
 from si_crsae.widgets.view_models.curation_suggestions import Suggestion, is_open, label_called, suggest
+from si_crsae.widgets.view_models.similarity import ranked_pairs, similarity_of_all
 from si_crsae.widgets.view_models.unit_figures import UnitOverview, describe_units
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class CurationView(WidgetView):
     digits do, c takes the labels off; ctrl-m merges, ctrl-d removes, ctrl-r restores, ctrl-s splits at the line drawn
     through the amplitudes (drag it, or move it with the arrow keys when the amplitudes have the focus). j shows the
     next suggestion, a accepts it, x skips it. ctrl-z and ctrl-y undo and redo; any step in the list below can be
-    undone alone.
+    undone alone. Below are the pairs of units that look most alike, of which a click selects both, and what a lasso in
+    the feature view of the same session has caught is previewed and split here.
 
     Parameters
     ----------
@@ -73,13 +76,12 @@ class CurationView(WidgetView):
     title: ClassVar[str] = "Curation"
     tab_title: ClassVar[str] = "Curation"
     # A new time moves the cursor only.
-    follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
+    follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index", "proposed_split")
 
-    _esm = load_module(
-        "shared.js", "keys.js", "template_panels.js", "curation_outcome.js", "curation_table.js", "curation.js"
-    )
+    _esm = load_module(*UNIT_LIST, "template_panels.js", "curation_outcome.js", "curation_table.js", "curation.js")
 
     cursor_s = traitlets.Float(0.0).tag(sync=True)
+    pairs = traitlets.Any(None, help="Units that look alike, packed; None until they are asked for.").tag(sync=True)
 
     def __init__(
         self,
@@ -208,6 +210,7 @@ class CurationView(WidgetView):
             "undo": lambda _: self.undo(),
             "redo": lambda _: self.redo(),
             "drop": lambda content: self._change(self._history.drop(content["index"])),
+            "pairs": lambda _: self._find_pairs(),
             "next": lambda _: self._next(),
             "accept": lambda _: self._accept(),
             "skip": lambda _: self._skip(),
@@ -254,15 +257,22 @@ class CurationView(WidgetView):
     def _outcome_of(self, selected: list[int], threshold: float | None) -> Outcome | None:
         """Return what a merge or split of units makes; labels do not change it, so the last one is kept."""
         state, segment_index = self.state, self.session.segment_index
-        key = (tuple(selected), threshold, segment_index, state.merges, state.splits, state.removed)
+        key = (tuple(selected), threshold, self._proposed, segment_index, state.merges, state.splits, state.removed)
         if self._outcome is None or self._outcome[0] != key:
             tested = self.session.tested
-            parts = None
-            if threshold is not None and len(selected) == 1:
+            parts = None if self._proposed is None else self._proposed.parts
+            if parts is None and threshold is not None and len(selected) == 1:
                 parts = parts_by_amplitude(tested, selected[0], threshold)
-            found = outcome_of(tested, state, selected, parts=parts, segment_index=segment_index)
+            said = "" if self._proposed is None else self._proposed.said
+            found = outcome_of(tested, state, selected, parts=parts, said=said, segment_index=segment_index)
             self._outcome = key, found
         return self._outcome[1]
+
+    @property
+    def _proposed(self) -> ProposedSplit | None:
+        """The split that another view proposes of the one unit that is selected."""
+        proposed = self.session.proposed_split
+        return proposed if proposed is not None and self.session.selected_units == [proposed.unit_id] else None
 
     def _chosen_threshold(self) -> float | None:
         """Return where the user has put the line for the selected unit."""
@@ -271,8 +281,9 @@ class CurationView(WidgetView):
         return None
 
     def _set_threshold(self, content: dict[str, Any]) -> None:
-        self._threshold = self._one_selected(), float(content["value"])
-        self.refresh()
+        with self.one_refresh():
+            self._threshold = self._one_selected(), float(content["value"])
+            self.session.proposed_split = None
 
     def _one_selected(self) -> int | str:
         if len(self.session.selected_units) != 1:
@@ -280,6 +291,12 @@ class CurationView(WidgetView):
         return self.session.selected_units[0]
 
     def _split(self, content: dict[str, Any]) -> None:
+        proposed = self._proposed
+        if proposed is not None:
+            with self.one_refresh():
+                self.do(split_step(proposed.unit_id, proposed.parts, reason=proposed.said))
+                self.session.proposed_split = None
+            return
         unit_id, threshold = self._one_selected(), float(content["threshold"])
         parts = parts_by_amplitude(self.session.tested, self.session.index_of(unit_id), threshold)
         self._threshold = unit_id, threshold
@@ -294,6 +311,11 @@ class CurationView(WidgetView):
         unit_ids = self.session.selected_units
         is_removed = unit_ids and set(unit_ids) <= set(self.state.removed)
         return restore_step(unit_ids) if is_removed else remove_step(unit_ids)
+
+    def _find_pairs(self) -> None:
+        """Rank the pairs of all units, which takes seconds where there are hundreds."""
+        if self.pairs is None:
+            self.pairs = pack(ranked_pairs(similarity_of_all(self.session.tested)))
 
     def _open(self) -> list[Suggestion]:
         return [found for found in self.suggestions if found not in self._skipped and is_open(found, self.state)]

@@ -10,6 +10,8 @@ import ipywidgets
 from si_crsae.widgets.comparison import ComparisonView
 from si_crsae.widgets.curation import CurationView
 from si_crsae.widgets.decomposition import DecompositionViewer
+from si_crsae.widgets.features import FeatureView
+from si_crsae.widgets.history import HistoryView
 from si_crsae.widgets.learning import LearningMonitor
 from si_crsae.widgets.raster import CodeRaster
 from si_crsae.widgets.report.writing import report
@@ -22,9 +24,11 @@ VIEWS: tuple[type[WidgetView], ...] = (
     TemplateInspector,
     DecompositionViewer,
     CodeRaster,
+    FeatureView,
     ComparisonView,
     ThresholdExplorer,
     CurationView,
+    HistoryView,
     LearningMonitor,
 )
 """In the order in which they are shown."""

@@ -8,7 +8,7 @@ from si_crsae.widgets.held import Held
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.decomposition import draw_decomposition
-from si_crsae.widgets.view import WidgetView, load_module
+from si_crsae.widgets.view import COMMON, WidgetView, load_module
 from si_crsae.widgets.view_models.decomposition import DecompositionModel, decomposition_model
 from si_crsae.widgets.view_models.explanation import explain_residual
 from si_crsae.widgets.view_models.stretch import Stretch, stretch_around
@@ -46,7 +46,7 @@ class DecompositionViewer(WidgetView):
     title: ClassVar[str] = "Traces = spikes + residual"
     tab_title: ClassVar[str] = "Traces"
 
-    _esm = load_module("shared.js", "keys.js", "overview.js", "decomposition_marks.js", "decomposition.js")
+    _esm = load_module(*COMMON, "overview.js", "decomposition_marks.js", "decomposition.js")
 
     window_ms = traitlets.Float(100.0, min=1.0).tag(sync=True)
     width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)

@@ -15,7 +15,7 @@ from si_crsae.sorting.learning.rounds import LearningRound, listen
 from si_crsae.widgets.held import Held, hold
 from si_crsae.widgets.session import Session, open_session
 from si_crsae.widgets.static_plots.learning import draw_learning
-from si_crsae.widgets.view import WidgetView, load_module
+from si_crsae.widgets.view import COMMON, WidgetView, load_module
 from si_crsae.widgets.view_models.courses import (
     Course,
     course_of_epoch,
@@ -63,7 +63,7 @@ class LearningMonitor(WidgetView):
     tab_title: ClassVar[str] = "Learning"
     follows: ClassVar[tuple[str, ...]] = ("selected_units",)
 
-    _esm = load_module("shared.js", "keys.js", "learning.js")
+    _esm = load_module(*COMMON, "learning.js")
 
     shown = traitlets.Unicode("").tag(sync=True)
 

@@ -10,7 +10,7 @@ from si_crsae.widgets.held import Held, hold
 from si_crsae.widgets.packing import pack
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.raster import draw_raster
-from si_crsae.widgets.view import WidgetView, load_module
+from si_crsae.widgets.view import COMMON, WidgetView, load_module
 from si_crsae.widgets.view_models.raster import MAX_COLUMNS, RasterModel, RasterWindow, raster_model
 from si_crsae.widgets.view_models.words import counted
 
@@ -48,7 +48,7 @@ class CodeRaster(WidgetView):
 
     title: ClassVar[str] = "Code: time x unit"
     tab_title: ClassVar[str] = "Raster"
-    _esm = load_module("shared.js", "keys.js", "overview.js", "raster_pictures.js", "raster.js")
+    _esm = load_module(*COMMON, "overview.js", "raster_pictures.js", "raster.js")
 
     window_s = traitlets.Float(2.0, min=MIN_WINDOW_S).tag(sync=True)
     width_px = traitlets.Int(1000, min=100, max=8000).tag(sync=True)

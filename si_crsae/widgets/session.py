@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,24 @@ from si_crsae.sorting.runs.trust import read_json
 
 # What a session writes into a file: the segment before the time, which may lie beyond the end of another one.
 SAVED = ("selected_units", "segment_index", "time_s", "tab")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedSplit:
+    """A split of a unit that one view proposes, for the curation view to show and to decide.
+
+    Parameters
+    ----------
+    unit_id : int or str
+    parts : list of list of int
+        Positions among the unit's spikes, counted over all segments, as for `split_step`.
+    said : str
+        How it came about, as in "by lasso".
+    """
+
+    unit_id: int | str
+    parts: list[list[int]]
+    said: str
 
 
 class Session(traitlets.HasTraits):
@@ -34,6 +53,9 @@ class Session(traitlets.HasTraits):
     selected_units = traitlets.List(help="Ids of the selected units, the first one leading.")
     time_s = traitlets.Float(0.0, help="What time views show, from the beginning of the segment (s).")
     segment_index = traitlets.Int(0, help="What segment views show.")
+    proposed_split: Any = traitlets.Instance(
+        ProposedSplit, allow_none=True, help="What the curation view previews of the leading unit."
+    )
     tab = traitlets.Unicode("", help="Title of the tab of a dashboard that is seen; empty without one.")
 
     def __init__(self, tested: SortedRecording, *, truth: SortedRecording | None = None) -> None:
@@ -43,6 +65,7 @@ class Session(traitlets.HasTraits):
         self.selected_units = tested.unit_ids[:1]
         # a time may lie beyond the end of another segment
         self.observe(lambda _: self.set_trait("time_s", self.time_s), names="segment_index")
+        self.observe(lambda _: self.set_trait("proposed_split", None), names="selected_units")
 
     def go_to(self, time_s: float, *, segment_index: int | None = None) -> None:
         """Show a time, and a segment if one is given, in all views at once."""
@@ -180,3 +203,32 @@ def open_session(
         raise TypeError(f"truth is a {type(truth).__name__}: give a sorting, such as spikeinterface.load(folder)")
     tested = run if isinstance(run, SortedRecording) else open_run(run, recording=recording, trust=trust)
     return Session(tested, truth=None if truth is None else explain_like(truth, tested, name="truth"))
+
+
+def compare_runs(
+    first: str | Path, second: str | Path, *, recording: BaseRecording | None = None, trust: bool = False
+) -> Session:
+    """Return a session of two runs on one recording, A and B: the comparison view shows where they differ.
+
+    Parameters
+    ----------
+    first, second : str or Path
+        Folders given to ``run_sorter``: of A, which all views show, and of B.
+    recording, trust
+        See `open_run`.
+
+    Raises
+    ------
+    ValueError
+        If a folder is not that of a crsae run, or the runs are of recordings of different rates, lengths or channels.
+    """
+    one, other = (open_run(folder, recording=recording, trust=trust) for folder in (first, second))
+    for name in ("sampling_frequency", "num_samples"):
+        if getattr(one, name) != getattr(other, name):
+            raise ValueError(
+                f"{first} and {second} are no runs on one recording: {name} is {getattr(one, name)} and "
+                f"{getattr(other, name)}"
+            )
+    if one.channel_ids.tolist() != other.channel_ids.tolist():
+        raise ValueError(f"{first} and {second} are no runs on one recording: their channels differ")
+    return Session(replace(one, name="A"), truth=replace(other, name="B"))

@@ -8,7 +8,7 @@ from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.widgets.held import Held, hold_units, parts_of
 from si_crsae.widgets.session import Session, finite
 from si_crsae.widgets.static_plots.templates import draw_templates
-from si_crsae.widgets.view import WidgetView, load_module
+from si_crsae.widgets.view import UNIT_LIST, WidgetView, load_module
 from si_crsae.widgets.view_models.templates import TemplatesModel, templates_model
 from si_crsae.widgets.view_models.unit_figures import UnitOverview, describe_units
 
@@ -48,7 +48,7 @@ class TemplateInspector(WidgetView):
     # A new time moves the cursor only.
     follows: ClassVar[tuple[str, ...]] = ("selected_units", "segment_index")
 
-    _esm = load_module("shared.js", "keys.js", "template_panels.js", "templates.js")
+    _esm = load_module(*UNIT_LIST, "template_panels.js", "templates.js")
 
     quantity = traitlets.Enum(["atoms", "templates"], "atoms").tag(sync=True)
     whole_probe = traitlets.Bool(False).tag(sync=True)

@@ -9,7 +9,7 @@ from spikeinterface.core import BaseSorting
 from si_crsae.widgets.held import Held, hold_units
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.static_plots.thresholds import draw_thresholds
-from si_crsae.widgets.view import MAX_PAGE_MB, WidgetView, load_module
+from si_crsae.widgets.view import COMMON, MAX_PAGE_MB, WidgetView, load_module
 from si_crsae.widgets.view_models.residual_null import (
     ResidualNull,
     ResidualSample,
@@ -58,7 +58,7 @@ class ThresholdExplorer(WidgetView):
     tab_title: ClassVar[str] = "Thresholds"
     follows: ClassVar[tuple[str, ...]] = ("selected_units",)
 
-    _esm = load_module("shared.js", "keys.js", "thresholds.js")
+    _esm = load_module(*COMMON, "thresholds.js")
 
     thresholds: Any = traitlets.Dict(help="Relative amplitudes by unit id.").tag(sync=True)
 

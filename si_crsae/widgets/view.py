@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anywidget
+import numpy as np
 import traitlets
 
 from si_crsae.evaluation.figures import new_figure
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
 STATIC_PICTURES = "SI_CRSAE_STATIC_PICTURES"
 # Of a saved page, beside what is shown: it is sent by mail and opened on a telephone.
 MAX_PAGE_MB = 20.0
+# Traits that a page has no use for.
+UNSAVED = ("layout", "comm", "tabbable", "tooltip", "picture")
 JAVASCRIPT = Path(__file__).parent / "javascript"
+# Modules of every view, and of those that have a list of units.
+COMMON = ("shared.js", "keys.js", "pictures.js")
+UNIT_LIST = (*COMMON, "filter.js", "grid_list.js", "unit_columns.js")
+# Formats in which a view is saved from the browser, and what each is called there.
+PICTURE_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+PICTURE_DPI = 200
 
 
 @cache
@@ -67,6 +76,7 @@ class WidgetView(anywidget.AnyWidget):
     payload = traitlets.Dict().tag(sync=True)
     error = traitlets.Unicode("").tag(sync=True)
     theme = traitlets.Enum(["auto", "light", "dark"], "auto").tag(sync=True)
+    picture = traitlets.Dict(help="The file that the browser saves: name, type and content.").tag(sync=True)
     is_awake = traitlets.Bool(True)
 
     def __init__(self, session: Session | None = None, **traits: Any) -> None:
@@ -139,7 +149,7 @@ class WidgetView(anywidget.AnyWidget):
         with self.one_refresh():  # what an unseen tab holds is old
             is_awake, self.is_awake = self.is_awake, True
         state = {name: getattr(self, name) for name in self.trait_names(sync=True) if not name.startswith("_")}
-        state = {name: value for name, value in state.items() if name not in ("layout", "comm", "tabbable", "tooltip")}
+        state = {name: value for name, value in state.items() if name not in UNSAVED}
         state |= {"payload": self.page_payload(), "held": self.held(max_mb=max_mb).packed}
         self.is_awake = is_awake
         return write_page(Path(path), title=self.title, script=str(self._esm), style=str(self._css), state=state)
@@ -193,8 +203,19 @@ class WidgetView(anywidget.AnyWidget):
         if time_s is not None:
             self.session.go_to(time_s)
 
+    def _send_picture(self, content: dict[str, Any]) -> None:
+        """Have the browser save what the view shows, as `to_matplotlib` draws it."""
+        kind, written = content["format"], io.BytesIO()
+        if kind not in PICTURE_TYPES:
+            raise ValueError(f"format = {kind!r}: pictures are {' or '.join(PICTURE_TYPES)}")
+        self.to_matplotlib().savefig(written, format=kind, dpi=PICTURE_DPI, bbox_inches="tight")
+        drawn = np.frombuffer(written.getvalue(), "uint8")
+        name = f"{type(self).__name__}.{kind}"
+        number = self.picture.get("number", 0) + 1  # the same picture once more is news
+        self.picture = {"name": name, "type": PICTURE_TYPES[kind], "content": pack(drawn), "number": number}
+
     def _receive(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
-        answers = self.answers()
+        answers = self.answers() | {"picture": self._send_picture}
         kind = content.get("kind", "") if isinstance(content, dict) else content
         if isinstance(kind, str) and kind in answers:
             self._attempt(lambda: answers[kind](content))

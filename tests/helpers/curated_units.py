@@ -1,7 +1,9 @@
 """A sorting with something to curate: a neuron in two halves, a unit of two, one with few spikes, a good one."""
 
+from dataclasses import replace
+
 import numpy as np
-from spikeinterface.core import NumpySorting
+from spikeinterface.core import NumpyRecording, NumpySorting
 from spikeinterface.core.base import minimum_spike_dtype
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
@@ -80,3 +82,20 @@ def _atoms():
         atoms[unit, channel] = bump
     atoms[1, 1] = 0.2 * bump
     return atoms / np.linalg.norm(atoms, axis=(1, 2), keepdims=True)
+
+
+def with_traces(made, *, noise=0.1):
+    """Return the sorting with traces that hold its atoms, as large as its spikes are, at their peaks."""
+    rng, units, window = np.random.default_rng(0), made.units, made.window
+    recordings = []
+    for segment, length in enumerate(made.num_samples):
+        traces = noise * rng.standard_normal((length, 4)).astype("float32")
+        chosen = np.flatnonzero(units.spikes["segment_index"] == segment)
+        for spike in chosen[::-1]:
+            start = int(units.spikes["sample_index"][spike]) - window.num_before
+            traces[start : start + window.width] += (
+                units.amplitude[spike] * units.atoms[units.spikes["unit_index"][spike]].T
+            )
+        recordings.append(traces)
+    recording = NumpyRecording(recordings, made.sampling_frequency)
+    return replace(made, whitened=recording, segments=np.arange(len(recordings)))

@@ -10,6 +10,7 @@ import spikeinterface.sorters as ss
 from pandas.testing import assert_frame_equal
 
 from si_crsae import load_history, resume_sorter
+from si_crsae.sorting.folder import load_learning_curves
 from si_crsae.sorting.stages import LearningResult, load_stage
 
 STAGES = ["initialize", "learn", "encode", "clean"]
@@ -113,6 +114,18 @@ def test_numbers_stand_for_the_atoms_of_the_model(finished, history):
         channels = learned.model.dictionary.weights.norm(dim=2).argmax(dim=1).numpy()
         ids = np.array([["11", "12"], ["07", "08"]])[index][channels]
         assert told[learned.unit_numbers.tolist()].tolist() == ids.tolist()
+
+
+def test_every_unit_has_left_its_last_template(finished, history):
+    folder, _ = finished
+    curves = load_learning_curves(folder)
+    for index, group in enumerate(["left", "right"]):
+        told = history[(history["group"] == group) & history["unit"].notna()]
+        curve = curves[index]
+        assert sorted(curve.unit_numbers.tolist()) == sorted(told["unit"].unique())
+        ends = told[told["what"].isin(["merged", "dropped", "kept"])].set_index("unit")["main_channel_id"]
+        channels = np.linalg.norm(curve.unit_waveforms.astype("float32"), axis=2).argmax(axis=1)
+        assert curve.channel_ids[channels].tolist() == ends[curve.unit_numbers.tolist()].tolist()
 
 
 def test_a_run_without_arrays_or_of_an_earlier_version_has_none(tiny_recording, tmp_path):

@@ -47,6 +47,8 @@ def test_candidates_that_are_not_in_the_sorting_are_listed(page, run_folder):
         row for row in rows_of(section_of(page, "learning")) if row and row[0] in ("refused", "dropped", "merged")
     ]
     assert sorted(row[0] for row in listed) == sorted(gone["what"])
+    drawn = [row[-1].startswith("show") for row in listed]
+    assert drawn == [row[0] != "refused" for row in listed]
 
 
 def test_parameters_that_differ_stand_out_beside_their_default(run_folder, page):

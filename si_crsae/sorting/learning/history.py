@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 
 from si_crsae.sorting.learning.units import Unit
 
@@ -18,6 +18,8 @@ BEFORE_ROUNDS, AFTER_ROUNDS = 0, -1
 NO_UNIT = -1
 # Noted, but not logged one by one: where units stay as they are.
 QUIET = ("refused", "not split", "kept")
+# What a unit of the sorting never becomes.
+GONE = ("refused", "merged", "dropped")
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +116,11 @@ class History:
         The units of a dictionary, for those who know atoms by their index only.
     first_round : int, default: BEFORE_ROUNDS
         What decisions are of until `round` is set.
+
+    Attributes
+    ----------
+    last_templates : dict of int to ndarray
+        By the number of a unit that is gone, as it looked then: of shape (channel, component).
     """
 
     def __init__(
@@ -126,6 +133,7 @@ class History:
     ) -> None:
         self.decisions = [] if earlier is None else from_table(earlier)
         self.round = first_round
+        self.last_templates: dict[int, Float[np.ndarray, "channel component"]] = {}
         self._channel_ids = list(channel_ids)
         self._atoms = atoms
         self._num_numbers = max((decision.unit for decision in self.decisions), default=NO_UNIT) + 1
@@ -155,6 +163,8 @@ class History:
             num_events=unit.num_events,
         )
         self.decisions.append(decision)
+        if what in GONE and isinstance(unit, Unit):
+            self.last_templates[unit.number] = unit.template
         if what not in QUIET:
             logger.info("%s", self._sentence(decision))
 
@@ -198,7 +208,6 @@ class History:
         return self._num_numbers - 1
 
     def _sentence(self, decision: Decision) -> str:
-        when = {BEFORE_ROUNDS: "before round 1", AFTER_ROUNDS: "after the last round"}
         because = f" because of {_listed(decision.others)}" if decision.others and not decision.became else ""
         into = f" into {_listed(decision.became)}" if decision.became else because
         sign = "<" if decision.value < decision.threshold else ">="
@@ -206,9 +215,14 @@ class History:
         channel = self._channel_ids[decision.main_channel] if self._channel_ids else decision.main_channel
         counted = "" if decision.value == decision.num_events else f", {decision.num_events} events"
         return (
-            f"{when.get(decision.round, f'round {decision.round}')}: unit {decision.unit} {decision.what}{into}: "
+            f"{round_in_words(decision.round)}: unit {decision.unit} {decision.what}{into}: "
             f"{figure} {decision.value:.3g} {sign} {decision.threshold:.3g}{counted} on channel {channel}"
         )
+
+
+def round_in_words(number: int) -> str:
+    """Return when something was decided, from the number of the round."""
+    return {BEFORE_ROUNDS: "before round 1", AFTER_ROUNDS: "after the last round"}.get(number, f"round {number}")
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

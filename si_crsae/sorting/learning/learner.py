@@ -27,7 +27,7 @@ from si_crsae.sorting.learning.history import History
 from si_crsae.sorting.learning.initialization import temporal_basis
 from si_crsae.sorting.learning.noise import find_active_rows, noise_of_atoms, sample_noise
 from si_crsae.sorting.learning.refinement import refine_trajectory
-from si_crsae.sorting.learning.rounds import LearningCurve, LearningRound, announce
+from si_crsae.sorting.learning.rounds import LearningCurve, LearningRound, announce, waveforms_of_atoms
 from si_crsae.sorting.learning.splitting import split_units
 from si_crsae.sorting.learning.structure import (
     drop_faint,
@@ -109,7 +109,9 @@ class Learner:
                 0 if model is None else model.dictionary.num_atoms,
             )
             announce(rounds[-1])
-        return model, LearningCurve.of(rounds)
+        learned = [] if model is None else waveforms_of_atoms(model.dictionary)
+        templates = self.history.last_templates | dict(zip(self.unit_numbers, learned, strict=True))
+        return model, LearningCurve.of(rounds, templates=templates)
 
     def _without_false_motion(self, model: Model | None) -> Model | None:
         """Return the model, with atoms that stay where they are if the recording is explained better so."""

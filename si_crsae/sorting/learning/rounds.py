@@ -5,7 +5,7 @@ Parameters of a sorter travel through a file, which no function can; listeners a
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -81,6 +81,10 @@ class LearningCurve:
         Temporal components.
     channel_ids : ndarray, shape (channel,)
         Channels of the waveforms; empty until the results of a sorting are written.
+    unit_numbers : ndarray of int64, shape (unit,)
+        Every unit that was ever learned or looked at, by its number; see `Decision`. Empty in runs of earlier versions.
+    unit_waveforms : ndarray of float16, shape (unit, channel, component)
+        Their templates, on the basis: of those that are gone, as they were then.
     """
 
     objective: Float[np.ndarray, " round"]
@@ -92,10 +96,19 @@ class LearningCurve:
     )
     basis: Float[np.ndarray, "component width"] = field(default_factory=lambda: np.ones((1, 1), "float32"))
     channel_ids: Shaped[np.ndarray, " channel"] = field(default_factory=lambda: np.zeros(0, "int64"))
+    unit_numbers: Int[np.ndarray, " unit"] = field(default_factory=lambda: np.zeros(0, "int64"))
+    unit_waveforms: Float[np.ndarray, "unit channel component"] = field(
+        default_factory=lambda: np.zeros((0, 0, 1), "float16")
+    )
 
     @classmethod
-    def of(cls, rounds: list[LearningRound]) -> "LearningCurve":
-        """Return what is kept of the rounds."""
+    def of(
+        cls,
+        rounds: list[LearningRound],
+        *,
+        templates: Mapping[int, Float[np.ndarray, "channel component"]] | None = None,
+    ) -> "LearningCurve":
+        """Return what is kept of the rounds, and of the last templates of all units, by number."""
         curve = cls(
             objective=np.array([done.objective for done in rounds], "float64"),
             num_atoms=np.array([done.num_atoms for done in rounds], "int64"),
@@ -104,6 +117,9 @@ class LearningCurve:
         )
         if not rounds:
             return curve
+        if templates:
+            stacked = np.stack(list(templates.values())).astype("float16")
+            curve = replace(curve, unit_numbers=np.array(list(templates)), unit_waveforms=stacked)
         versions = [done.used for done in rounds] + ([rounds[-1].learned] if rounds[-1].learned else [])
         return replace(
             curve,

@@ -1,12 +1,14 @@
 import { listenToKeys } from "./keys.js";
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, answers, counted, formatNumber, formatTime, frame, make, showTip, unitColor, unpack } from "./shared.js";
-import { bestOf, unitTable } from "./comparison_table.js";
+import { bestOf, differenceTable, unitTable } from "./comparison_table.js";
 import { agreementOf, drawLags, drawMatrix, drawSnippet, drawTemplatePair, matrixLayout, percent } from "./comparison_pictures.js";
 
+// What is listed, and what that is called where one sorting is true and where neither is.
 const LIST_TITLES = {
-  missed: "Spikes of the true unit that the tested one lacks",
-  false: "Spikes of the tested unit that are none of the true one",
-  matched: "Spikes of both",
+  missed: ({ true: one, tested: other }) => `Spikes of the ${one} unit that the ${other} one lacks`,
+  false: ({ true: one, tested: other }) => `Spikes of the ${other} unit that are none of the ${one} one`,
+  matched: () => "Spikes of both",
 };
 const WIDE = 760;
 
@@ -34,13 +36,15 @@ export default {
     let wanted = null;
 
     const view = frame({ model, el, title: "Comparison, unit by unit", draw });
+    offerPictures(view, model);
     const button = (text, title, act) => make("button", { title, "aria-label": title, "data-needs": "browse", onclick: () => data && act() }, text);
-    const tabs = Object.entries(LIST_TITLES).map(([listed, title]) =>
-      make("button", { role: "tab", title, "data-needs": "browse", "data-listed": listed, onclick: () => model.send({ kind: "browse", listed }) }, listed));
+    const tabs = Object.keys(LIST_TITLES).map((listed) =>
+      make("button", { role: "tab", "data-needs": "browse", "data-listed": listed, onclick: () => model.send({ kind: "browse", listed }) }, listed));
     const previous = button("⇤", "Previous spike of the list (,)", () => step(-1));
     const next = button("⇥", "Next spike of the list (.)", () => step(1));
     details.append(pairTitle, figures, pictures);
-    view.body.append(top, table.node,
+    const differences = make("div", { class: "crsae-wide" });
+    view.body.append(differences, top, table.node,
       make("div", { style: "display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin-top: 8px" },
         make("span", { role: "tablist", "aria-label": "Which spikes", style: "display: flex; gap: 4px; margin-right: 12px" }, ...tabs),
         previous, counter, next),
@@ -92,7 +96,7 @@ export default {
         const height = Math.max(Math.min(layout.height - 90, 380), 230);
         const isRow = detailWidth >= 480;
         drawTemplatePair(templateSurface, data, colors, isRow ? Math.floor(0.56 * detailWidth) : detailWidth, height);
-        drawLags(lagSurface, data, colors, isRow ? Math.floor(0.44 * detailWidth) - 8 : detailWidth, isRow ? height : 190);
+        drawLags(lagSurface, data, matrix.sides, colors, isRow ? Math.floor(0.44 * detailWidth) - 8 : detailWidth, isRow ? height : 190);
         describeSpike(colors, width);
       }
       view.summary.textContent = `units: ${matrix.rows.length} of ${matrix.truth_name}, ${matrix.columns.length} of ` +
@@ -114,7 +118,7 @@ export default {
         matched: common, missed: numTruth - common, false: numTested - common,
         accuracy: percent(agreementOf(matrix, row, column)), recall: percent(common / numTruth), precision: percent(common / numTested),
       };
-      const titles = Object.keys(values).map((name) => make("th", { scope: "col" }, name));
+      const titles = Object.keys(values).map((name) => make("th", { scope: "col" }, matrix.sides[name]));
       figures.replaceChildren(make("tr", {}, ...titles), make("tr", {}, ...Object.values(values).map((value) => make("td", {}, String(value)))));
       pictures.style.visibility = isOther() && model.isStatic ? "hidden" : "visible";
     }
@@ -123,12 +127,13 @@ export default {
       const number = data.num_listed[data.listed];
       for (const tab of tabs) {
         const isChosen = tab.dataset.listed === data.listed;
-        tab.textContent = `${tab.dataset.listed} (${data.num_listed[tab.dataset.listed]})`;
+        tab.textContent = `${matrix.sides[tab.dataset.listed]} (${data.num_listed[tab.dataset.listed]})`;
+        tab.title = LIST_TITLES[tab.dataset.listed](matrix.sides);
         tab.setAttribute("aria-selected", String(isChosen));
         tab.style.borderColor = isChosen ? colors.accent : "";
         tab.style.fontWeight = isChosen ? "600" : "";
       }
-      counter.textContent = `${answers(model, "browse") ? "" : `${data.listed}: `}${number ? `${data.position + 1} of ${number}` : "none"}`;
+      counter.textContent = `${answers(model, "browse") ? "" : `${matrix.sides[data.listed]}: `}${number ? `${data.position + 1} of ${number}` : "none"}`;
       previous.disabled = data.position <= 0;
       next.disabled = data.position >= number - 1;
       summary.textContent = data.summary;
@@ -136,15 +141,16 @@ export default {
       snippetSurface.canvas.classList.toggle("crsae-hidden", !spike);
       snippetNote.classList.toggle("crsae-hidden", !spike);
       if (!spike) {
-        spikeText.textContent = `These units have no ${data.listed} spikes.`;
+        spikeText.textContent = `These units have no ${matrix.sides[data.listed]} spikes.`;
         return;
       }
       const segment = spike.segment_index ? `, segment ${spike.segment_index}` : "";
       spikeText.replaceChildren(make("strong", {}, `At ${formatTime(spike.time_s, 0.0001)}${segment}: `), spike.text.join(" "));
       const spacing = drawSnippet(snippetSurface, data, matrix, colors, width);
+      const lines = `Lines: ${matrix.sides.true} units dashed, their ids below; ${matrix.sides.tested} units in their color, their ids above.`;
       snippetNote.textContent = spike.snippet
-        ? `Channels where the two units are largest, rows ${formatNumber(spacing, 2)} noise sd apart. Lines: true units dashed, their ids below; tested units in their color, their ids above.`
-        : "There are no traces to show. Lines: true units dashed, their ids below; tested units in their color, their ids above.";
+        ? `Channels where the two units are largest, rows ${formatNumber(spacing, 2)} noise sd apart. ${lines}`
+        : `There are no traces to show. ${lines}`;
     }
 
     function cellAt(event) {
@@ -195,6 +201,7 @@ export default {
     function readMatrix() {
       const packed = model.get("matrix");
       matrix = packed?.rows ? unpack(packed) : null;
+      if (matrix) differences.replaceChildren(differenceTable(matrix));
       view.redraw();
     }
     model.on("change:matrix", readMatrix);

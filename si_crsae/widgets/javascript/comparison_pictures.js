@@ -218,7 +218,7 @@ function drawTemplateScale(context, colors, perMs, perUnit, height) {
   context.fillText(`1 ms, ${size} noise sd`, 12 + perMs, bottom - 5);
 }
 
-export function drawLags(surface, data, colors, width, height) {
+export function drawLags(surface, data, sides, colors, width, height) {
   const context = surface.resize(width, height);
   const edges = data.lag_edges_ms;
   const box = { left: 48, top: 10, right: width - 8, bottom: height - 38 };
@@ -229,7 +229,7 @@ export function drawLags(surface, data, colors, width, height) {
     const left = x(edges[bin]);
     context.fillRect(left, y(count), Math.max(x(edges[bin + 1]) - left - 0.5, 0.5), box.bottom - y(count));
   });
-  drawAxes(context, box, colors, { x, y, xLabel: "tested after true spike (ms)", yLabel: "matched spikes", spaceX: 42 });
+  drawAxes(context, box, colors, { x, y, xLabel: `${sides.tested} after ${sides.true} spike (ms)`, yLabel: `${sides.matched} spikes`, spaceX: 42 });
 }
 
 // Traces and residual around a spike, with a line wherever a true (dashed) or a tested unit fired.
@@ -248,7 +248,7 @@ export function drawSnippet(surface, data, matrix, colors, width) {
   if (snippet) for (const value of snippet.traces) highest = Math.max(highest, Math.abs(value));
   // neighbors share some room, a single row must do with its own
   const perUnit = (rows < 3 ? 0.5 : 1.18) * rowHeight / highest;
-  ["whitened traces", "residual of the tested spikes"].forEach((title, panel) => {
+  ["whitened traces", `residual of the ${matrix.sides.tested} spikes`].forEach((title, panel) => {
     const left = 52 + panel * (panelWidth + gap);
     const box = { left, top: 24, right: left + panelWidth, bottom: height - 36 };
     const x = scale(...span, box.left, box.right);

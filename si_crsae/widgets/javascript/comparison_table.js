@@ -30,8 +30,8 @@ export function unitTable(choose) {
   let sort = { name: "accuracy", isDown: false };
   let [shown, rows] = [null, []];
   const heads = (matrix) => ({
-    name: matrix.truth_name, matched: matrix.tested_name, spikes: "spikes", accuracy: "accuracy", recall: "recall", precision: "precision",
-    missed: "missed", false: "false",
+    name: matrix.truth_name, matched: matrix.tested_name, spikes: "spikes", accuracy: matrix.sides.accuracy, recall: matrix.sides.recall,
+    precision: matrix.sides.precision, missed: matrix.sides.missed, false: matrix.sides.false,
   });
 
   function build(matrix) {
@@ -58,4 +58,13 @@ export function unitTable(choose) {
     for (const row of rows) row.setAttribute("aria-selected", String(Number(row.dataset.row) === chosen.row));
   }
   return { node, draw };
+}
+
+// The parameters in which two runs differ.
+export function differenceTable({ differences, sides, tested_name: one, truth_name: other }) {
+  if (!differences.length) return make("span", {}, sides.true === other ? `${one} and ${other} have the same parameters.` : "");
+  const rows = differences.map((difference) => make("tr", {},
+    make("th", { scope: "row" }, make("code", {}, difference.name)), make("td", {}, difference.tested), make("td", {}, difference.true)));
+  return make("table", { "aria-label": "Parameters that differ" },
+    make("thead", {}, make("tr", {}, ...["parameter", one, other].map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, ...rows));
 }

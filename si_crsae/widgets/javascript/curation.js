@@ -1,8 +1,10 @@
+import { GridList } from "./grid_list.js";
 import { listRows, listenToKeys } from "./keys.js";
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, answers, counted, formatNumber, formatTime, frame, make, scale, showTip, unitColor } from "./shared.js";
-import { decisionTable } from "./curation_table.js";
+import { decisionColumns, pairList } from "./curation_table.js";
 import { outcomePanel } from "./curation_outcome.js";
-import { drawAmplitudes, drawCorrelograms, drawWaveforms, markCursor, markSelected, templateLayout } from "./template_panels.js";
+import { drawAmplitudes, drawCorrelograms, drawWaveforms, templateLayout } from "./template_panels.js";
 
 const LIST_HEIGHT = 590;
 const WAVEFORM_HEIGHT = 210;
@@ -19,10 +21,10 @@ const LABEL_KEYS = { good: "g", mua: "m", noise: "n" };
 
 // The labels there are, each with its keys: its digit, and its letter if it has one.
 function labelsOf(data) {
-  const all = data.definitions.flatMap(({ name: category, options }) => options.map((value) => ({ category, value })));
-  return all.map(({ category, value }, index) => {
+  const all = data.definitions.flatMap(({ name: category, options, exclusive }) => options.map((value) => ({ category, value, isExclusive: exclusive })));
+  return all.map(({ category, value, isExclusive }, index) => {
     const keys = [LABEL_KEYS[value.toLowerCase()], index < 9 ? String(index + 1) : null].filter(Boolean);
-    return { category, value, keys, name: `${category}: ${value}` };
+    return { category, value, isExclusive, keys, name: `${category}: ${value}` };
   });
 }
 
@@ -33,26 +35,19 @@ export default {
     const correlogram = new Surface("Correlograms of the selected units");
     const amplitudes = new Surface("Amplitudes over time; arrow up and down move the line at which a split divides them; click to go to a time");
     const heights = new Surface("How many spikes have which amplitude; click to put the line there");
-    const list = make("div", {
-      class: "crsae-unit-list", tabindex: "0", role: "grid", "aria-multiselectable": "true",
-      "aria-label": "Units: arrows up and down, Shift or Enter adds",
-    });
     const promptText = make("span", { class: "crsae-prompt-text", role: "status" });
     const actions = make("div", { class: "crsae-actions", "data-needs": "merge", role: "group", "aria-label": "What to do with the selected units" });
     const undoHint = make("div", { class: "crsae-summary" });
     const steps = make("ol", { class: "crsae-steps", "aria-label": "Done so far; click one to undo it" });
-    const prefix = `crsae-curation-${Math.random().toString(36).slice(2)}-`;
     let data = null;
     let built = null;
-    let listed = null;
-    let rows = [];
-    let sort = { name: "id", isDown: false };
-    let cursor = -1;
     let line = null;
     let isDragged = false;
     let scales = null;
 
     const view = frame({ model, el, title: "Curation", draw });
+    offerPictures(view, model);
+    const list = new GridList({ label: "Units: arrows up and down, Shift or Enter adds", choose, changed: rebuild });
     const button = (text, title, act) => make("button", { title, "aria-label": title, onclick: act }, text);
     const decide = (kind, content = {}) => model.send({ kind, ...content });
     const tools = {
@@ -73,7 +68,9 @@ export default {
     const right = make("div", {}, actions, pictures);
     const done = make("div", {}, undoHint, steps);
     const outcome = outcomePanel();
-    view.body.append(prompt, make("div", { class: "crsae-row" }, list, right), outcome.node, done);
+    const pairs = pairList(selectPair, rebuild);
+    pairs.node.addEventListener("toggle", () => { if (pairs.node.open && !model.get("pairs")) model.send({ kind: "pairs" }); });
+    view.body.append(prompt, make("div", { class: "crsae-row" }, list.node, right), outcome.node, done, pairs.node);
 
     const nameOf = (unit) => data.detail.pictures.overview.unit_ids[unit];
     // The units of a row: of a made unit, those that its spikes come from.
@@ -86,28 +83,33 @@ export default {
     const toggle = (unit) => select(data.selected.includes(unit) ? data.selected.filter((other) => other !== unit) : [...data.selected, unit]);
     const add = (unit) => select(data.selected.includes(unit) ? data.selected : [...data.selected, unit]);
     function choose(unit, event) {
-      moveCursor(unit);
-      list.focus({ preventScroll: true });
+      list.moveCursor(unit);
+      list.list.focus({ preventScroll: true });
       if (unitsOf(unit).length > 1 || unitsOf(unit)[0] !== unit) select(unitsOf(unit));
       else if (event.ctrlKey || event.metaKey) toggle(unit);
       else if (event.shiftKey) add(unit);
       else select([unit]);
     }
-    function resort(name) {
-      sort = { name, isDown: sort.name === name ? !sort.isDown : name !== "id" && name !== "decided" };
+    function rebuild() {
       built = null;
       view.redraw();
+    }
+
+    // What a merge of the two would make is shown at once.
+    function selectPair(units) {
+      list.moveCursor(units[0]);
+      select(units);
     }
 
     function draw(newData, colors, width) {
       if (data !== newData) line = newData.threshold;
       data = newData;
       // while a selection is on its way, the cursor is ahead of the data
-      if (!requests.isBusy && !(cursor >= 0 && isSelected(cursor))) cursor = data.selected[0] ?? cursor;
+      if (!requests.isBusy && !(list.cursor >= 0 && isSelected(list.cursor))) list.cursor = data.selected[0] ?? list.cursor;
       const isWide = width >= WIDE;
       const listWidth = isWide ? Math.min(Math.max(Math.floor(0.42 * width), 360), 520) : width;
       const rightWidth = isWide ? width - listWidth - COLUMN_GAP : width;
-      Object.assign(list.style, { width: `${listWidth}px`, height: isWide ? "auto" : "220px", maxHeight: `${LIST_HEIGHT}px` });
+      list.resize(listWidth, isWide ? LIST_HEIGHT : 220);
       right.style.width = `${rightWidth}px`;
       build();
       const shown = data.detail.pictures;
@@ -178,8 +180,8 @@ export default {
       const state = `${model.isStatic}`;
       if (built?.data === data && built.state === state) return;
       built = { data, state };
-      buildList();
-      moveCursor(cursor);
+      showList();
+      pairs.show(data, model.get("pairs"), nameOf);
       buildActions();
       buildPrompt();
       steps.replaceChildren(...data.steps.map((text, index) => make("li", {}, answers(model, "drop") ? make("button", {
@@ -198,18 +200,17 @@ export default {
       view.summary.textContent = data.summary + (isPending ? (data.path || model.isStatic ? "; not saved" : "; not saved, no path") : "");
     }
 
-    // What the rows say and their colors do not change with the selection: they are kept, as making them takes longest.
-    function buildList() {
+    function showList() {
       const { unit_ids: unitIds, figures } = data.detail.pictures.overview;
-      const known = figures.map((figure) => [figure.name, [...figure.values]]);
-      const content = JSON.stringify([sort, unitColor(0), unitIds, known, data.decided, data.labels, data.is_removed, data.made]);
-      if (content === listed) return markSelected(list, new Set(data.selected.map(nameOf)));
-      listed = content;
-      const made = decisionTable(data, { sort, prefix, choose, resort });
-      rows = made.rows;
-      const scroll = list.scrollTop;
-      list.replaceChildren(made.table);
-      list.scrollTop = scroll;
+      const names = [...unitIds, ...data.made.map((unit) => unit.name)];
+      list.show(decisionColumns(data), names.length, {
+        content: [unitColor(0), names, figures.map((figure) => [figure.name, [...figure.values]]), data.decided, data.labels, data.is_removed, data.made],
+        attributes: (row) => ({
+          "data-unit": names[row], class: data.is_removed[row] ? "removed" : row < unitIds.length ? null : "made",
+          title: row < unitIds.length ? null : "Made by a decision; click to look at it beside its parts",
+        }),
+        selected: new Set(data.selected),
+      });
     }
 
     function buildActions() {
@@ -222,7 +223,8 @@ export default {
       }, text, ...(keys.length ? [make("kbd", {}, keys[0].replace("Ctrl+", "^"))] : []));
       const made = [
         action("merge", ["Ctrl+m"], "Merge the selected units", count > 1, () => decide("merge")),
-        action("split", ["Ctrl+s"], "Split the selected unit at the line", data.detail.split_range !== null, split),
+        action("split", ["Ctrl+s"], proposed() ? `Split the selected unit ${proposed()}` : "Split the selected unit at the line",
+          Boolean(proposed()) || data.detail.split_range !== null, split),
         action(isRemoved ? "keep" : "remove", ["Ctrl+d"], isRemoved ? "Keep the selected units after all" : "Remove the selected units",
           count > 0, () => decide("remove"), null, "remove"),
         action("restore", ["Ctrl+r"], "Take back merge, split and removal of the selected units",
@@ -248,11 +250,6 @@ export default {
       }
     }
 
-    function moveCursor(unit) {
-      cursor = unit;
-      markCursor(list, unit < 0 ? null : list.querySelector(`#${prefix}${unit}`));
-    }
-
     // The line stands at an edge of the histogram, so that the numbers beside it are exact; both sides keep a spike.
     function moveLine(amplitude, isFinal) {
       const { edges } = data.detail.split_range;
@@ -266,7 +263,9 @@ export default {
       const { edges } = data.detail.split_range;
       moveLine(line + bins * (edges[1] - edges[0]), true);
     }
-    const split = () => { if (data.detail.split_range) decide("split", { threshold: line }); };
+    // How the parts of a split that another view proposes came about.
+    const proposed = () => data.outcome?.said;
+    const split = () => { if (proposed() || data.detail.split_range) decide("split", { threshold: line }); };
 
     function nearestSpike(at) {
       const { time_s: times, amplitude } = data.detail.pictures.amplitudes;
@@ -317,11 +316,17 @@ export default {
     }
 
     function step(by, event) {
-      const place = rows.indexOf(cursor);
-      const unit = rows[place < 0 ? 0 : Math.min(Math.max(place + by, 0), rows.length - 1)];
-      moveCursor(unit);
-      if (event.shiftKey && unitsOf(unit)[0] === unit) add(unit);
-      else if (!event.ctrlKey && !event.metaKey) select(unitsOf(unit));
+      const unit = list.neighbor(by);
+      if (unit < 0) return;
+      list.moveCursor(unit);
+      if (event?.shiftKey && unitsOf(unit)[0] === unit) add(unit);
+      else if (!event?.ctrlKey && !event?.metaKey) select(unitsOf(unit));
+    }
+    // A key that labels one unit goes on to the next: a hundred units are a hundred keys.
+    function labelBy({ name, value, isExclusive }) {
+      const isDone = data.selected.length === 1 && isExclusive && !data.labels[data.selected[0]].includes(value);
+      press(name);
+      if (isDone) step(1);
     }
     const press = (name) => actions.querySelector(`[data-act="${CSS.escape(name)}"]`)?.click();
     const nudged = (bins) => (event) => { if (data.detail.split_range) nudge(event.shiftKey ? 5 * bins : bins); };
@@ -331,7 +336,10 @@ export default {
     ];
     // the keys of spikeinterface-gui
     const decisionRows = () => [
-      ...(data?.definitions ? labelsOf(data) : []).map(({ value, keys, name }) => [keys, `label the selected units ${value}, or take it off`, () => press(name), "label"]),
+      ...(data?.definitions ? labelsOf(data) : []).map((label) => [
+        label.keys, `label the selected units ${label.value}, or take it off${label.isExclusive ? "; of one unit: go on to the next" : ""}`, () => labelBy(label), "label",
+      ]),
+      [["f"], "filter the list", () => list.field.focus()],
       [["c"], "take all labels off", () => decide("clear_labels"), "label"],
       [["Ctrl+m"], "merge the selected units", () => press("merge"), "merge"],
       [["Ctrl+s"], "split the selected unit at the line", () => press("split"), "split"],
@@ -344,14 +352,17 @@ export default {
       [["Ctrl+y", "Ctrl+Z"], "redo", () => tools.redo.click(), "redo"],
     ];
     listenToKeys(view, model, [
-      { on: list, title: "List of units", rows: listRows(step, () => rows.length, () => toggle(cursor)) },
+      { on: list.list, title: "List of units", rows: () => listRows(step, () => list.rows.length, () => toggle(list.cursor)) },
       { on: amplitudeRow, title: "Amplitudes", rows: lineRows },
+      { on: pairs.list.list, title: "Pairs of similar units", rows: pairs.keys },
       { on: view.root, title: "Decisions, with the keys of spikeinterface-gui", rows: decisionRows },
     ], () => data && !data.empty);
 
     model.on("change:cursor_s", view.redraw);
+    model.on("change:pairs", rebuild);
     return () => {
       model.off("change:cursor_s", view.redraw);
+      model.off("change:pairs", rebuild);
       view.stop();
     };
   },

@@ -1,46 +1,72 @@
+import { GridList } from "./grid_list.js";
+import { chooserRows } from "./keys.js";
 import { make, unitColor } from "./shared.js";
-import { formatFigure } from "./template_panels.js";
+import { figureColumn, idColumn } from "./unit_columns.js";
 
 const LISTED = { snr: "SNR", num_spikes: "spikes", firing_rate: "rate", expected_false_positive_rate: "false" };
+const MADE_FIGURES = { num_spikes: "num_spikes", firing_rate: "rate_hz" };
 
-// The units as rows: what they are, what becomes of them.
-export function decisionTable(data, { sort, prefix, choose, resort }) {
-  const { overview } = data.detail.pictures;
-  const figures = Object.keys(LISTED).map((name) => overview.figures.find((figure) => figure.name === name)).filter(Boolean);
-  const rows = overview.unit_ids.map((_, unit) => unit);
-  const values = figures.find((figure) => figure.name === sort.name)?.values;
-  if (values) {
-    const rank = (unit) => (Number.isNaN(values[unit]) ? Infinity : values[unit] * (sort.isDown ? -1 : 1));
-    rows.sort((one, other) => (rank(one) === rank(other) ? one - other : rank(one) - rank(other)));
-  } else if (sort.name === "decided") {
-    const said = (unit) => [data.decided[unit], ...data.labels[unit]].join(" ") || "\uffff";
-    rows.sort((one, other) => said(one).localeCompare(said(other)) || one - other);
+// The units that there are and, after them, those that the decisions make, as columns of a list.
+export function decisionColumns({ detail, made, labels, decided }) {
+  const { figures, unit_ids: unitIds } = detail.pictures.overview;
+  const madeUnit = (row) => made[row - unitIds.length];
+  const extended = (figure) => ({
+    ...figure, values: [...figure.values, ...made.map((unit) => unit[MADE_FIGURES[figure.name]] ?? NaN)],
+  });
+  const ofRow = (row) => (madeUnit(row) ? `= ${madeUnit(row).made_of}` : decided[row]);
+  const labelsOfRow = (row) => labels[row] ?? [];
+  const listed = Object.keys(LISTED).map((name) => figures.find((figure) => figure.name === name)).filter(Boolean);
+  const others = figures.filter((figure) => !listed.includes(figure));
+  return [
+    idColumn([...unitIds, ...made.map((unit) => unit.name)]),
+    {
+      name: "decided", title: "decided", hint: "what was decided", className: "crsae-decided", value: (row) => [...labelsOfRow(row), ofRow(row)].join(" ").trim(),
+      cells: (row) => [...labelsOfRow(row).flatMap((value) => [make("span", { class: "crsae-label" }, value), " "]), ofRow(row)],
+    },
+    ...listed.map((figure) => figureColumn(extended(figure), { isListed: true, label: LISTED[figure.name] })),
+    ...others.map((figure) => figureColumn(extended(figure), { isListed: false })),
+  ];
+}
+
+// The pairs of units that look most alike, to go through; `choose(units)` selects both.
+export function pairList(choose, changed) {
+  let shown = [];
+  const chooseRow = (row) => {
+    list.moveCursor(row);
+    list.list.focus({ preventScroll: true });
+    choose(shown[row].units);
+  };
+  const list = new GridList({
+    label: "Pairs of similar units: arrows up and down select both", isMultiple: false, sort: { name: "similarity", isDown: true }, choose: chooseRow,
+    changed,
+  });
+  list.list.style.maxHeight = "200px";
+  const none = make("div", { class: "crsae-note" });
+  const node = make("details", { class: "crsae-pairs", "data-needs": "pairs" }, make("summary", {}, "Similar units, to merge"), none, list.node);
+
+  function show({ decided, detail, selected }, found, nameOf) {
+    const pairs = found ?? [];
+    shown = pairs;
+    none.textContent = pairs.length ? "" : found ? "No two units look alike." : "They are compared …";
+    list.node.classList.toggle("crsae-hidden", !pairs.length);
+    const spikes = detail.pictures.overview.figures.find((figure) => figure.name === "num_spikes").values;
+    const named = (row, place) => nameOf(pairs[row].units[place]);
+    const unitColumn = (place, name, title) => ({
+      name, title, value: (row) => named(row, place), rank: (row) => pairs[row].units[place],
+      cells: (row) => [make("span", { class: "crsae-dot", style: `--unit-color: ${unitColor(pairs[row].units[place])}` }), named(row, place)],
+    });
+    const fate = (row) => pairs[row].units.map((unit) => decided[unit]).filter(Boolean).join("; ");
+    const both = (row) => pairs[row].units.map((unit) => spikes[unit].toLocaleString("en-US")).join(" + ");
+    list.show([
+      { name: "similarity", title: "similarity", value: (row) => pairs[row].similarity, cells: (row) => [pairs[row].similarity.toFixed(2)] },
+      unitColumn(0, "one", "unit"), unitColumn(1, "other", "and unit"),
+      { name: "spikes", title: "spikes", value: (row) => pairs[row].units.reduce((sum, unit) => sum + spikes[unit], 0), cells: (row) => [both(row)] },
+      { name: "decided", title: "decided", className: "crsae-decided", value: fate, cells: (row) => [fate(row)] },
+    ], pairs.length, {
+      content: [unitColor(0), pairs, decided], attributes: (row) => ({ "data-pair": pairs[row].units.map(nameOf).join("+") }),
+      selected: new Set(pairs.flatMap(({ units }, row) => (units.join() === selected.join() ? [row] : []))),
+    });
   }
-  if (!values && sort.isDown) rows.reverse();
-  const head = (name, text, hint) => make("th", {
-    class: name === "decided" ? "crsae-decided" : null, scope: "col", "aria-sort": sort.name === name ? (sort.isDown ? "descending" : "ascending") : "none",
-  }, make("button", { title: `Sort by ${hint}`, tabindex: "-1", "data-sort": name, onclick: () => resort(name) },
-    text + (sort.name === name ? (sort.isDown ? " ▼" : " ▲") : "")));
-  const selected = new Set(data.selected);
-  // what the decisions make, after what there is
-  const made = data.made.map((unit, place) => ({ ...unit, number: overview.unit_ids.length + place }));
-  const madeRows = made.map((unit) => make("tr", {
-    id: `${prefix}${unit.number}`, role: "row", "aria-selected": "false", "data-unit": unit.name, class: "made",
-    title: "Made by a decision; click to look at it beside its parts", onclick: (event) => choose(unit.number, event),
-  },
-  make("td", { class: "crsae-unit-name" }, make("span", { class: "crsae-dot", style: `--unit-color: ${unitColor(unit.number)}` }), unit.name),
-  make("td", { class: "crsae-decided" }, `= ${unit.made_of}`),
-  ...figures.map((figure) => make("td", {}, { num_spikes: unit.num_spikes.toLocaleString("en-US"), firing_rate: unit.rate_hz.toFixed(2) }[figure.name] ?? "–"))));
-  const body = rows.map((unit) => make("tr", {
-    id: `${prefix}${unit}`, role: "row", "aria-selected": String(selected.has(unit)), "data-unit": overview.unit_ids[unit],
-    class: data.is_removed[unit] ? "removed" : null, onclick: (event) => choose(unit, event),
-  },
-  make("td", { class: "crsae-unit-name" }, make("span", { class: "crsae-dot", style: `--unit-color: ${unitColor(unit)}` }), overview.unit_ids[unit]),
-  make("td", { class: "crsae-decided" }, ...data.labels[unit].flatMap((value) => [make("span", { class: "crsae-label" }, value), " "]), data.decided[unit]),
-  ...figures.map((figure) => make("td", {}, formatFigure(figure, unit)))));
-  const heads = figures.map((figure) => head(figure.name, figure.unit ? `${LISTED[figure.name]} (${figure.unit})` : LISTED[figure.name], figure.hint));
-  const table = make("table", { role: "presentation" },
-    make("thead", {}, make("tr", {}, head("id", "unit", "unit"), head("decided", "decided", "what was decided"), ...heads)),
-    make("tbody", {}, ...body, ...madeRows));
-  return { table, rows: [...rows, ...made.map((unit) => unit.number)] };
+  const keys = () => chooserRows((by) => { const row = list.neighbor(by); if (row >= 0) chooseRow(row); }, () => list.rows.length);
+  return { node, list, show, keys };
 }

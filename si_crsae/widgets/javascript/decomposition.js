@@ -1,3 +1,4 @@
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, answers, chips, counted, drawAxes, formatNumber, formatTime, frame, make, onWheel, scale, showTip, unitColor, unpack } from "./shared.js";
 import { TOP, drawIds, drawKey, drawLevels } from "./decomposition_marks.js";
 import { listenToKeys } from "./keys.js";
@@ -15,7 +16,7 @@ export default {
     const requests = new Requests(model);
     const overview = new Surface("Spikes of the segment; click to go to a time");
     const main = new Surface("Traces, spikes and residual");
-    const legend = make("div", { class: "crsae-chips", role: "group", "aria-label": "Units" });
+    const legend = make("div", { class: "crsae-chips crsae-toggled", role: "group", "aria-label": "Units" });
     const finding = make("div", { class: "crsae-note", role: "status" });
     let data = null;
     let gain = 1;
@@ -25,6 +26,7 @@ export default {
     let wanted = null;
 
     const view = frame({ model, el, title: "Traces = spikes + residual", draw });
+    offerPictures(view, model);
     const button = (text, title, act, needs = null) =>
       make("button", { title, "aria-label": title, "data-needs": needs, onclick: () => data && act() }, text);
     const along = [

@@ -8,6 +8,9 @@ function nameOf(event) {
   return (event.ctrlKey || event.metaKey ? "Ctrl+" : "") + event.key;
 }
 
+// Whether a key presses what has the focus, such as the head of a column in a list that has keys of its own.
+const presses = (event) => ["Enter", " "].includes(event.key) && event.target.closest("button, summary");
+
 const spoken = (name) => name.split(/(?<=.)\+(?=.)/).map((part) => make("kbd", {}, SPOKEN[part] ?? part));
 
 // Gives parts of a view their keys, and the view the list of them, which ? opens. A table is {on, title, rows}, each row
@@ -17,7 +20,7 @@ export function listenToKeys(view, model, tables, isReady) {
   const rowsOf = (table) => (typeof table.rows === "function" ? table.rows() : table.rows);
   for (const table of tables) {
     table.on.addEventListener("keydown", (event) => {
-      if (!isReady() || event.target.closest("input, select, dialog")) return;
+      if (!isReady() || event.target.closest("input, select, dialog") || presses(event)) return;
       const act = rowsOf(table).find(([names, , action]) => action && names.includes(nameOf(event)))?.[2];
       if (!act) return;
       event.preventDefault();
@@ -49,16 +52,21 @@ export function listenToKeys(view, model, tables, isReady) {
   });
 }
 
+// How far keys go in a list of so many rows, and where that is.
+const moves = (length) => [
+  ["ArrowUp", "above", -1], ["ArrowDown", "below", 1], ["PageUp", "ten rows up", -10], ["PageDown", "ten rows down", 10],
+  ["Home", "in the first row", -length()], ["End", "in the last row", length()],
+];
+
+// What keys do in a list of which one row is chosen, where `step(change)` moves the cursor and chooses.
+export const chooserRows = (step, length) => moves(length).map(([name, where, by]) => [[name], `choose the one ${where}`, () => step(by)]);
+
 // What keys do in a list of units, where `step(change, event)` moves the cursor and selects.
 export function listRows(step, length, toggle) {
-  const both = (name) => [name, `Ctrl+${name}`];
   return [
-    [both("ArrowUp"), "select the unit above; with Shift: add it; with Ctrl: only go there", (event) => step(-1, event)],
-    [both("ArrowDown"), "the unit below", (event) => step(1, event)],
-    [both("PageUp"), "ten units up", (event) => step(-10, event)],
-    [both("PageDown"), "ten units down", (event) => step(10, event)],
-    [both("Home"), "the first unit", (event) => step(-length(), event)],
-    [both("End"), "the last unit", (event) => step(length(), event)],
+    ...moves(length).map(([name, where, by], place) => [
+      [name, `Ctrl+${name}`], `select the unit ${where}${place ? "" : "; with Shift: add it; with Ctrl: only go there"}`, (event) => step(by, event),
+    ]),
     [["Enter", " "], "add the unit, or take it away", toggle],
   ];
 }

@@ -1,4 +1,5 @@
 import { listenToKeys } from "./keys.js";
+import { offerPictures } from "./pictures.js";
 import { Surface, drawAxes, formatNumber, frame, make, scale, showTip, ticks, unitColor } from "./shared.js";
 
 const PANEL_HEIGHT = 206;
@@ -20,6 +21,7 @@ export default {
     let cell = -1;
 
     const view = frame({ model, el, title: "Learning", draw });
+    offerPictures(view, model);
     view.tools.append(chooser);
     view.body.append(curves.canvas, caption, atoms.canvas);
 

@@ -2,6 +2,7 @@ import { listenToKeys } from "./keys.js";
 import {
   LEFT, MIN_SIZED_ROW, RATE_HEIGHT, RIGHT, TOP, drawCounts, drawCursor, drawEvents, drawRate, drawRows, drawSegment, tipAt, visiblePart,
 } from "./raster_pictures.js";
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, counted, drawAxes, formatTime, frame, make, onWheel, scale, showTip } from "./shared.js";
 
 const BETWEEN = 24;
@@ -24,6 +25,7 @@ export default {
     let drag = null;
 
     const view = frame({ model, el, title: "Code: time × unit", draw });
+    offerPictures(view, model);
     const button = (text, title, act, needs = "show") =>
       make("button", { title, "aria-label": title, "data-needs": needs, onclick: () => data && act() }, text);
     const segments = make("select", {

@@ -25,36 +25,6 @@ export function swatch(unit, place) {
     makeSvg("path", { d: markerPath(place, 25, 6, 3), fill: color }));
 }
 
-// A figure of a unit as it is read, without its unit of measurement: all of a column with as many digits.
-export function formatFigure(figure, unit) {
-  const value = figure.values[unit];
-  if (!Number.isFinite(value)) return "–";
-  if (figure.name === "num_spikes") return value.toLocaleString("en-US");
-  if (figure.unit === "µm") return value.toFixed(0);
-  if (figure.unit === "%") return value > 0 && value < 0.005 ? "< 0.01" : value.toFixed(2);
-  return value.toFixed(figure.name === "snr" || figure.name === "atom_snr" ? 1 : 2);
-}
-
-// Tells the rows of a list of units, of which each has the name of its unit, which of them are selected.
-export function markSelected(list, names) {
-  for (const row of list.querySelectorAll("tr[data-unit]")) row.setAttribute("aria-selected", String(names.has(row.dataset.unit)));
-}
-
-// Moves the cursor of a list to one of its rows, or takes it away, and scrolls the row out from under the head of the table.
-export function markCursor(list, row) {
-  list.querySelector(".cursor")?.classList.remove("cursor");
-  if (!row) {
-    list.removeAttribute("aria-activedescendant");
-    return;
-  }
-  row.classList.add("cursor");
-  list.setAttribute("aria-activedescendant", row.id);
-  const headHeight = list.querySelector("thead").offsetHeight;
-  const bottom = row.offsetTop + row.offsetHeight;
-  if (row.offsetTop - headHeight < list.scrollTop) list.scrollTop = row.offsetTop - headHeight;
-  else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
-}
-
 function markerPath(place, x, y, size) {
   const shapes = [
     `M${x - size} ${y}a${size} ${size} 0 1 0 ${2 * size} 0a${size} ${size} 0 1 0 ${-2 * size} 0z`,

@@ -1,6 +1,9 @@
+import { figureColumn, figureTitle, formatFigure, idColumn } from "./unit_columns.js";
+import { GridList } from "./grid_list.js";
 import { listRows, listenToKeys } from "./keys.js";
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor } from "./shared.js";
-import { drawAmplitudes, drawCorrelograms, drawWaveforms, formatFigure, markCursor, markSelected, probeMap, swatch, templateLayout } from "./template_panels.js";
+import { drawAmplitudes, drawCorrelograms, drawWaveforms, probeMap, swatch, templateLayout } from "./template_panels.js";
 
 const PANEL_HEIGHT = 400;
 const LOW_HEIGHT = 230;
@@ -10,39 +13,6 @@ const COLUMN_GAP = 12;
 const WIDE = 820;
 const CORRELOGRAM_WINDOWS = [10, 25, 50, 100];
 const MAX_PIXELS_APART = 8;
-
-const figureTitle = (figure) => (figure.unit ? `${figure.label} (${figure.unit})` : figure.label);
-
-// All units as rows that can be sorted and selected; `rows` tells their order from top to bottom.
-function unitList(data, { sort, cursor, prefix, choose, resort }) {
-  const { overview } = data;
-  const figures = overview.figures.filter((figure) => figure.is_listed);
-  const rows = overview.unit_ids.map((_, unit) => unit);
-  const values = figures.find((figure) => figure.name === sort.name)?.values;
-  const rank = (unit) => (values ? values[unit] : unit);
-  const compare = (one, other) => {
-    const [a, b] = [rank(one), rank(other)];
-    if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b) || one - other;
-    return (a - b) * (sort.isDown ? -1 : 1) || one - other;
-  };
-  rows.sort(compare);
-  const head = (name, title, hint) => {
-    const arrow = sort.name === name ? (sort.isDown ? " ▼" : " ▲") : "";
-    const state = sort.name === name ? (sort.isDown ? "descending" : "ascending") : "none";
-    return make("th", { "aria-sort": state, scope: "col" },
-      make("button", { title: `Sort by ${hint}`, tabindex: "-1", "data-sort": name, onclick: () => resort(name) }, title + arrow));
-  };
-  const selected = new Set(data.selected);
-  const body = rows.map((unit) => make("tr", {
-    id: `${prefix}${unit}`, role: "row", "aria-selected": String(selected.has(unit)), "data-unit": overview.unit_ids[unit],
-    class: unit === cursor ? "cursor" : null, onclick: (event) => choose(unit, event),
-  }, make("td", { class: "crsae-unit-name" }, make("span", { class: "crsae-dot", style: `--unit-color: ${unitColor(unit)}` }), overview.unit_ids[unit]),
-  ...figures.map((figure) => make("td", {}, formatFigure(figure, unit)))));
-  const table = make("table", { role: "presentation" },
-    make("thead", {}, make("tr", {}, head("id", "unit", "unit"), ...figures.map((figure) => head(figure.name, figureTitle(figure), figure.hint)))),
-    make("tbody", {}, ...body));
-  return { table, rows };
-}
 
 // What is known of the drawn units, a column for each.
 function qualityTable(data, lead) {
@@ -73,17 +43,11 @@ export default {
     const waveformSurface = new Surface("Waveforms of the selected units at their contacts");
     const correlogramSurface = new Surface("Correlograms of the selected units");
     const amplitudeSurface = new Surface("Amplitudes of the spikes over time; click to go to a time");
-    const list = make("div", { class: "crsae-unit-list", tabindex: "0", role: "grid", "aria-multiselectable": "true", "aria-label": "Units: arrows up and down, Enter adds or removes" });
     const neighbors = make("div", { class: "crsae-chips crsae-neighbors", role: "group", "aria-label": "Units like the leading one" });
     const quality = make("div", { class: "crsae-quality", tabindex: "0", role: "region", "aria-label": "Quality figures" });
     const noWaveforms = make("div", { class: "crsae-empty crsae-over" });
-    const prefix = `crsae-unit-${Math.random().toString(36).slice(2)}-`;
     let data = null;
     let built = null;
-    let listed = null;
-    let rows = [];
-    let sort = { name: "id", isDown: false };
-    let cursor = -1;
     let gain = 1;
     let lastContact = null;
     let layout = null;
@@ -91,6 +55,10 @@ export default {
     let amplitudeScales = null;
 
     const view = frame({ model, el, title: "Templates", draw });
+    offerPictures(view, model);
+    const list = new GridList({
+      label: "Units: arrows up and down, Enter adds or removes", choose, changed: () => { built = null; view.redraw(); },
+    });
     const button = (text, title, act, needs = null) => make("button", { title, "aria-label": title, "data-needs": needs, onclick: act }, text);
     const setTrait = (name, value) => { model.set(name, value); model.save_changes(); };
     const quantities = {
@@ -106,7 +74,7 @@ export default {
       button("⇤ spike", "Previous spike of the selected units (,)", () => nextSpike(true), "next_spike"),
       button("spike ⇥", "Next spike of the selected units (.)", () => nextSpike(false), "next_spike"));
     const picture = make("div", { class: "crsae-picture" }, waveformSurface.canvas, noWaveforms);
-    const upper = make("div", { class: "crsae-row" }, map, picture, list);
+    const upper = make("div", { class: "crsae-row" }, map, picture, list.node);
     const lower = make("div", { class: "crsae-row" }, correlogramSurface.canvas, quality);
     view.body.append(upper, neighbors, lower, amplitudeSurface.canvas);
 
@@ -120,8 +88,8 @@ export default {
     // a saved page holds units one at a time
     const add = (unit) => select(model.isStatic ? [unit] : data.selected.includes(unit) ? data.selected : [...data.selected, unit]);
     function choose(unit, event) {
-      moveCursor(unit);
-      list.focus({ preventScroll: true });
+      list.moveCursor(unit);
+      list.list.focus({ preventScroll: true });
       if (event.ctrlKey || event.metaKey || event.shiftKey) toggle(unit);
       else select([unit]);
     }
@@ -129,9 +97,9 @@ export default {
       const count = data.overview.units_at_contact.shape[1];
       const units = [...data.overview.units_at_contact.slice(channel * count, (channel + 1) * count)].filter((unit) => unit >= 0);
       if (!units.length) return;
-      const place = lastContact === channel ? (units.indexOf(cursor) + 1) % units.length : 0;
+      const place = lastContact === channel ? (units.indexOf(list.cursor) + 1) % units.length : 0;
       lastContact = channel;
-      moveCursor(units[place]);
+      list.moveCursor(units[place]);
       if (event.ctrlKey || event.metaKey || event.shiftKey) add(units[place]);
       else select([units[place]]);
     }
@@ -146,11 +114,11 @@ export default {
     function draw(newData, colors, width) {
       data = newData;
       // while a selection is on its way, the cursor is ahead of the data
-      if (!requests.isBusy && !data.selected.includes(cursor)) cursor = data.selected[0] ?? cursor;
+      if (!requests.isBusy && !data.selected.includes(list.cursor)) list.cursor = data.selected[0] ?? list.cursor;
       const isWide = width >= WIDE;
       const listWidth = isWide ? Math.min(Math.max(0.38 * width, 330), 470) : width;
       const pictureWidth = width - MAP_WIDTH - COLUMN_GAP - (isWide ? listWidth + COLUMN_GAP : 0);
-      Object.assign(list.style, { width: `${listWidth}px`, height: isWide ? `${PANEL_HEIGHT}px` : "220px" });
+      list.resize(listWidth, isWide ? PANEL_HEIGHT : 220);
       const [quantity, isWhole] = [model.get("quantity"), model.get("whole_probe")];
       const waveforms = data[quantity];
       build();
@@ -176,8 +144,7 @@ export default {
     function build() {
       if (built === data) return;
       built = data;
-      buildList();
-      moveCursor(cursor);
+      showList();
       quality.replaceChildren(qualityTable(data, (unit) => select([unit, ...data.selected.filter((other) => other !== unit)])));
       const buttons = data.neighbors.map((unit, rank) => make("button", {
         class: "crsae-chip", style: `--unit-color: ${unitColor(unit)}`, "data-neighbor": nameOf(unit),
@@ -187,28 +154,12 @@ export default {
       neighbors.replaceChildren(make("span", { class: "crsae-summary" }, text), ...buttons);
     }
 
-    // What the rows say and their colors do not change with the selection: they are kept, as making them takes longest.
-    function buildList() {
+    function showList() {
       const { unit_ids: unitIds, figures } = data.overview;
-      const content = JSON.stringify([sort, unitColor(0), unitIds, figures.map((figure) => [figure.name, [...figure.values]])]);
-      if (content === listed) return markSelected(list, new Set(data.selected.map(nameOf)));
-      listed = content;
-      const made = unitList(data, { sort, cursor, prefix, choose, resort });
-      rows = made.rows;
-      const scroll = list.scrollTop;
-      list.replaceChildren(made.table);
-      list.scrollTop = scroll;
-    }
-
-    function resort(name) {
-      sort = { name, isDown: sort.name === name ? !sort.isDown : name !== "id" && name !== "depth" };
-      built = null;
-      view.redraw();
-    }
-
-    function moveCursor(unit) {
-      cursor = unit;
-      markCursor(list, unit < 0 ? null : list.querySelector(`#${prefix}${unit}`));
+      list.show([idColumn(unitIds), ...figures.map((figure) => figureColumn(figure))], unitIds.length, {
+        content: [unitColor(0), unitIds, figures.map((figure) => [figure.name, [...figure.values]])],
+        attributes: (unit) => ({ "data-unit": unitIds[unit] }), selected: new Set(data.selected),
+      });
     }
 
     function describeWaveforms(waveforms, quantity) {
@@ -289,16 +240,17 @@ export default {
     });
 
     function step(by, event) {
-      const place = rows.indexOf(cursor);
-      const unit = rows[place < 0 ? 0 : Math.min(Math.max(place + by, 0), rows.length - 1)];
-      moveCursor(unit);
+      const unit = list.neighbor(by);
+      if (unit < 0) return;
+      list.moveCursor(unit);
       if (event.shiftKey) add(unit);
       else if (!event.ctrlKey && !event.metaKey) select([unit]);
     }
     listenToKeys(view, model, [
-      { on: list, title: "List of units", rows: listRows(step, () => rows.length, () => toggle(cursor)) },
+      { on: list.list, title: "List of units", rows: () => listRows(step, () => list.rows.length, () => toggle(list.cursor)) },
       {
         on: view.root, title: "Pictures", rows: [
+          [["f"], "filter the list", () => list.field.focus()],
           [["t"], "atoms or templates", () => setTrait("quantity", model.get("quantity") === "atoms" ? "templates" : "atoms")],
           [["w"], "the neighborhood or the whole probe", () => setTrait("whole_probe", !model.get("whole_probe"))],
           [["+", "="], "larger waveforms", () => changeGain(1.4)],

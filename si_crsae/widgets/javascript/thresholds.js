@@ -1,4 +1,5 @@
 import { listenToKeys } from "./keys.js";
+import { offerPictures } from "./pictures.js";
 import { Requests, Surface, counted, drawAxes, formatNumber, frame, make, scale, showTip, unitColor } from "./shared.js";
 
 const HISTOGRAM_HEIGHT = 260;
@@ -28,6 +29,7 @@ export default {
     let last = null;
 
     const view = frame({ model, el, title: "Thresholds: missed against false", draw });
+    offerPictures(view, model);
     const button = (text, title, act, needs = null) =>
       make("button", { title, "aria-label": title, "data-needs": needs, onclick: () => data && act() }, text);
     const best = button("least errors", "Put the threshold where missed and false together are least", () => set(data.best_index));

@@ -3,17 +3,15 @@
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from si_crsae.config import PARAMETER_GROUPS, CrsaeConfig
 from si_crsae.diagnostics import doctor
-from si_crsae.evaluation.plots import unit_color
+from si_crsae.evaluation.plots import TRACE_COLOR, unit_color
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.assumptions import ASSUMED
-from si_crsae.sorting.folder import load_config, load_history
+from si_crsae.sorting.folder import load_config
 from si_crsae.widgets.report.pictures import (
     activity_picture,
     amplitude_picture,
@@ -29,6 +27,7 @@ from si_crsae.widgets.view_models.unit_activity import (
     thinned_amplitudes,
 )
 from si_crsae.widgets.view_models.unit_figures import UnitFigure, UnitOverview
+from si_crsae.widgets.view_models.unit_history import UnitHistory, open_history
 from si_crsae.widgets.view_models.words import counted
 
 MAX_POINTS = 800
@@ -36,7 +35,6 @@ MAX_LISTED = 200
 NUM_ACTIVITY_BINS = 120
 NUM_DRIFT_BINS = 20
 MIN_SPIKES_PER_BIN = 5
-GONE = ("refused", "dropped", "merged")
 
 
 def escaped(value: object) -> str:
@@ -175,7 +173,7 @@ def _card(shown: SortedRecording, overview: UnitOverview, unit: int) -> str:
     return f"<article class='unit' id='unit-{unit}'><h3>Unit {name}</h3>{''.join(pictures)}</article>"
 
 
-def learning_section(shown: SortedRecording) -> str:
+def learning_section(shown: SortedRecording, overview: UnitOverview) -> str:
     """Return what learning did, and what became of candidates that are no units of the sorting."""
     if not shown.learning_curves:
         return ""
@@ -188,30 +186,35 @@ def learning_section(shown: SortedRecording) -> str:
         rows = [[f"{i}", f"{objective:.5g}", f"{n}", f"{m:,}", f"{price:.3g}"] for i, objective, n, m, price in columns]
         title = f"<h3>Group {escaped(group)}</h3>" if len(shown.learning_curves) > 1 else ""
         parts.append(title + table_of(("round", "objective", "candidate units", "events", "regularization"), rows))
-    if shown.folder is not None:
-        parts.append(_history(load_history(shown.folder)))
+    history = open_history(shown)
+    if history is not None:
+        parts.append(_history(history, overview))
     return f"<section id='learning'><h2>What learning did</h2>{''.join(parts)}</section>"
 
 
-def _history(history: pd.DataFrame) -> str:
-    counts = history["what"].value_counts()
-    told = ", ".join(f"{number} {escaped(what)}" for what, number in counts.items())
-    gone = history.loc[history["what"].isin(GONE)]
-    gone = gone.iloc[np.argsort(-gone["num_events"].to_numpy(), kind="stable")]
-    heads = ("what", "candidate", "on channel", "events", "because", "went to")
-    rows = [[escaped(cell) for cell in _cells(row)] for row in gone.head(MAX_LISTED).to_dict("records")]
+def _history(history: UnitHistory, overview: UnitOverview) -> str:
+    counts = {what: sum(by_round.values()) for what, by_round in history.counts.items()}
+    told = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    gone = [index for index, candidate in enumerate(history.candidates) if candidate.fate != "kept"]
+    gone.sort(key=lambda index: -history.candidates[index].num_events)
+    heads = ("fate", "candidate", "when", "on channel", "spikes", "because", "template")
+    rows = [_gone_row(history, overview, index) for index in gone[:MAX_LISTED]]
     more = f"<p>{len(gone) - MAX_LISTED} more: si_crsae.load_history.</p>" if len(gone) > MAX_LISTED else ""
     listed = table_of(heads, rows) if rows else "<p>None.</p>"
     return f"<p>Decisions: {told}.</p><h3>Candidates that are not in the sorting</h3>{listed}{more}"
 
 
-def _cells(row: dict[Any, Any]) -> tuple[object, ...]:
-    because = f"{row['figure']} {row['value']:.3g}, limit {row['threshold']:.3g}"
-    others = ", ".join(map(str, row["others"]))
-    unit = "" if pd.isna(row["unit"]) else row["unit"]
-    became = ", ".join(map(str, row["became"]))
-    because += f", beside {others}" if others else ""
-    return row["what"], unit, row["main_channel_id"], row["num_events"], because, became
+def _gone_row(history: UnitHistory, overview: UnitOverview, index: int) -> list[str]:
+    candidate = history.candidates[index]
+    because = f"{candidate.end.because} ({candidate.end.measured})"
+    channel = overview.channel_ids[candidate.channel]
+    cells = (candidate.fate, candidate.name, candidate.end.when, channel, candidate.num_events, because)
+    waveforms, picture = history.waveforms_of([index]), ""
+    if len(waveforms.values):
+        title = escaped(f"Template of {candidate.name}")
+        drawn = waveform_picture(waveforms, overview, color=TRACE_COLOR, title=title)
+        picture = f"<details><summary>show</summary>{drawn}</details>"
+    return [*map(escaped, cells), picture]
 
 
 def parameters_section(shown: SortedRecording) -> str:

@@ -28,6 +28,7 @@ th, td {{ padding: 0.15rem 0.7rem 0.15rem 0; text-align: left; vertical-align: t
 .note {{ color: #555; font-size: 0.9em; }}
 svg text {{ font: 10px system-ui, sans-serif; fill: #333; }}
 svg {{ max-width: 100%; height: auto; }}
+td svg {{ min-width: 190px; }}
 @media print {{ nav {{ display: none; }} .unit, tr {{ break-inside: avoid; }} body {{ margin: 0; max-width: none; }} }}
 </style>
 </head>
@@ -94,7 +95,7 @@ def report(
             sections.drift_section(shown, overview),
             sections.units_section(overview),
             sections.pictures_section(shown, overview),
-            sections.learning_section(shown),
+            sections.learning_section(shown, overview),
             sections.parameters_section(shown),
             sections.versions_section(),
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from si_crsae.evaluation.plots import CELL_FILL, CONTACT_COLOR, TRACE_COLOR, unit_color
-from si_crsae.widgets.view_models.templates import TemplatesModel, Waveforms
+from si_crsae.widgets.view_models.templates import ShowsUnits, TemplatesModel, Waveforms
 from si_crsae.widgets.view_models.unit_activity import Correlogram
 
 if TYPE_CHECKING:
@@ -55,11 +55,30 @@ def _row_of(figure: Any, count: int) -> list["Axes"]:
 
 
 def _draw_waveforms(axes: "Axes", model: TemplatesModel, quantity: str, whole_probe: bool) -> None:
-    overview = model.overview
-    waveforms = model.atoms if quantity == "atoms" else model.templates
-    across, along = overview.pitch
-    x, y = overview.locations.T
+    x, y = model.overview.locations.T
     bounds = [float(x.min()), float(x.max()), float(y.min()), float(y.max())] if whole_probe else model.neighborhood
+    waveforms = model.atoms if quantity == "atoms" else model.templates
+    draw_at_contacts(axes, waveforms, model, bounds, name=quantity)
+
+
+def draw_at_contacts(
+    axes: "Axes", waveforms: Waveforms | None, model: ShowsUnits, bounds: Sequence[float], *, name: str
+) -> None:
+    """Draw waveforms with their peaks at the contacts.
+
+    Parameters
+    ----------
+    axes : Axes
+    waveforms : Waveforms or None
+    model : TemplatesModel or alike
+        Names of the units, those that are drawn, and the probe.
+    bounds : sequence of float
+        Least and largest x, least and largest y of what is drawn (um).
+    name : str
+        What the waveforms are.
+    """
+    across, along = model.overview.pitch
+    x, y = model.overview.locations.T
     axes.plot(x, y, linestyle="none", marker="s", markersize=3, color=CONTACT_COLOR, zorder=0)
     axes.set_xlim(bounds[0] - 0.5 * across, bounds[1] + 0.8 * across)
     axes.set_ylim(bounds[2] - 0.9 * along, bounds[3] + 0.9 * along)
@@ -70,16 +89,15 @@ def _draw_waveforms(axes: "Axes", model: TemplatesModel, quantity: str, whole_pr
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=TRACE_COLOR)
         return
     per_unit = WAVEFORM_ROWS * along / float(np.abs(waveforms.values).max())
-    _draw_at_contacts(axes, waveforms, model, bounds, per_unit)
+    _draw_lines(axes, waveforms, model, bounds, per_unit)
     height = WAVEFORM_ROWS * along / per_unit
-    axes.set_title(f"{quantity}; the tallest has {height:.3g} {waveforms.unit_of_measurement}", fontsize="small")
+    axes.set_title(f"{name}; the tallest has {height:.3g} {waveforms.unit_of_measurement}", fontsize="small")
     axes.legend(fontsize="x-small", loc="upper right", title="unit", title_fontsize="x-small")
 
 
-def _draw_at_contacts(
-    axes: "Axes", waveforms: Waveforms, model: TemplatesModel, bounds: Sequence[float], per_unit: float
+def _draw_lines(
+    axes: "Axes", waveforms: Waveforms, model: ShowsUnits, bounds: Sequence[float], per_unit: float
 ) -> None:
-    """Draw waveforms with their peaks at the contacts."""
     across = model.overview.pitch[0]
     width = waveforms.values.shape[1]
     labeled = set()

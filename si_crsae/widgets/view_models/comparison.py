@@ -11,6 +11,7 @@ from si_crsae.evaluation.plots import MIN_DRAWN, contact_pitch
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.convert import whole_samples
 from si_crsae.widgets.view_models.matching import NOBODY, Matching, common_clocks, match_spikes, nearest_spikes
+from si_crsae.widgets.view_models.sides import WITH_TRUTH, Difference, Sides, differing_parameters, sides_of
 
 LISTS = ("missed", "false", "matched")
 OVERLAP_MS = 1.0
@@ -27,6 +28,9 @@ class AgreementMatrix:
 
     truth_name: str
     tested_name: str
+    sides: Sides
+    differences: list[Difference]
+    """Parameters that differ, where both are runs."""
     delta_ms: float
     rows: list[int]
     """Indices of the true units: matched ones first."""
@@ -88,6 +92,8 @@ def agreement_matrix(
     return AgreementMatrix(
         truth_name=truth.name,
         tested_name=tested.name,
+        sides=sides_of(tested, truth),
+        differences=differing_parameters(tested, truth),
         delta_ms=delta_ms,
         rows=rows,
         columns=columns,
@@ -294,15 +300,17 @@ def lag_histogram(
     return np.histogram(lags, bins=edges)[0], 1000 * edges / sampling_frequency
 
 
-def summarize_list(pair: PairModel, listed: str, *, delta_ms: float) -> str:
+def summarize_list(pair: PairModel, listed: str, *, delta_ms: float, sides: Sides = WITH_TRUTH) -> str:
     """Return in one sentence why the spikes of a list are in it."""
     spikes = pair.lists[listed]
     taken, overlapping = int((spikes.other_tested != NOBODY).sum()), int((spikes.other_true != NOBODY).sum())
+    own = f"{spikes.size} {getattr(sides, listed)} spikes"
+    overlap = f"overlap with another {sides.true} unit (within {OVERLAP_MS:g} ms)."
     if listed == "missed":
         return (
-            f"{taken} of {spikes.size} missed spikes have a spike of another tested unit within {delta_ms:g} ms, "
-            f"{overlapping} overlap with another true unit (within {OVERLAP_MS:g} ms)."
+            f"{taken} of {own} have a spike of another {sides.tested} unit within {delta_ms:g} ms, "
+            f"{overlapping} {overlap}"
         )
     if listed == "false":
-        return f"{overlapping} of {spikes.size} false spikes are those of another true unit (within {delta_ms:g} ms)."
-    return f"{overlapping} of {spikes.size} matched spikes overlap with another true unit (within {OVERLAP_MS:g} ms)."
+        return f"{overlapping} of {own} are those of another {sides.true} unit (within {delta_ms:g} ms)."
+    return f"{overlapping} of {own} {overlap}"

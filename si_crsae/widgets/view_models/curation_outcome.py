@@ -11,6 +11,7 @@ from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import samples_in
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.widgets.view_models.curation_state import CurationState, Merge, Split, merge, split
+from si_crsae.widgets.view_models.spike_features import mean_waveforms
 from si_crsae.widgets.view_models.templates import Waveforms, atom_waveforms, neighborhood_of
 from si_crsae.widgets.view_models.unit_activity import (
     Correlogram,
@@ -64,6 +65,8 @@ class Outcome:
 
     title: str
     is_decided: bool
+    said: str
+    """How the parts of a split came about, if not by the threshold."""
     names: list[str]
     """Of the made units, which have the numbers from `first_number` on."""
     first_number: int
@@ -92,6 +95,7 @@ def outcome_of(
     units: Sequence[int],
     *,
     parts: Sequence[Sequence[int]] | None = None,
+    said: str = "",
     segment_index: int = 0,
 ) -> Outcome | None:
     """Return what a merge of some units, or a split of one, makes; None where neither can be.
@@ -105,6 +109,8 @@ def outcome_of(
         Indices of the selected units: several may be merged, one may be split.
     parts : sequence of sequence of int, optional
         How the one unit would be split: positions among its spikes.
+    said : str, default: ""
+        How these parts came about.
     segment_index : int, default: 0
         Whose amplitudes are shown.
     """
@@ -116,12 +122,13 @@ def outcome_of(
     made = _made_of(sorted_recording, given, of_units)
     numbers = [*range(first_number, first_number + len(ids)), *of_units]
     names = [str(unit_id) for unit_id in ids]
-    verb = "merged" if isinstance(given, Merge) else "split"
+    verb = "merged" if isinstance(given, Merge) else f"split {said}".rstrip()
     parts_named = " + ".join(str(state.unit_ids[unit]) for unit in of_units)
     title = f"{parts_named} {verb} → {', '.join(names)}"
     return Outcome(
         title=title if is_decided else f"Preview: {title}",
         is_decided=is_decided,
+        said=said,
         names=names,
         first_number=first_number,
         rows=_rows(made, [*names, *(str(state.unit_ids[unit]) for unit in of_units)]),
@@ -240,10 +247,16 @@ def _rows(made: SortedRecording, names: list[str]) -> list[UnitRow]:
 def _pictures(
     made: SortedRecording, num_made: int, numbers: list[int], *, is_merge: bool, segment_index: int
 ) -> OutcomePictures:
-    """Draw the made units first; of the parts of a merge a few, of a split none, as the whole hides them."""
+    """Draw the made units first; of the parts of a merge a few, of a split none, as the whole hides them.
+
+    The parts of a split are drawn as their spikes look; without traces, as atoms as large as their spikes are.
+    """
     units = list(range(num_made)) + (list(range(num_made, len(numbers)))[:MAX_DRAWN_PARTS] if is_merge else [])
     atoms = atom_waveforms(made, units)
-    if not is_merge:
+    measured = None if is_merge else mean_waveforms(made, units)
+    if measured is not None:
+        atoms = measured
+    elif not is_merge:
         sizes = [made.units.relative_amplitude(mine).mean() for mine in spikes_of_units(made)[:num_made]]
         atoms = replace(atoms, values=atoms.values * np.array(sizes, "float32")[atoms.unit][:, None])
     pairs = [(unit, unit) for unit in units] + ([] if is_merge else [(0, 1)])

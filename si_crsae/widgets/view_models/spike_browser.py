@@ -20,6 +20,7 @@ from si_crsae.widgets.view_models.comparison import (
 )
 from si_crsae.widgets.view_models.matching import NOBODY
 from si_crsae.widgets.view_models.residuals import traces_and_residual
+from si_crsae.widgets.view_models.sides import sides_of
 from si_crsae.widgets.view_models.words import counted
 
 SNIPPET_MS = 2.0
@@ -160,7 +161,7 @@ def comparison_model(
         lag_edges_ms=edges,
         listed=listed,
         position=position,
-        summary=summarize_list(pair, listed, delta_ms=matrix.delta_ms) if spikes.size else "",
+        summary=summarize_list(pair, listed, delta_ms=matrix.delta_ms, sides=matrix.sides) if spikes.size else "",
         spike=spike_model(tested, truth, pair, listed, position, delta_ms=matrix.delta_ms) if spikes.size else None,
         notes=list(dict.fromkeys(tested.missing + truth.missing)),
         empty="",
@@ -205,23 +206,29 @@ def describe_spike(
     """Return sentences on why a spike is missed or false, and which other units fired."""
     spikes = pair.lists[listed]
     said = _Neighbors(spikes=spikes, position=position, frequency=tested.sampling_frequency)
+    sides, within = sides_of(tested, truth), f"unit within {OVERLAP_MS:g} ms."
     true_id, tested_id = truth.unit_ids[pair.truth_unit], tested.unit_ids[pair.tested_unit]
-    overlapping = said.of(truth, spikes.other_true)
-    overlap = f"Overlapping: true {overlapping}." if overlapping else f"No other true unit within {OVERLAP_MS:g} ms."
-    taken = said.of(tested, spikes.other_tested)
+    overlapping, taken = said.of(truth, spikes.other_true), said.of(tested, spikes.other_tested)
+    overlap = f"Overlapping: {sides.true} {overlapping}." if overlapping else f"No other {sides.true} {within}"
+    nobody = f"unit fired within {delta_ms:g} ms."
     if listed == "missed":
-        lines = [f"Taken by {taken}." if taken else f"No tested unit fired within {delta_ms:g} ms.", overlap]
+        lines = [f"Taken by {taken}." if taken else f"No {sides.tested} {nobody}", overlap]
         near = said.of(tested, spikes.own)
-        return [*lines, f"Tested unit {tested_id} itself: {near}."] if near else lines
+        return [*lines, f"{_begin(sides.tested)} unit {tested_id} itself: {near}."] if near else lines
     if listed == "false":
-        lines = [f"A spike of true {overlapping}." if overlapping else f"No true unit fired within {delta_ms:g} ms."]
+        lines = [f"A spike of {sides.true} {overlapping}." if overlapping else f"No {sides.true} {nobody}"]
         near = said.of(truth, spikes.own)
-        lines += [f"True unit {true_id} itself, {OWN_REACH_MS:g} ms around: {near}."] if near else []
+        lines += [f"{_begin(sides.true)} unit {true_id} itself, {OWN_REACH_MS:g} ms around: {near}."] if near else []
         return lines + _of_event(tested, int(spikes.spike[position]))
     lag_ms = 1000 * spikes.lag[position] / tested.sampling_frequency
-    lines = [f"Tested unit {tested_id} fired {_later(lag_ms)}.", overlap]
+    lines = [f"{_begin(sides.tested)} unit {tested_id} fired {_later(lag_ms)}.", overlap]
     event = int(spikes.own[position])
     return lines + (_of_event(tested, event) if event != NOBODY else [])
+
+
+def _begin(word: str) -> str:
+    """Return a word as it begins a sentence."""
+    return word[:1].upper() + word[1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,7 +17,7 @@ from si_crsae.widgets.view_models.unit_activity import (
     correlogram,
     thinned_amplitudes,
 )
-from si_crsae.widgets.view_models.unit_figures import UnitOverview
+from si_crsae.widgets.view_models.unit_figures import OnProbe, UnitOverview
 from si_crsae.widgets.view_models.words import MICRO
 
 # If more were drawn, none could be told from the others.
@@ -41,6 +42,20 @@ class Waveforms:
     """Samples before the unit's peak, at which units are aligned."""
     values: Float[np.ndarray, "waveform sample"]
     unit_of_measurement: str
+
+
+class ShowsUnits(Protocol):
+    """What a picture of waveforms must know beside them."""
+
+    @property
+    def overview(self) -> OnProbe:
+        """Names, and where contacts are."""
+        ...
+
+    @property
+    def drawn(self) -> list[int]:
+        """Indices of the units, the leading one first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +158,13 @@ def atom_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) -> W
     )
 
 
+def join_waveforms(parts: Sequence[Waveforms]) -> Waveforms:
+    """Return waveforms of several units together; at least one part, in the unit of measurement of the first."""
+    names = ("unit", "channel", "num_before", "values")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return Waveforms(**joined, unit_of_measurement=parts[0].unit_of_measurement)
+
+
 def template_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) -> Waveforms | None:
     """Return mean waveforms on the channels that the templates say are theirs; None where there are no templates.
 
@@ -181,9 +203,6 @@ def nearest_units(
 ) -> tuple[list[int], list[float]]:
     """Return the units whose atoms look most like that of a unit, and how much they do.
 
-    The similarity of two atoms is their cosine, in whitened units, at the lag within half a millisecond of their peaks
-    that makes it largest. One unit is compared with all others, on the channels that it occupies.
-
     Parameters
     ----------
     sorted_recording : SortedRecording
@@ -198,6 +217,24 @@ def nearest_units(
         The most similar first.
     similarity : list of float
     """
+    similarity = similarity_to(sorted_recording, unit)
+    order = np.argsort(-similarity, kind="stable")[:num_neighbors]
+    order = order[similarity[order] > 0]
+    return order.tolist(), similarity[order].tolist()
+
+
+def similarity_to(sorted_recording: SortedRecording, unit: int) -> Float[np.ndarray, " other"]:
+    """Return how much every unit resembles one of them, which has 0 itself.
+
+    The similarity of two atoms is their cosine, in whitened units, at the lag within half a millisecond of their peaks
+    that makes it largest, on the channels that the one unit occupies.
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    unit : int
+        Index of the unit.
+    """
     inventory = sorted_recording.units
     atoms, width = inventory.atoms, inventory.atoms.shape[2]
     used = np.flatnonzero(atoms[unit].any(axis=1))
@@ -211,15 +248,13 @@ def nearest_units(
     cosines[np.abs(lags - apart[:, None]) > reach] = 0
     similarity = cosines.max(axis=1)
     similarity[unit] = 0
-    order = np.argsort(-similarity, kind="stable")[:num_neighbors]
-    order = order[similarity[order] > 0]
-    return order.tolist(), similarity[order].tolist()
+    return similarity
 
 
 def neighborhood_of(sorted_recording: SortedRecording, waveforms: Waveforms) -> list[float]:
     """Return the bounds of the contacts at which some unit has much of its height; of all where there is no unit."""
     heights = np.abs(waveforms.values).max(axis=1, initial=0)
-    tallest = np.zeros(sorted_recording.units.num_units)
+    tallest = np.zeros(int(waveforms.unit.max(initial=-1)) + 1)
     np.maximum.at(tallest, waveforms.unit, heights)
     near = waveforms.channel[heights >= NEIGHBORHOOD_SHARE * tallest[waveforms.unit]]
     places = sorted_recording.locations[near] if near.size else sorted_recording.locations

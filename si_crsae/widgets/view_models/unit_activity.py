@@ -38,8 +38,10 @@ class Correlogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinnedAmplitudes:
-    """ThinnedAmplitudes of the spikes of some units in a segment; of many spikes, those that a picture needs."""
+    """Amplitudes of the spikes of some units in a segment; of many spikes, those that a picture needs."""
 
+    spike: Int[np.ndarray, " spike"]
+    """Positions among all spikes of the sorting."""
     time_s: Float[np.ndarray, " spike"]
     amplitude: Float[np.ndarray, " spike"]
     """In units of the unit's typical amplitude."""
@@ -80,6 +82,34 @@ def relative_amplitudes(sorted_recording: SortedRecording, unit: int) -> Float[n
         Index of the unit.
     """
     return sorted_recording.units.relative_amplitude(spikes_of_units(sorted_recording)[unit])
+
+
+def spike_times_s(sorted_recording: SortedRecording, spikes: Int[np.ndarray, " spike"]) -> Float[np.ndarray, " spike"]:
+    """Return when spikes are, from the beginning of their segments (s).
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    spikes : ndarray of int64, shape (spike,)
+        Positions among all spikes.
+    """
+    inventory = sorted_recording.units
+    times = inventory.spikes["sample_index"][spikes] + inventory.sample_offset[spikes]
+    return times.astype("float64") / sorted_recording.sampling_frequency
+
+
+def spikes_in_segment(sorted_recording: SortedRecording, unit: int, segment_index: int) -> Int[np.ndarray, " spike"]:
+    """Return the positions of a unit's spikes in a segment among all spikes.
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    unit : int
+        Index of the unit.
+    segment_index : int
+    """
+    mine = spikes_of_units(sorted_recording)[unit]
+    return mine[sorted_recording.units.spikes["segment_index"][mine] == segment_index]
 
 
 def correlogram(
@@ -152,20 +182,18 @@ def thinned_amplitudes(
         Most spikes of each unit; fewer where many units share the picture.
     """
     inventory, posterior = sorted_recording.units, sorted_recording.posterior
-    positions = spikes_of_units(sorted_recording)
     budget = max(min(max_points, MAX_AMPLITUDES_IN_ALL // max(len(units), 1)), NUM_KINDS)
     found, num_spikes = [np.zeros(0, "int64")], 0
     for unit in units:
-        mine = positions[unit]
-        mine = mine[inventory.spikes["segment_index"][mine] == segment_index]
+        mine = spikes_in_segment(sorted_recording, unit, segment_index)
         num_spikes += mine.size
         probability = None if posterior is None else posterior.probability[mine]
         kept = _thin(inventory.spikes["sample_index"][mine], inventory.amplitude[mine], probability, budget)
         found.append(mine[kept])
     spikes = np.concatenate(found)
-    times = inventory.spikes["sample_index"][spikes] + inventory.sample_offset[spikes]
     return ThinnedAmplitudes(
-        time_s=times.astype("float64") / sorted_recording.sampling_frequency,
+        spike=spikes,
+        time_s=spike_times_s(sorted_recording, spikes),
         amplitude=inventory.relative_amplitude(spikes).astype("float32"),
         unit=inventory.spikes["unit_index"][spikes],
         probability=None if posterior is None else posterior.probability[spikes],

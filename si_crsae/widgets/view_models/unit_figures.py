@@ -34,14 +34,20 @@ class UnitText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitOverview:
-    """What does not depend on the selection: the probe and one number or word for each unit."""
+class OnProbe:
+    """The probe, and what the units on it are called."""
 
     unit_ids: list[str]
     channel_ids: list[str]
     locations: Float[np.ndarray, "channel 2"]
     pitch: list[float]
     """Smallest distances of contacts across and along the probe (um)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitOverview(OnProbe):
+    """What does not depend on the selection: the probe and one number or word for each unit."""
+
     main_channel: Int[np.ndarray, " unit"]
     units_at_contact: Int[np.ndarray, "channel rank"]
     """Units by the height of their atom at a contact, the largest first; -1 where there are no more."""

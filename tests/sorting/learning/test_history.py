@@ -289,6 +289,18 @@ def test_the_log_has_a_line_for_each_change(history, caplog):
     ]
 
 
+def test_units_that_are_gone_leave_their_last_template(geometry, history):
+    times = draw_times(1, count=400)
+    small = numbered(make_template(GAINS, norm=20), times[:150], 2, seed=1)
+    large = numbered(1.02 * small.template, times[150:], 6, seed=2)
+    structure.merge_units([small, large], geometry, CONFIG, sampling_frequency=RATE_HZ, history=history)
+    gone, kept = numbered(make_template(GAINS[::-1], norm=9), [], 4), numbered(large.template, [], 5)
+    history.drop([gone, kept], [Reason("norm_to_noise", 1.0, 6.0), None])
+    history.note("dropped", Member(number=7, main_channel=0, num_events=0), Reason("num_events", 0, 1))
+    assert history.last_templates.keys() == {2, 4}
+    np.testing.assert_array_equal(history.last_templates[4], gone.template)
+
+
 def test_a_table_holds_every_decision(history):
     history.note("dropped", Member(number=3, main_channel=2, num_events=5), Reason("distance", np.inf, 7, (1, 20, 300)))
     history.note("split", Member(number=1, main_channel=0, num_events=0), Reason("x" * 40, 1 / 3, 0.1), became=(1, 8))

@@ -34,7 +34,7 @@ def curation(show):
     session.selected_units = [1]
     view = CurationView(session)
     live = show(view)
-    live.locator(".crsae-unit-list").focus()
+    live.locator(".crsae-unit-list").first.focus()
     return view, live
 
 
@@ -47,12 +47,26 @@ def press(live, *keys):
 @pytest.mark.parametrize(("key", "label"), [("g", "good"), ("m", "MUA"), ("n", "noise")])
 def test_letters_label_and_c_clears(curation, key, label):
     view, live = curation
-    press(live, key)
+    press(live, key, "ArrowUp")
     assert [given.value for given in view.state.labels] == [label]
     press(live, "c")
     assert view.state.labels == ()
     press(live, "Control+z")
     assert [given.value for given in view.state.labels] == [label]
+
+
+def test_a_label_goes_on_to_the_next_unit_of_the_list(curation):
+    view, live = curation
+    press(live, "g", "n")
+    assert [(given.unit_id, given.value) for given in view.state.labels] == [(1, "good"), (2, "noise")]
+    assert view.session.selected_units == [3]
+    press(live, "ArrowUp", "n")  # taken off again
+    assert [given.unit_id for given in view.state.labels] == [1]
+    assert view.session.selected_units == [2]
+    press(live, "Shift+ArrowDown", "g")
+    assert view.session.selected_units == [2, 3]
+    press(live, "End", "g")
+    assert view.session.selected_units == [4]
 
 
 def test_ctrl_merges_removes_and_restores(curation):
@@ -70,7 +84,7 @@ def test_ctrl_merges_removes_and_restores(curation):
 def test_the_list_has_no_keys_that_a_saved_page_cannot_answer(browser, session, tmp_path):
     page = browser.new_page()
     page.goto(CurationView(session).save_html(tmp_path / "curation.html").as_uri())
-    page.locator(".crsae-unit-list").focus()
+    page.locator(".crsae-unit-list").first.focus()
     page.keyboard.press("?")
     said = page.locator("dialog.crsae-keys").inner_text()
     assert "select the unit above" in said

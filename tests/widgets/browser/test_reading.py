@@ -30,9 +30,9 @@ def session(run_folder):
 
 def column(live, name):
     """The cells beneath a head of the list of units."""
-    heads = live.locator(".crsae-unit-list thead th").all()
+    heads = live.locator(".crsae-row .crsae-unit-list thead th").all()
     place = next(index for index, head in enumerate(heads) if head.inner_text().startswith(name))
-    return live.locator(f".crsae-unit-list tbody tr td:nth-child({place + 1})").all_inner_texts()
+    return live.locator(f".crsae-row .crsae-unit-list tbody tr td:nth-child({place + 1})").all_inner_texts()
 
 
 @pytest.mark.parametrize("kind", [TemplateInspector, CurationView])

@@ -35,6 +35,12 @@ def session(tmp_path_factory):
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 def test_a_picture_of_the_view(show, session, view_class, color_scheme):
     view = view_class(session)
+    if isinstance(view, widgets.HistoryView):
+        fates = [candidate.fate for candidate in view.history.candidates]
+        view.chosen = fates.index("merged" if "merged" in fates else "refused")
+    if isinstance(view, widgets.FeatureView):
+        corners = [[0, 1], [session.tested.duration_s(0), 1], [session.tested.duration_s(0), 9], [0, 9]]
+        view.answers()["lasso"]({"x": "time", "y": "amplitude", "corners": corners})
     live = show(view, width=1180, height=1000, color_scheme=color_scheme)
     assert view.error == ""
     assert int(live.locator(".crsae").get_attribute("data-drawn")) >= 1
