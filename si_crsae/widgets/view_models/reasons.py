@@ -68,7 +68,7 @@ EXPLANATIONS: dict[tuple[str, str], Explanation] = {
         "what their template leaves of their spikes, or a later phase of them"
     ),
     ("lost events", "accompanied_fraction"): Explanation(
-        means="the same, but its other spikes follow in bursts of {others}: it went on without those that come with them"
+        means="the same, but its other spikes follow in bursts of {others}: it went on without those that come along"
     ),
     ("dropped", "unexplained_fraction"): _IS_A_SUM,
     ("dropped", "evidence_gained"): _IS_A_SUM,
