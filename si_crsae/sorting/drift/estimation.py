@@ -159,7 +159,7 @@ def _register(
     """Return SpikeInterface's motion info of all segments joined, and the motions of two halves of its peaks."""
     joined = filtered if filtered.get_num_segments() == 1 else concatenate_recordings([filtered])
     preset: Any = config.motion_correction_preset
-    settings = _for_short_probes(get_motion_parameters_preset(preset)["estimate_motion_kwargs"])
+    settings = _for_probe(filtered, get_motion_parameters_preset(preset)["estimate_motion_kwargs"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own calls, which a user cannot change
         found = compute_motion(
@@ -191,17 +191,14 @@ def interpolate(recording: BaseRecording, motion: Motion, config: CrsaeConfig) -
     return cast(BaseRecording, interpolate_motion(recording, motion, **settings))
 
 
-def _for_short_probes(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return what DREDge is told, its windows as wide as probes of a few hundred um need."""
-    if settings.get("method") != DREDGE or settings.get("rigid"):
+def _for_probe(recording: BaseRecording, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what DREDge is told, its windows and displacements as large as probes of a few hundred um need."""
+    if settings.get("method") != DREDGE:
         return settings
-    drift = ASSUMED.drift
-    return {
-        **settings,
-        "win_step_um": drift.window_um,
-        "win_scale_um": drift.window_um,
-        "max_disp_um": drift.max_displacement_um,
-    }
+    drift, span_um = ASSUMED.drift, float(np.ptp(recording.get_channel_locations()[:, 1]))
+    farthest_um = min(drift.max_displacement_um, drift.max_displacement_share * span_um)
+    windows = {} if settings.get("rigid") else {"win_step_um": drift.window_um, "win_scale_um": drift.window_um}
+    return {**settings, **windows, "max_disp_um": farthest_um}
 
 
 def _centered(displacement: Float[np.ndarray, "bin window"]) -> Float[np.ndarray, "bin window"]:
