@@ -214,6 +214,10 @@ PRIORS = [
 
 
 def allowed_values(schema):
+    if "anyOf" in schema:
+        return ", ".join(allowed_values(kind) for kind in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']!r}`"
     if "enum" in schema:
         return ", ".join(f"`{value!r}`" for value in schema["enum"])
     limits = {"exclusiveMinimum": "> {}", "minimum": "≥ {}", "exclusiveMaximum": "< {}", "maximum": "≤ {}"}
