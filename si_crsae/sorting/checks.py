@@ -162,6 +162,9 @@ def _geometry_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterato
             )
         elif not np.isfinite(recording.get_channel_locations()).all():
             yield "channel locations hold NaN or inf: give every contact a position (um), then recording.set_probe"
+    if config.apply_motion_correction is not False and config.motion_correction_preset not in get_motion_presets():
+        known = ", ".join(preset for preset in get_motion_presets() if preset)
+        yield f"motion_correction_preset = {config.motion_correction_preset!r} is unknown; choose one of {known}"
     if config.apply_motion_correction is True:
         yield from _motion_problems(recording, config)
 
@@ -169,9 +172,6 @@ def _geometry_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterato
 def _motion_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
     if not config.apply_preprocessing:
         yield "apply_motion_correction = True needs apply_preprocessing = True; set both or neither"
-    if config.motion_correction_preset not in get_motion_presets():
-        known = ", ".join(get_motion_presets())
-        yield f"motion_correction_preset = {config.motion_correction_preset!r} is unknown; choose one of {known}"
     if not recording.has_probe():
         yield "apply_motion_correction = True needs channel locations: attach a probe, or set it to False"
     elif not all(shows_motion(group) for group in split_groups(recording)):

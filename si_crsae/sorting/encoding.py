@@ -25,7 +25,9 @@ def encoder_of_tile(encoder: Encoder, tile: Tile) -> Encoder:
     return encoder.at(*middle_of(tile))
 
 
-def as_at_rest(amplitude: Float[np.ndarray, " event"], atoms: Int[np.ndarray, " event"], there: Encoder, rest: Encoder):
+def as_at_rest(
+    amplitude: Float[np.ndarray, " event"], atoms: Int[np.ndarray, " event"], there: Encoder, rest: Encoder
+) -> Float[np.ndarray, " event"]:
     """Return amplitudes of atoms that have moved in those of the atoms at rest: a spike of usual size is of that size.
 
     What a neuron's spikes lose where no contact is near is no change of them.

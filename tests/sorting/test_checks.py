@@ -184,6 +184,13 @@ def test_motion_correction_needs_contacts_that_show_motion():
     assert "needs learning = 'closed_form'" in told
 
 
+def test_a_preset_that_does_not_exist_is_refused_wherever_motion_may_be_followed():
+    (told,) = refusal_of(make_recording(make_noise()), CrsaeConfig(motion_correction_preset="dredg"))
+    assert "motion_correction_preset = 'dredg' is unknown; choose one of dredge, medicine" in told
+    config = CrsaeConfig(motion_correction_preset="dredg", apply_motion_correction=False)
+    check_recording(make_recording(make_noise()), config)
+
+
 def test_motion_is_corrected_unasked_only_where_it_can_be():
     """The default refuses nothing that has no motion to be corrected."""
     check_recording(make_recording(make_noise(), probe=generate_tetrode()), CrsaeConfig())

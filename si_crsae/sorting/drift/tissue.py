@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from spikeinterface.core import BaseRecording
 from spikeinterface.core.motion import Motion
 
@@ -56,6 +56,21 @@ class Tissue:
         """
         still = interpolate(self.whitening.undo(whitened), self.trajectory.motion_of(whitened), config)
         return select_windows(self.whitening.apply(still), self._calm_windows(whitened))
+
+    def is_calm(
+        self,
+        whitened: BaseRecording,
+        segment_index: Int[np.ndarray, " event"],
+        sample_index: Int[np.ndarray, " event"],
+        *,
+        margin: int,
+    ) -> Bool[np.ndarray, " event"]:
+        """Return which samples lie in the part of the time that `at_rest` returns, or within a margin of it."""
+        is_calm = np.zeros(len(sample_index), bool)
+        for window in self._calm_windows(whitened):
+            is_late = sample_index >= window.start - margin
+            is_calm |= (segment_index == window.segment_index) & is_late & (sample_index < window.end + margin)
+        return is_calm
 
     def _calm_windows(self, whitened: BaseRecording) -> list[Tile]:
         motion, frequency = self.trajectory.motion_of(whitened), whitened.sampling_frequency

@@ -13,6 +13,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.events.encoder import Encoder
 from si_crsae.core.operators.filtering import component_lags
 from si_crsae.core.regularization import centered_prior, update_regularization
+from si_crsae.core.tables import select_rows
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, local_channels
 from si_crsae.sorting.drift.encoder import MovingEncoder
@@ -201,9 +202,12 @@ class Learner:
         return self._improve(self._model_of(units)) if by_gradient else self._model_of(units)
 
     def _residual(self, model: Model, events: EventWaveforms) -> BaseRecording:
-        """Return what a model leaves of the recording."""
+        """Return what a model leaves of the recording, as far as it is looked at."""
         if self.tissue is None:
             return residual_recording(self.recording, model.dictionary, events)
+        width = model.dictionary.width
+        is_calm = self.tissue.is_calm(self.recording, events.segment_index, events.sample_index, margin=width)
+        events = select_rows(events, is_calm, "event")  # all places of all atoms would take much memory
         return moved_residual_recording(self.recording, model.dictionary, model.moving, events)
 
     def _at_rest(self, recording: BaseRecording) -> BaseRecording:
