@@ -29,6 +29,8 @@ PROPERTY_KINDS = {
     "amplitude_cv": "f",
     "refractory_violations": "f",
     "atom_snr": "f",
+    "depth_um": "f",
+    "drift_um": "f",
 }
 
 

@@ -110,7 +110,8 @@ def test_a_failed_estimate_stops_only_who_asked_for_it(tmp_path, monkeypatch, ca
         raise RuntimeError("no peaks")
 
     monkeypatch.setattr(estimation, "compute_motion", fail)
-    recording = NumpyRecording([np.zeros((100, 4), "float32")], 30_000.0)
+    recording = NumpyRecording([np.zeros((100, 24), "float32")], 30_000.0)
+    recording.set_dummy_probe_from_locations(columns(12).contact_positions)
     told = {"folder": tmp_path, "job_kwargs": JOB_KWARGS}
     assert not find_drift(recording, CONFIG, **told).is_followed
     assert "could not be estimated, it is taken to rest: no peaks" in caplog.text
