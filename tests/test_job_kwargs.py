@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from spikeinterface.core.job_tools import fix_job_kwargs
 
 from si_crsae.config import JOB_NAMES, CrsaeConfig, validate_parameters
-from si_crsae.sorting.pipeline import Resources
+from si_crsae.sorting.resources import Resources
 from si_crsae.sorting.signal.caching import with_fixed_chunks
 
 

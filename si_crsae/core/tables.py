@@ -24,6 +24,11 @@ def columns_along(kind: Any, axis: str) -> tuple[str, ...]:
     return names
 
 
+def no_rows(*shape: int, dtype: str = "float32") -> np.ndarray:
+    """Return an array without values: the default of a column, of axes of these lengths."""
+    return np.zeros(shape, dtype)
+
+
 def select_rows(table: Table, rows: np.ndarray | torch.Tensor | slice, axis: str) -> Table:
     """Return a dataclass with some rows of an axis; fields of other axes stay.
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int
 from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting, get_channel_distances
 from spikeinterface.core.numpyextractors import SpikeVectorSortingSegment
 
@@ -76,6 +77,15 @@ class TemplateWindow:
 def with_num_before(config: CrsaeConfig, num_before: int, sampling_frequency: float) -> CrsaeConfig:
     """Return the configuration whose templates have so many samples before their peak."""
     return config.model_copy(update={"ms_before": 1000 * num_before / sampling_frequency})
+
+
+def shared_channels(
+    one: Int[np.ndarray, " local"], other: Int[np.ndarray, " local"]
+) -> tuple[Int[np.ndarray, " shared"], Int[np.ndarray, " shared"]]:
+    """Return where in two lists of channels, filled up with -1, those stand that are in both."""
+    _, here, there = np.intersect1d(one, other, return_indices=True)
+    is_channel = one[here] >= 0
+    return here[is_channel], there[is_channel]
 
 
 def local_channels(recording: BaseRecording, radius_um: float) -> np.ndarray:

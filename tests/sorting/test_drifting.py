@@ -10,6 +10,7 @@ import si_crsae
 from si_crsae.evaluation import CaseSpec, score_sorting, simulate
 from si_crsae.evaluation.decomposition import decompose
 from si_crsae.evaluation.drift import Drift
+from si_crsae.sorting import group
 from si_crsae.sorting.drift.estimation import DriftFound
 from si_crsae.sorting.folder import load_units, load_whitened
 from si_crsae.sorting.stages import LearningResult, load_stage
@@ -101,6 +102,34 @@ def test_probabilities_of_spikes_know_where_the_tissue_was(moving, tmp_path):
     probability = np.load(tmp_path / "run" / "sorter_output" / "spike_probabilities.npz")["probability"]
     assert len(probability) == len(sorting.to_spike_vector())
     assert np.mean(probability) > 0.95
+
+
+def test_motion_that_explains_less_than_none_is_refused(tmp_path, monkeypatch):
+    """An estimate invents excursions; the units stay those of the recording at rest, and the folder says so."""
+    spec = CaseSpec(
+        description="",
+        make_probe=lambda: generate_multi_columns_probe(2, 12, xpitch=20, ypitch=20),
+        num_units=8,
+        snr_range=(10.0, 20.0),
+        rate_range_hz=(8.0, 15.0),
+    )
+    recording, truth = simulate(spec, duration_s=30.0, seed=2)
+    times = np.arange(30) + 0.5
+    invented = DriftFound(
+        bin_segment=np.zeros(30, "int64"),
+        bin_time_s=times,
+        window_depth_um=np.array([50.0, 170.0]),
+        displacement_um=np.repeat(np.where(times % 10 < 7, 0.0, 14.0)[:, None], 2, axis=1),
+        size_um=10.0,
+        is_followed=True,
+    )
+    monkeypatch.setattr(group, "find_drift", lambda *arguments, **settings: invented)
+    recording = recording.save(folder=tmp_path / "recording", n_jobs=1, progress_bar=False)
+    sorting = run_sorter("crsae", recording, folder=tmp_path / "run")
+    learned = load_stage(tmp_path / "run" / "sorter_output" / "stages" / "group_0" / "learn.npz", LearningResult)
+    assert not learned.drift.is_followed
+    assert learned.model.moving.are_still
+    assert score_sorting(sorting, truth).accuracy > 0.95
 
 
 def test_tissue_at_rest_leaves_no_motion_behind(tiny_folder, tmp_path):

@@ -17,9 +17,9 @@ class DriftAssumptions:
     """Distance over which a template changes (um); longer smooths narrow templates, shorter leaves gaps between
     contacts.
 
-    Measured on generated templates of 32 contacts 22 um apart and of Neuropixels 1.0 and 2.0: moved by a distance at
-    which none was seen, they are off by 0.2 to 0.5 % of their norm in the median, and by no more than 0.6 % for 12
-    to 30 um.
+    Measured on generated templates of 32 contacts 22 um apart and of Neuropixels 1.0 and 2.0
+    (`benchmarks/moved_templates.py`): moved by a distance at which none was seen, they are off by 0.6 to 0.8 % of
+    their norm in the median.
     """
     relative_error: float = 1e-2
     """What templates have that does not follow the covariance (fraction of its variance); larger smooths more.

@@ -16,6 +16,7 @@ from spikeinterface.preprocessing.motion import get_motion_parameters_preset, lo
 from spikeinterface.sortingcomponents.motion import estimate_motion, interpolate_motion
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.core.tables import no_rows
 from si_crsae.sorting.assumptions import ASSUMED
 
 MOTION_FOLDER, DRIFT_FILE = "motion", "drift.npz"
@@ -26,10 +27,6 @@ DREDGE = "dredge_ap"
 SIZE_QUANTILES, NORMAL_RANGE, NORMAL_MEDIAN = (0.05, 0.95), 3.29, 0.6745
 
 logger = logging.getLogger(__name__)
-
-
-def _nothing(*shape: int) -> np.ndarray:
-    return np.zeros(shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +51,10 @@ class DriftFound:
         Whether the sorter takes it into account.
     """
 
-    bin_segment: Int[np.ndarray, " bin"] = field(default_factory=lambda: _nothing(0).astype("int64"))
-    bin_time_s: Float[np.ndarray, " bin"] = field(default_factory=lambda: _nothing(0))
-    window_depth_um: Float[np.ndarray, " window"] = field(default_factory=lambda: _nothing(0))
-    displacement_um: Float[np.ndarray, "bin window"] = field(default_factory=lambda: _nothing(0, 0))
+    bin_segment: Int[np.ndarray, " bin"] = field(default_factory=lambda: no_rows(0, dtype="int64"))
+    bin_time_s: Float[np.ndarray, " bin"] = field(default_factory=lambda: no_rows(0, dtype="float64"))
+    window_depth_um: Float[np.ndarray, " window"] = field(default_factory=lambda: no_rows(0, dtype="float64"))
+    displacement_um: Float[np.ndarray, "bin window"] = field(default_factory=lambda: no_rows(0, 0, dtype="float64"))
     size_um: float = 0.0
     error_um: float = 0.0
     is_followed: bool = False
@@ -139,7 +136,7 @@ def find_drift(filtered: BaseRecording, config: CrsaeConfig, *, folder: Path, jo
         "the tissue moves by %.1f um (standard deviation, with an error of %.2f um): %s",
         size_um,
         error_um,
-        "templates move with it" if is_followed else "left alone",
+        "followed" if is_followed else "left alone",
     )
     segment, times, row = _in_segments(motion.temporal_bins_s[0], filtered)
     return DriftFound(

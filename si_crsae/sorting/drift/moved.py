@@ -5,13 +5,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from si_crsae.core.tables import concatenate_rows
+from si_crsae.core.tables import concatenate_rows, no_rows
 
 AT_REST = -1
-
-
-def _nothing(*shape: int) -> np.ndarray:
-    return np.zeros(shape, "float32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +30,13 @@ class MovedAtoms:
         Of each spike of a sorting, `AT_REST` where its atom is that of its unit.
     """
 
-    unit_index: Int[np.ndarray, " place"] = field(default_factory=lambda: _nothing(0).astype("int64"))
-    displacement_um: Float[np.ndarray, " place"] = field(default_factory=lambda: _nothing(0))
-    weights: Float[np.ndarray, "place local component"] = field(default_factory=lambda: _nothing(0, 0, 0))
-    channels: Int[np.ndarray, "place local"] = field(default_factory=lambda: _nothing(0, 0).astype("int64"))
-    basis_index: Int[np.ndarray, " place"] = field(default_factory=lambda: _nothing(0).astype("int64"))
-    bases: Float[np.ndarray, "basis component width"] = field(default_factory=lambda: _nothing(0, 0, 0))
-    place: Int[np.ndarray, " spike"] = field(default_factory=lambda: _nothing(0).astype("int64"))
+    unit_index: Int[np.ndarray, " place"] = field(default_factory=lambda: no_rows(0, dtype="int64"))
+    displacement_um: Float[np.ndarray, " place"] = field(default_factory=lambda: no_rows(0))
+    weights: Float[np.ndarray, "place local component"] = field(default_factory=lambda: no_rows(0, 0, 0))
+    channels: Int[np.ndarray, "place local"] = field(default_factory=lambda: no_rows(0, 0, dtype="int64"))
+    basis_index: Int[np.ndarray, " place"] = field(default_factory=lambda: no_rows(0, dtype="int64"))
+    bases: Float[np.ndarray, "basis component width"] = field(default_factory=lambda: no_rows(0, 0, 0))
+    place: Int[np.ndarray, " spike"] = field(default_factory=lambda: no_rows(0, dtype="int64"))
 
     @property
     def num_places(self) -> int:

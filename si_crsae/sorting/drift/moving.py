@@ -7,14 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
 
-from si_crsae.core.tables import select_rows
+from si_crsae.core.tables import no_rows, select_rows
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.drift.covariance import TemplateCovariance
-
-
-def _nothing(*shape: int) -> np.ndarray:
-    return np.zeros(shape, "float32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +29,10 @@ class MovingTemplates:
         Where along the probe each is when nothing has moved.
     """
 
-    step_um: Float[np.ndarray, " step"] = field(default_factory=lambda: _nothing(0))
-    step_weights: Float[np.ndarray, "moving step local component"] = field(default_factory=lambda: _nothing(0, 0, 0, 0))
-    step_channels: Int[np.ndarray, "moving local"] = field(default_factory=lambda: _nothing(0, 0).astype("int64"))
-    rest_depth_um: Float[np.ndarray, " moving"] = field(default_factory=lambda: _nothing(0))
+    step_um: Float[np.ndarray, " step"] = field(default_factory=lambda: no_rows(0))
+    step_weights: Float[np.ndarray, "moving step local component"] = field(default_factory=lambda: no_rows(0, 0, 0, 0))
+    step_channels: Int[np.ndarray, "moving local"] = field(default_factory=lambda: no_rows(0, 0, dtype="int64"))
+    rest_depth_um: Float[np.ndarray, " moving"] = field(default_factory=lambda: no_rows(0))
 
     @property
     def rest(self) -> int:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 
 from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.convert import shared_channels
 from si_crsae.sorting.drift.moving import MovingTemplates, SeenMeans, fit_moving_template
 from si_crsae.sorting.drift.tissue import Tissue
 from si_crsae.sorting.learning.expectation import EventWaveforms
@@ -120,9 +121,7 @@ def _from_events(
     features = np.full((rows.size, *unit.features.shape[1:]), np.nan, "float32")
     for atom, lag in np.unique(np.stack([atoms, lags]), axis=1).T.tolist():
         mine = np.flatnonzero((atoms == atom) & (lags == lag))
-        _, here, there = np.intersect1d(
-            np.where(unit.channels >= 0, unit.channels, -2), channels[atom], return_indices=True
-        )
+        here, there = shared_channels(unit.channels, channels[atom])
         recorded = events.recorded[rows[mine]][:, there]
         features[np.ix_(mine, here)] = geometry.delayed(recorded, -lag) if lag else recorded
     return SeenMeans.of(features, events.step[rows], assumed=assumed)

@@ -8,6 +8,7 @@ from spikeinterface.core.motion import Motion
 
 from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.convert import shared_channels
 from si_crsae.sorting.drift.moving import MovingTemplates
 from si_crsae.sorting.drift.trajectory import Trajectory
 from si_crsae.sorting.learning.expectation import EventWaveforms
@@ -137,8 +138,7 @@ def _log_likelihoods(
     values = np.zeros((events.atom_index.size, moving.step_um.size))
     for atom in np.unique(events.atom_index):
         mine = events.atom_index == atom
-        own, theirs = moving.step_channels[atom], channels[atom]
-        _, here, there = np.intersect1d(np.where(own >= 0, own, -2), theirs, return_indices=True)
+        here, there = shared_channels(moving.step_channels[atom], channels[atom])
         seen = events.recorded[mine][:, there].reshape(mine.sum(), -1)
         templates = moving.step_weights[atom][:, here].reshape(moving.step_um.size, -1)
         # The size that explains an event best, given that it is 1 but for its spread, has a closed form.

@@ -11,6 +11,7 @@ from si_crsae.core.robust import robust_sd
 from si_crsae.core.tables import concatenate_rows, select_rows
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
+from si_crsae.sorting.convert import shared_channels
 from si_crsae.sorting.learning.expectation import EventWaveforms
 
 # Variance of the median of many normal values, in those of their mean.
@@ -265,7 +266,7 @@ def join_units(
     moved_template = geometry.delayed(second.template, lag)
     # channels that the second unit's waveforms do not cover are filled from its template
     features = np.repeat((moved_template[first.channels] * (first.channels >= 0)[:, None])[None], second.num_events, 0)
-    _, mine, theirs = np.intersect1d(first.channels, second.channels, return_indices=True)
+    mine, theirs = shared_channels(first.channels, second.channels)
     features[:, mine] = geometry.delayed(second.features[:, theirs], lag)
     moved = replace(second, features=features, sample_index=second.sample_index - lag)
     return with_mean_template(concatenate_rows([first, moved], "event"), assumed=assumed)

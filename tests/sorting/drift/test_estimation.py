@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from probeinterface import generate_multi_columns_probe, generate_tetrode
 from spikeinterface.core import NumpyRecording, append_recordings
+from spikeinterface.core.motion import Motion
 from spikeinterface.preprocessing import load_motion_info
 
 from si_crsae.config import CrsaeConfig
@@ -117,6 +118,39 @@ def test_a_failed_estimate_stops_only_who_asked_for_it(tmp_path, monkeypatch, ca
     assert "could not be estimated, it is taken to rest: no peaks" in caplog.text
     with pytest.raises(ValueError, match="apply_motion_correction = True: the motion could not be estimated"):
         find_drift(recording, CrsaeConfig(apply_motion_correction=True), **told)
+
+
+@pytest.mark.parametrize(("error_um", "is_followed"), [(0.2, True), (3.0, False)])
+def test_a_motion_no_larger_than_its_error_is_left_alone(tmp_path, monkeypatch, error_um, is_followed):
+    """Of 4 um, with halves of the peaks that differ by as much as their error says, or hardly."""
+    times = np.arange(200) + 0.5
+    path, rng = 4 * np.sqrt(2) * np.sin(times / 10), np.random.default_rng(0)
+    motion, *halves = (
+        Motion((path + spread * rng.standard_normal(200))[:, None], times, np.array([100.0]))
+        for spread in (0.0, np.sqrt(2) * error_um, np.sqrt(2) * error_um)
+    )
+    monkeypatch.setattr(estimation, "_register", lambda *arguments: ({"motion": motion}, halves))
+    monkeypatch.setattr(estimation, "save_motion_info", lambda info, folder: None)
+    recording = NumpyRecording([np.zeros((100, 24), "float32")], 30_000.0)
+    drift = find_drift(recording, CONFIG, folder=tmp_path, job_kwargs=JOB_KWARGS)
+    assert drift.is_followed == is_followed
+    assert drift.error_um == pytest.approx(error_um, rel=0.2)
+    assert drift.size_um == pytest.approx(4.0, rel=0.3)
+
+
+@pytest.mark.parametrize(("num_rows", "largest_um"), [(12, 33.0), (60, 100.0)])
+def test_no_motion_is_larger_than_a_part_of_the_probe(tmp_path, monkeypatch, num_rows, largest_um):
+    asked = {}
+
+    def remember(recording, *, estimate_motion_kwargs, **settings):
+        asked.update(estimate_motion_kwargs)
+        raise RuntimeError("asked")
+
+    monkeypatch.setattr(estimation, "compute_motion", remember)
+    recording = NumpyRecording([np.zeros((100, 2 * num_rows), "float32")], 30_000.0)
+    recording.set_dummy_probe_from_locations(columns(num_rows).contact_positions)
+    find_drift(recording, CONFIG, folder=tmp_path, job_kwargs=JOB_KWARGS)
+    assert asked["max_disp_um"] == pytest.approx(largest_um)
 
 
 def test_interpolation_holds_peaks_in_place(moving, found):

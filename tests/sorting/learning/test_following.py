@@ -19,18 +19,18 @@ CHANNELS = np.tile(np.arange(NUM_CHANNELS), (len(DEPTHS_UM), 1))
 NOISE = np.random.default_rng(5).standard_normal((500, NUM_CHANNELS, 2)).astype("float32")
 
 
-def record(tissue, path_um, *, count=600, shift_um=0.0, seed=0) -> EventWaveforms:
-    """Return events of the three units with noise of 1, taken for displaced as the tissue says, less a shift."""
+def record(tissue, path_um, *, depths_um=DEPTHS_UM, count=600, size=1.0, seed=0) -> EventWaveforms:
+    """Return events of units with noise of 1; their sizes vary around a usual one."""
     rng = np.random.default_rng(seed)
     samples = np.sort(rng.integers(0, round(RATE_HZ * len(path_um)), count))
-    atoms = rng.integers(0, len(DEPTHS_UM), count)
+    atoms = rng.integers(0, len(depths_um), count)
     where = path_um[(samples / RATE_HZ).astype("int64")]
-    clean = np.array([seen_at(DEPTHS_UM[atom], moved) for atom, moved in zip(atoms, where, strict=True)])
+    clean = np.array([seen_at(depths_um[atom], moved) for atom, moved in zip(atoms, where, strict=True)])
     clean = clean.reshape(count, NUM_CHANNELS, 2)
-    sizes = rng.normal(1.0, 0.05, count)
+    sizes = rng.normal(size, 0.05, count)
     recorded = sizes[:, None, None] * clean + rng.standard_normal(clean.shape)
-    still = np.array([np.linalg.norm(seen_at(depth, 0.0)) for depth in DEPTHS_UM])
-    step = np.abs(tissue.covariance.steps_um - (where - shift_um)[:, None]).argmin(axis=1)
+    still = np.array([np.linalg.norm(seen_at(depth, 0.0)) for depth in depths_um])
+    step = np.abs(tissue.covariance.steps_um - where[:, None]).argmin(axis=1)
     return EventWaveforms(
         segment_index=np.zeros(count, "int64"),
         sample_index=samples,
@@ -73,6 +73,18 @@ def test_the_displacement_is_where_templates_explain_the_waveforms():
     assert np.abs(guessed - path_um).min() > 3.0
 
 
+def test_small_spikes_are_as_far_as_large_ones():
+    """At the end of the probe: with a size that must be the usual one, they would be taken to have left it."""
+    path_um, depth_um = 6 * np.sin(np.arange(12) / 2), 215.0
+    tissue = make_tissue(make_motion(path_um + 1.0))
+    events = record(tissue, path_um, depths_um=[depth_um], size=0.9)
+    moving = true_templates(tissue, [depth_um])
+    refined = refine_trajectory(tissue.trajectory, events, moving, CHANNELS, noise_features=NOISE)
+    for bin_index, true_um in enumerate(path_um):
+        (found,) = refined.displacements_um(0, 1000 * bin_index + 500, np.array([depth_um]))
+        assert found == pytest.approx(true_um, abs=0.8)
+
+
 def test_depths_may_move_by_different_distances():
     path_um = np.linspace(-8, 8, 10)
     tissue = make_tissue(make_motion(path_um))
@@ -110,6 +122,21 @@ def test_waveforms_are_put_where_they_would_be_at_rest():
         spread = held.features[held.atom_index == atom].std(axis=0)
         assert spread.max() < 3.0  # as recorded, the motion alone makes 15
     assert events.features[events.atom_index == 1].std(axis=0).max() > 6.0
+
+
+def test_what_is_beside_an_atom_is_moved_with_it():
+    """Two neurons share an atom: where they differ moves, and would be smeared out where it was recorded."""
+    path_um = np.array([-12.0, 0.0, 12.0])
+    tissue = make_tissue(make_motion(path_um))
+    events = record(tissue, path_um, seed=4)
+    where = path_um[(events.sample_index / RATE_HZ).astype("int64")]
+    events.recorded[:] += np.array([seen_at(140.0, moved, norm=6.0) for moved in where])
+    held = hold_still(events, model_of(tissue), tissue, CHANNELS)
+    mine = held.atom_index == 1
+    for moved in path_um:
+        beside = held.features[mine & (where == moved)].mean(axis=0) - seen_at(DEPTHS_UM[1], 0.0)
+        expected = seen_at(140.0, 0.0, norm=6.0)
+        assert np.linalg.norm(beside - expected) < 0.3 * np.linalg.norm(expected)
 
 
 def unit_of(events, atom, *, lag=0) -> Unit:

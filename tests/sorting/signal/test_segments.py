@@ -10,7 +10,7 @@ from probeinterface import generate_linear_probe
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.checks import check_recording
 from si_crsae.sorting.learning.initialization import find_templates, temporal_basis
-from si_crsae.sorting.pipeline import Resources
+from si_crsae.sorting.resources import Resources
 
 RATE_HZ = 30000.0
 

@@ -13,8 +13,9 @@ from spikeinterface.core.generate import generate_recording
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.tables import to_arrays
 from si_crsae.evaluation import generate_case
-from si_crsae.sorting import pipeline
-from si_crsae.sorting.pipeline import GroupSorting, Resources
+from si_crsae.sorting import group
+from si_crsae.sorting.group import GroupSorting
+from si_crsae.sorting.resources import Resources
 from si_crsae.sorting.signal.recording import Tile, plan_tiles, read_tile
 
 # Every stage, in order, and its file.
@@ -105,7 +106,7 @@ class Recorder:
     def __init__(self, monkeypatch):
         self.called = []
         for name in FUNCTIONS:
-            monkeypatch.setattr(pipeline, name, partial(self.call, name, getattr(pipeline, name)))
+            monkeypatch.setattr(group, name, partial(self.call, name, getattr(group, name)))
 
     def call(self, name, function, *args, **kwargs):
         self.called.append(name)
