@@ -82,7 +82,7 @@ def test_small_spikes_are_as_far_as_large_ones():
     refined = refine_trajectory(tissue.trajectory, events, moving, CHANNELS, noise_features=NOISE)
     for bin_index, true_um in enumerate(path_um):
         (found,) = refined.displacements_um(0, 1000 * bin_index + 500, np.array([depth_um]))
-        assert found == pytest.approx(true_um, abs=0.8)
+        assert found == pytest.approx(true_um, abs=1.2)  # displacements are tried in steps of 2 um
 
 
 def test_depths_may_move_by_different_distances():
