@@ -222,13 +222,6 @@ class GroupSorting:
         self._tell("found %d candidate units in %.0f s of signal", len(found.templates), duration_s)
         return found
 
-    def _initialize_unmoved(self) -> InitialTemplates:
-        """Return what learning would start from if the tissue were at rest, from the same part of the signal."""
-        tissue = self._training_tissue
-        assert tissue is not None, "only where the tissue is thought to move"
-        with self.progress.stage("compare with tissue at rest"):
-            return self._find_templates(tissue.near_rest(self.training))
-
     def _find_templates(self, signal: BaseRecording) -> InitialTemplates:
         history = History(self.recording.channel_ids)
         templates = find_templates(
@@ -277,29 +270,33 @@ class GroupSorting:
         """Return what learns, with the tissue at rest if the signal is explained better so than by its motion.
 
         A motion that is none makes several units of one, each for another displacement, which explain much of the
-        signal together. So what they are compared with are the units that are found if nothing moves.
+        signal together. So what they are compared with are the units that are found in the same part of the time if
+        nothing moves.
         """
-        moving = self._learner_from(self.initial, self._training_tissue)
-        if moving.tissue is None:
-            return moving
-        moving.settle()
-        unmoved = load_or_compute(self.folder / "initialize_unmoved.npz", InitialTemplates, self._initialize_unmoved)
-        if len(unmoved.templates) == 0:
-            return moving
-        at_rest = self._learner_from(unmoved, None)
-        at_rest.settle()
-        gain = at_rest.objective() - moving.objective()
-        logger.info("templates that move lower the objective by %.0f", gain)
+        tissue = self._training_tissue
+        if tissue is None:
+            return self._learner_from(self.initial, self.training)
+        with self.progress.stage("compare with tissue at rest"):
+            moving = self._learner_from(self.initial, self.training, tissue)
+            moving.settle()
+            near_rest = tissue.near_rest(self.training)
+            unmoved = self._find_templates(near_rest)
+            if len(unmoved.templates) == 0:
+                return moving
+            at_rest = self._learner_from(unmoved, near_rest)
+            at_rest.settle()
+            gain = at_rest.objective_on(self.training) - moving.objective_on(self.training)
+        logger.info("units that move lower the objective by %.0f", gain)
         if gain > 0:
             return moving
         logger.warning("the motion found is not followed: units at rest explain the recording better")
-        return at_rest
+        return self._learner_from(unmoved, self.training)
 
-    def _learner_from(self, initial: InitialTemplates, tissue: Tissue | None) -> Learner:
+    def _learner_from(self, initial: InitialTemplates, signal: BaseRecording, tissue: Tissue | None = None) -> Learner:
         return Learner(
-            self.training,
+            signal,
             initial.templates,
-            initial.fitted(self.config, self.training.sampling_frequency),
+            initial.fitted(self.config, signal.sampling_frequency),
             num_threads=self.resources.num_threads,
             job_kwargs=self.resources.job_kwargs,
             history=History(self.recording.channel_ids, earlier=initial.decisions),

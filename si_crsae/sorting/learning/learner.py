@@ -124,15 +124,15 @@ class Learner:
             return
         units = collect_units(self.model.dictionary, self._encode(self.model), self.near, assumed=self.assumed)
         units = [replace(unit, number=number) for unit, number in zip(units, self.unit_numbers, strict=True)]
-        units = self._prune(merge_units(units, self.geometry, self.config, **self._rules))
+        units = merge_units(units, self.geometry, self.config, **self._rules)
         self.unit_numbers = [unit.number for unit in units]
         self.model = self._model_of(units)
 
-    def objective(self) -> float:
-        """Return what the present model leaves of some of the recording, and the penalty of its code (nats)."""
+    def objective_on(self, recording: BaseRecording) -> float:
+        """Return what the present model leaves of a sample of a recording, and the penalty of its code (nats)."""
         if self.model is None:
             return np.inf
-        return objective_of_sample(self.recording, self._encoder_of(self.model), num_threads=self.num_threads)
+        return objective_of_sample(recording, self._encoder_of(self.model), num_threads=self.num_threads)
 
     @property
     def _rules(self) -> dict[str, Any]:
