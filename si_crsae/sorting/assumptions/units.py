@@ -47,8 +47,7 @@ class InitialAssumptions:
     """Part of `ms_before` and of `ms_after` in which peaks are told from each other (fractions). Wider, and the
     noise of more samples hides the difference.
 
-    Chosen: the window of SpikeInterface's clustering, 0.5 and 1.5 ms, where templates have their usual length; others were not
-    measured.
+    Chosen: the window of SpikeInterface's clustering, 0.5 and 1.5 ms, where templates have their usual length.
     """
     num_cluster_components: int = 5
     """Temporal components of a peak that is clustered, or as many as it has samples there (components); more for fine
