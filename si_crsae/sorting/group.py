@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from spikeinterface.core import BaseRecording
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import Assumptions
 from si_crsae.sorting.cleaning import clean_code, drop_parts, join_fragments
 from si_crsae.sorting.drift.estimation import (
     DRIFT_FILE,
@@ -22,6 +23,7 @@ from si_crsae.sorting.drift.estimation import (
     still_traces,
 )
 from si_crsae.sorting.drift.tissue import Tissue
+from si_crsae.sorting.durations import assumed_of_templates
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning.history import AFTER_ROUNDS, History
@@ -207,6 +209,11 @@ class GroupSorting:
         return load_or_compute(self.folder / "posterior.npz", SpikePosterior, self._infer)
 
     @property
+    def _assumed(self) -> Assumptions:
+        """What suits the length of the templates that are asked for."""
+        return assumed_of_templates(self.config)
+
+    @property
     def _code_type(self) -> type[Code]:
         return WeighedCode if self.config.spike_probabilities else Code
 
@@ -225,7 +232,12 @@ class GroupSorting:
     def _find_templates(self, signal: BaseRecording) -> InitialTemplates:
         history = History(self.recording.channel_ids)
         templates = find_templates(
-            signal, self.config, fit_window=True, job_kwargs=self.resources.job_kwargs, history=history
+            signal,
+            self.config,
+            fit_window=True,
+            job_kwargs=self.resources.job_kwargs,
+            assumed=self._assumed,
+            history=history,
         )
         return InitialTemplates(templates=templates, decisions=history.table)
 
@@ -299,6 +311,7 @@ class GroupSorting:
             initial.fitted(self.config, signal.sampling_frequency),
             num_threads=self.resources.num_threads,
             job_kwargs=self.resources.job_kwargs,
+            assumed=self._assumed,
             history=History(self.recording.channel_ids, earlier=initial.decisions),
             tissue=tissue,
         )
@@ -338,9 +351,10 @@ class GroupSorting:
             dictionary,
             sampling_frequency=frequency,
             num_samples=[recording.get_num_samples(segment) for segment in range(recording.get_num_segments())],
+            assumed=self._assumed,
             history=history,
         )
-        whole = drop_parts(joined, dictionary, sampling_frequency=frequency, history=history)
+        whole = drop_parts(joined, dictionary, sampling_frequency=frequency, assumed=self._assumed, history=history)
         duration_s = recording.get_total_duration() * filtered_share(recording, self.config)
         code = clean_code(whole, self.config, sampling_frequency=frequency, duration_s=duration_s, history=history)
         num_learned, num_kept = (np.unique(which.atom_index).size for which in (self.encoded, code))
