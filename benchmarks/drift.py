@@ -5,6 +5,7 @@ displacement of the true units, five times a second, about the median of each: w
 definition. Sorters on the same recordings are compared by `sorters.py`, with the names that `drifting.py` gives them.
 
     python benchmarks/drift.py --cases np2_64_walk,columns32_zigzag --seeds 1,2 --out rows.json
+    python benchmarks/drift.py --cases columns32_still,np2_64_still --seeds 1,2,3 --decision
     python benchmarks/drift.py --cases np2_64_walk --seeds 1 --plot drift.png
 """
 
@@ -20,6 +21,7 @@ from cases import prepare_case
 from command_line import make_parser, names, parse
 from drifting import DRIFTING
 from sorters import save
+from spikeinterface.core.job_tools import fix_job_kwargs
 from spikeinterface.core.motion import Motion
 from spikeinterface.preprocessing import compute_motion
 from spikeinterface.sorters import run_sorter
@@ -27,8 +29,8 @@ from spikeinterface.sorters import run_sorter
 import si_crsae
 from si_crsae.config import CrsaeConfig
 from si_crsae.evaluation import load_case
-from si_crsae.sorting.drift.estimation import DRIFT_FILE, DriftFound
-from si_crsae.sorting.signal.preprocessing import bandpass
+from si_crsae.sorting.drift.estimation import DRIFT_FILE, DriftFound, find_drift
+from si_crsae.sorting.signal.preprocessing import bandpass, filter_traces
 from si_crsae.sorting.stages import load_stage
 from si_crsae.widgets import MotionView, open_session
 
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--cases", type=names, default=["columns32_walk", "np2_64_walk", "np1_96_walk"])
     parser.add_argument("--seeds", type=names, default=["1"])
     parser.add_argument("--duration", type=float, help="in s, default: 180")
+    parser.add_argument("--decision", action="store_true", help="only what the sorter decides by, no sorting")
     parser.add_argument("--plot", type=Path, help="image file of the last recording; needs matplotlib")
     arguments = parse(parser, cases=DRIFTING)
     rows = []
@@ -52,9 +55,31 @@ def main() -> None:
                 case, duration_s=arguments.duration, seeds=arguments.seeds, work_folder=Path(work_folder)
             )
             for label, folder in folders.items():
-                rows += measure(label, folder, arguments.plot)
+                rows += decide(label, folder) if arguments.decision else measure(label, folder, arguments.plot)
     save(rows, arguments.out)
     sys.stdout.write(markdown_table(rows))
+
+
+def decide(label: str, folder: Path) -> list[dict[str, object]]:
+    """Return the size of the motion, its error, and whether it would be followed."""
+    recording, _ = load_case(folder)
+    config = CrsaeConfig()
+    job_kwargs = fix_job_kwargs(JOB_KWARGS)
+    found = find_drift(filter_traces(recording, config), config, folder=folder, job_kwargs=job_kwargs)
+    return rows_of(label, "crsae", decision(found))
+
+
+def decision(found: DriftFound) -> dict[str, float]:
+    """Return the figures by which the sorter decides."""
+    return {"size": found.size_um, "standard error": found.error_um, "followed": float(found.is_followed)}
+
+
+def rows_of(label: str, method: str, figures: dict[str, float]) -> list[dict[str, object]]:
+    """Return a row for each figure."""
+    return [
+        {"case": label, "method": method, "figure": figure, "value": round(value, 2), "unit": "um"}
+        for figure, value in figures.items()
+    ]
 
 
 def measure(label: str, folder: Path, picture: Path | None) -> list[dict[str, object]]:
@@ -70,15 +95,11 @@ def measure(label: str, folder: Path, picture: Path | None) -> list[dict[str, ob
         run_sorter("crsae", recording, folder=str(run), job_kwargs={"n_jobs": 1})
     (info,) = si_crsae.load_motion(run).values()
     found = load_stage(run / "sorter_output" / "stages" / "group_0" / DRIFT_FILE, DriftFound)
-    decided = {"size": found.size_um, "standard error": found.error_um, "followed": float(found.is_followed)}
     estimates["crsae"] = info["motion"]
     if picture is not None:
         MotionView(open_session(run)).to_matplotlib(figsize=(10, 5)).savefig(picture, dpi=110)
-    return [
-        {"case": label, "method": method, "figure": figure, "value": round(value, 2), "unit": "um"}
-        for method, motion in estimates.items()
-        for figure, value in (errors(motion, truth) | (decided if method == "crsae" else {})).items()
-    ]
+    rows = [row for method, motion in estimates.items() for row in rows_of(label, method, errors(motion, truth))]
+    return rows + rows_of(label, "crsae", decision(found))
 
 
 def errors(motion: Motion, truth: si.BaseSorting) -> dict[str, float]:

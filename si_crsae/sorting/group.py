@@ -248,8 +248,18 @@ class GroupSorting:
         if tissue is None:
             yield training
             return
-        still, job_kwargs = tissue.at_rest(training, self.config), self.resources.filter_kwargs(self.recording)
-        kept = cache(still, self.config, folder=self.folder / "still", job_kwargs=job_kwargs)
+        with self._computed(tissue.at_rest(training, self.config)) as still:
+            yield still
+
+    @contextmanager
+    def _computed(self, signal: BaseRecording) -> Iterator[BaseRecording]:
+        """Give a signal, which is read several times, computed once; not in memory, where that to learn from lies."""
+        mode = self.config.cache_preprocessing_mode
+        config = (
+            self.config if mode == "no-cache" else self.config.model_copy(update={"cache_preprocessing_mode": "folder"})
+        )
+        job_kwargs = self.resources.filter_kwargs(self.recording)
+        kept = cache(signal, config, folder=self.folder / "scratch", job_kwargs=job_kwargs)
         try:
             yield kept.recording
         finally:
@@ -305,7 +315,7 @@ class GroupSorting:
         return self._learner_from(unmoved, self.training)
 
     def _learner_from(self, initial: InitialTemplates, signal: BaseRecording, tissue: Tissue | None = None) -> Learner:
-        return Learner(
+        learner = Learner(
             signal,
             initial.templates,
             initial.fitted(self.config, signal.sampling_frequency),
@@ -315,6 +325,8 @@ class GroupSorting:
             history=History(self.recording.channel_ids, earlier=initial.decisions),
             tissue=tissue,
         )
+        learner.computed = self._computed
+        return learner
 
     def _drift_after(self, tissue: Tissue | None) -> DriftFound:
         """Return the motion as learning has left it: refined, refused, or untouched where the traces follow it."""

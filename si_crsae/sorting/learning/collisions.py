@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from spikeinterface.core import BaseRecording
 
 from si_crsae.core.events.encoder import Encoder
+from si_crsae.core.tables import select_rows
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.learning.coincidence import count_close_pairs
 from si_crsae.sorting.learning.history import Reason, below
@@ -89,7 +90,8 @@ def _explain_template(
     """
     dictionary = others.dictionary
     padding = (dictionary.width, dictionary.width)
-    correlation = others.correlate(torch.nn.functional.pad(dictionary.templates[atom], padding))
+    (template,) = select_rows(dictionary, torch.tensor([atom]), "atom").templates
+    correlation = others.correlate(torch.nn.functional.pad(template, padding))
     events = others.encode(correlation)
     if len(events) < 2:  # two of nearly one shape, at once, are too large for either
         events = replace(others, settings=replace(others.settings, exchange_overlaps=True)).encode(correlation)

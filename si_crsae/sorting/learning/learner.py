@@ -1,6 +1,8 @@
 """Learning: rounds of expectation, maximization and of the dictionary's structure."""
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -59,6 +61,8 @@ class Learner:
     ) -> None:
         self.recording = recording
         self.tissue = tissue
+        # Gives a signal that is read several times; it may be computed once before.
+        self.computed: Callable[[BaseRecording], AbstractContextManager[BaseRecording]] = nullcontext
         self.config = config
         self.assumed = assumed
         self.history = history or History(recording.channel_ids)
@@ -181,14 +185,15 @@ class Learner:
         units = merge_units(units, self.geometry, self.config, **self._rules)
         units = self._prune(units)
         if self.config.find_missed_units and is_first and not is_last:
-            missed = find_missed_templates(
-                self._at_rest(self._residual(model, events)),
-                model.dictionary.basis,
-                self.config,
-                job_kwargs=self.job_kwargs,
-                assumed=self.assumed,
-                history=self.history,
-            )
+            with self.computed(self._at_rest(self._residual(model, events))) as residual:
+                missed = find_missed_templates(
+                    residual,
+                    model.dictionary.basis,
+                    self.config,
+                    job_kwargs=self.job_kwargs,
+                    assumed=self.assumed,
+                    history=self.history,
+                )
             units = self._admit(units, missed)
         self.unit_numbers = [unit.number for unit in units]
         return self._improve(self._model_of(units)) if by_gradient else self._model_of(units)

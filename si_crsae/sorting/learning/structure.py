@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
@@ -187,15 +187,17 @@ def drop_near_repeats(
     history = history or History()
     max_lag = nearest_samples(assumed.structure.max_lag_ms, sampling_frequency)
     nearest = assumed.structure.repeat_distance
-    kept: list[Unit] = []
-    for unit in units:
-        distances = ((geometry.nearest(other.template, unit.template, max_lag)[0], other) for other in kept)
+    occupied, is_kept = _occupied_channels(units), np.zeros(len(units), bool)
+    for index, unit in enumerate(units):
+        near = np.flatnonzero(is_kept & (occupied & occupied[index]).any(axis=1))
+        distances = (
+            (geometry.nearest(units[other].template, unit.template, max_lag)[0], units[other]) for other in near
+        )
         repeated = next((pair for pair in distances if pair[0] <= nearest), None)
-        if repeated is None:
-            kept.append(unit)
-        else:
+        is_kept[index] = repeated is None
+        if repeated is not None:
             history.note("dropped", unit, Reason("distance", repeated[0], nearest, (repeated[1].number,)))
-    return kept
+    return [unit for unit, stays in zip(units, is_kept, strict=True) if stays]
 
 
 def fire_together(first: Unit, second: Unit, *, sampling_frequency: float, assumed: Assumptions = ASSUMED) -> bool:
@@ -211,13 +213,18 @@ def fire_together(first: Unit, second: Unit, *, sampling_frequency: float, assum
     return expected > refractory.min_expected_pairs and found > refractory.min_share_of_chance * expected
 
 
+def _occupied_channels(units: list[Unit]) -> Bool[np.ndarray, "unit channel"]:
+    """Return on which channels each template is: those that share none need not be compared."""
+    return np.array([unit.template.any(axis=1) for unit in units]).reshape(len(units), -1)
+
+
 def _near_pairs(
     units: list[Unit], changed: range | list[int], geometry: TemplateGeometry, max_lag: int, assumed: Assumptions
 ) -> list[tuple[float, int, int, int, float]]:
     """Return (distance, first, second, lag, relative distance) of the near pairs that hold a changed unit."""
     pairs = []
     norms = [unit.norm for unit in units]
-    occupied = np.array([unit.template.any(axis=1) for unit in units]).reshape(len(units), -1)
+    occupied = _occupied_channels(units)
     changed_set = set(changed)
     for first in changed:
         for second in np.flatnonzero((occupied & occupied[first]).any(axis=1)).tolist():
