@@ -1,7 +1,6 @@
 """Stretches that no neuron can have made: far above any spike on most channels at once, or at the end of the range."""
 
 import logging
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -127,17 +126,20 @@ def find_artifacts(
 
 
 def tell_artifacts(found: ExcludedPeriods, recording: BaseRecording, place: str) -> None:
-    """Say in the log and in a warning how much is excluded, and how to have it sorted nevertheless."""
+    """Say in the log how much is left out, and how to have it sorted nevertheless."""
     rate_hz = recording.sampling_frequency
     share = found.num_samples / max(recording.get_total_samples(), 1)
     times = ", ".join(f"{start / rate_hz:.3f} s" for _, start, _ in found.bounds()[:NUM_NAMED])
-    message = (
-        f"{place}{len(found)} artifact{'s' * (len(found) > 1)}, {found.duration_s(rate_hz):.3g} s or {share:.2%} of "
-        f"the recording, left out (the first at {times}): nothing is learned from them or found in them; "
-        "exclude_artifacts = False sorts them"
+    logger.warning(
+        "%s%d artifact%s, %.3g s or %.2f %% of the recording, left out (the first at %s): nothing is learned from them "
+        "or found in them; exclude_artifacts = False sorts them",
+        place,
+        len(found),
+        "s" * (len(found) > 1),
+        found.duration_s(rate_hz),
+        100 * share,
+        times,
     )
-    logger.info("%s", message)
-    warnings.warn(message, stacklevel=2)
 
 
 def _may_hold(recording: BaseRecording, tile: Tile, scale: CurvatureScale) -> bool:
