@@ -30,6 +30,7 @@ from si_crsae.evaluation import load_case
 from si_crsae.sorting.drift.estimation import DRIFT_FILE, DriftFound
 from si_crsae.sorting.signal.preprocessing import bandpass
 from si_crsae.sorting.stages import load_stage
+from si_crsae.widgets import MotionView, open_session
 
 PRESETS = ("dredge_fast", "rigid_fast", "nonrigid_fast_and_accurate", "kilosort_like")
 TIME_STEP_S = 0.2
@@ -72,7 +73,7 @@ def measure(label: str, folder: Path, picture: Path | None) -> list[dict[str, ob
     decided = {"size": found.size_um, "standard error": found.error_um, "followed": float(found.is_followed)}
     estimates["crsae"] = info["motion"]
     if picture is not None:
-        draw(recording, info, picture)
+        MotionView(open_session(run)).to_matplotlib(figsize=(10, 5)).savefig(picture, dpi=110)
     return [
         {"case": label, "method": method, "figure": figure, "value": round(value, 2), "unit": "um"}
         for method, motion in estimates.items()
@@ -92,25 +93,6 @@ def errors(motion: Motion, truth: si.BaseSorting) -> dict[str, float]:
     off = found - true_um[:, np.minimum((times * frequency).astype("int64"), true_um.shape[1] - 1)]
     off -= np.median(off, axis=1, keepdims=True)
     return {"rms": float(np.sqrt(np.mean(off**2))), "median": float(np.median(np.abs(off)))}
-
-
-def draw(recording: si.BaseRecording, info: dict[str, Any], path: Path) -> None:
-    """Draw the depths of peaks over time as they were recorded, with the motion on top, and at rest."""
-    import matplotlib.pyplot as plt
-
-    motion, peaks, locations = info["motion"], info["peaks"], info["peak_locations"]
-    times, depths = peaks["sample_index"] / recording.sampling_frequency, locations["y"]
-    moved = motion.get_displacement_at_time_and_depth(times, depths, segment_index=0)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharex=True, sharey=True, layout="constrained")
-    for axis, values, title in zip(axes, (depths, depths - moved), ("as recorded", "at rest"), strict=True):
-        axis.scatter(times, values, s=0.5, c="0.4", linewidths=0, rasterized=True)
-        axis.set(title=title, xlabel="time (s)")
-    bins = motion.temporal_bins_s[0]
-    for window, depth in enumerate(motion.spatial_bins_um):
-        axes[0].plot(bins, depth + motion.displacement[0][:, window], color="tab:red", linewidth=1.2)
-    contacts = recording.get_channel_locations()[:, 1]
-    axes[0].set(ylabel="depth (um)", ylim=(contacts.min() - 20, contacts.max() + 20))
-    figure.savefig(path, dpi=110)
 
 
 def markdown_table(rows: list[dict[str, object]]) -> str:

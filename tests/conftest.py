@@ -113,6 +113,14 @@ def run_folder(tmp_path_factory):
     return folder / "crsae"
 
 
+@pytest.fixture(scope="session")
+def moving_run_folder(run_folder):
+    """The same run, with tissue that moves; see `moving_run`."""
+    from moving_run import add_motion
+
+    return add_motion(run_folder, run_folder.parent / "moving")
+
+
 @pytest.fixture
 def pickled_run(run_folder, tmp_path):
     """The same run as somebody else may send it: its recording is described by a pickle."""

@@ -245,17 +245,22 @@ class GroupSorting:
             return find_drift(self._moving, self.config, folder=self.folder, job_kwargs=job_kwargs)
 
     def _initialize(self) -> InitialTemplates:
-        history, training = History(self.recording.channel_ids), self.training
-        with self.progress.stage("initialize"), self._held_still(training) as still:
-            templates = find_templates(
-                still,
-                self.config,
-                fit_window=True,
-                job_kwargs=self.resources.job_kwargs,
-                assumed=self._assumed,
-                history=history,
-            )
-        self._tell("found %d candidate units in %.0f s of signal", len(templates), training.get_total_duration())
+        with self.progress.stage("initialize"), self._held_still(self.training) as still:
+            found = self._find_templates(still)
+        duration_s = self.training.get_total_duration()
+        self._tell("found %d candidate units in %.0f s of signal", len(found.templates), duration_s)
+        return found
+
+    def _find_templates(self, signal: BaseRecording) -> InitialTemplates:
+        history = History(self.recording.channel_ids)
+        templates = find_templates(
+            signal,
+            self.config,
+            fit_window=True,
+            job_kwargs=self.resources.job_kwargs,
+            assumed=self._assumed,
+            history=history,
+        )
         return InitialTemplates(templates=templates, decisions=history.table)
 
     @contextmanager
@@ -274,22 +279,12 @@ class GroupSorting:
 
     def _learn(self) -> LearningResult:
         nothing = LearningResult.without_atoms(num_channels=self.recording.get_num_channels())
-        history = History(self.recording.channel_ids, earlier=self.initial.decisions)
         if len(self.initial.templates) == 0:
-            return replace(nothing, decisions=history.table)
-        training = self.training
+            return replace(nothing, decisions=self.initial.decisions)
+        learner = self._make_learner()
+        history = learner.history
         with self.progress.stage("learn") as bar, listen(lambda _: bar.advance()):
             bar.expect(self.config.num_rounds)
-            learner = Learner(
-                training,
-                self.initial.templates,
-                self.initial.fitted(self.config, training.sampling_frequency),
-                num_threads=self.resources.num_threads,
-                job_kwargs=self.resources.job_kwargs,
-                assumed=self._assumed,
-                history=history,
-                tissue=self._training_tissue,
-            )
             model, curve = learner.learn(group_index=self.progress.group_index)
         if learner.tissue is not None:
             keep_motion(learner.tissue.trajectory.motion, self.folder)
@@ -303,6 +298,44 @@ class GroupSorting:
             unit_numbers=np.array(learner.unit_numbers),
             decisions=history.table,
             drift=self._drift_after(learner.tissue),
+        )
+
+    def _make_learner(self) -> Learner:
+        """Return what learns, with the tissue at rest if the signal is explained better so than by its motion.
+
+        A motion that is none makes several units of one, each for another displacement, which explain much of the
+        signal together. So what they are compared with are the units that are found in the same part of the time if
+        nothing moves.
+        """
+        tissue = self._training_tissue
+        if tissue is None:
+            return self._learner_from(self.initial, self.training)
+        with self.progress.stage("compare with tissue at rest"):
+            moving = self._learner_from(self.initial, self.training, tissue)
+            moving.settle()
+            near_rest = tissue.near_rest(self.training)
+            unmoved = self._find_templates(near_rest)
+            if len(unmoved.templates) == 0:
+                return moving
+            at_rest = self._learner_from(unmoved, near_rest)
+            at_rest.settle()
+            gain = at_rest.objective_on(self.training) - moving.objective_on(self.training)
+        logger.info("units that move lower the objective by %.0f", gain)
+        if gain > 0:
+            return moving
+        logger.warning("the motion found is not followed: units at rest explain the recording better")
+        return self._learner_from(unmoved, self.training)
+
+    def _learner_from(self, initial: InitialTemplates, signal: BaseRecording, tissue: Tissue | None = None) -> Learner:
+        return Learner(
+            signal,
+            initial.templates,
+            initial.fitted(self.config, signal.sampling_frequency),
+            num_threads=self.resources.num_threads,
+            job_kwargs=self.resources.job_kwargs,
+            assumed=self._assumed,
+            history=History(self.recording.channel_ids, earlier=initial.decisions),
+            tissue=tissue,
         )
 
     def _drift_after(self, tissue: Tissue | None) -> DriftFound:

@@ -8,6 +8,7 @@ try:
     from si_crsae.widgets.features import FeatureView
     from si_crsae.widgets.history import HistoryView
     from si_crsae.widgets.learning import LearningMonitor
+    from si_crsae.widgets.motion import MotionView
     from si_crsae.widgets.raster import CodeRaster
     from si_crsae.widgets.session import Session, compare_runs, open_session
     from si_crsae.widgets.templates import TemplateInspector
@@ -38,6 +39,7 @@ __all__ = [
     "FeatureView",
     "HistoryView",
     "LearningMonitor",
+    "MotionView",
     "Session",
     "TemplateInspector",
     "ThresholdExplorer",

@@ -13,6 +13,7 @@ from si_crsae.widgets.decomposition import DecompositionViewer
 from si_crsae.widgets.features import FeatureView
 from si_crsae.widgets.history import HistoryView
 from si_crsae.widgets.learning import LearningMonitor
+from si_crsae.widgets.motion import MotionView
 from si_crsae.widgets.raster import CodeRaster
 from si_crsae.widgets.report.writing import report
 from si_crsae.widgets.session import Session
@@ -28,6 +29,7 @@ VIEWS: tuple[type[WidgetView], ...] = (
     ComparisonView,
     ThresholdExplorer,
     CurationView,
+    MotionView,
     HistoryView,
     LearningMonitor,
 )
@@ -42,8 +44,9 @@ class Dashboard(ipywidgets.Tab):
     Parameters
     ----------
     session : Session
-    views : sequence of WidgetView classes, default: all
-        In the order of the tabs.
+    views : sequence of WidgetView classes or None, default: None
+        In the order of the tabs. None for all of which the session has something to show: that of motion is left out
+        where none was followed.
     curation_path : str, Path or None, default: None
         Where the tab of curation saves its decisions, and takes up those that are there.
     theme : {"auto", "light", "dark"}, default: "auto"
@@ -58,12 +61,14 @@ class Dashboard(ipywidgets.Tab):
     def __init__(
         self,
         session: Session,
-        views: Sequence[type[WidgetView]] = VIEWS,
+        views: Sequence[type[WidgetView]] | None = None,
         *,
         curation_path: str | Path | None = None,
         theme: str = "auto",
         **traits: Any,
     ) -> None:
+        if views is None:
+            views = [view for view in VIEWS if view.is_for(session)]
         own: dict[type[WidgetView], dict[str, Any]] = {CurationView: {"path": curation_path}}
         made = [view(session, theme=theme, is_awake=False, **own.get(view, {})) for view in views]
         super().__init__(children=made, titles=[view.tab_title for view in views], selected_index=0, **traits)

@@ -25,6 +25,8 @@ class TemplateInspector(WidgetView):
     next one; click a neighbor to add it, the head of a unit's column to make it the leading one, an amplitude to go to
     its time in all views. Beside the list, t changes between atoms and templates, w between the neighborhood and the
     whole probe, + and - change the size of the waveforms, period and comma go to the next and the previous spike.
+    Where templates move with the tissue, d changes between atoms at rest and where the tissue was at the time that all
+    views look at.
 
     Parameters
     ----------
@@ -35,6 +37,8 @@ class TemplateInspector(WidgetView):
         Show all contacts instead of those around the selected units.
     correlogram_ms : float, default: 50
         Largest lag of the correlograms (ms).
+    at_cursor : bool, default: False
+        Draw atoms where the tissue was at the session's time instead of at rest.
     theme : {"auto", "light", "dark"}, default: "auto"
 
     Examples
@@ -54,13 +58,14 @@ class TemplateInspector(WidgetView):
     whole_probe = traitlets.Bool(False).tag(sync=True)
     correlogram_ms = traitlets.Float(50.0, min=5.0, max=100.0).tag(sync=True)
     cursor_s = traitlets.Float(0.0).tag(sync=True)
+    at_cursor = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, session: Session, **traits: Any) -> None:
         self._described: tuple[SortedRecording, UnitOverview] | None = None
         super().__init__(session, **traits)
         self.cursor_s = session.time_s
-        self.follow_session(lambda change: self.set_trait("cursor_s", change["new"]), ["time_s"])
-        self.observe(lambda _: self.refresh(), names=["correlogram_ms"])
+        self.follow_session(lambda change: self._follow_time(change["new"]), ["time_s"])
+        self.observe(lambda _: self.refresh(), names=["correlogram_ms", "at_cursor"])
 
     def overview(self) -> UnitOverview:
         """Return what is known of all units, computed once for a sorting."""
@@ -71,13 +76,7 @@ class TemplateInspector(WidgetView):
 
     def view_model(self) -> TemplatesModel:
         """Return what there is to see of the selected units."""
-        return templates_model(
-            self.session.tested,
-            self.overview(),
-            selected=self.session.selected_indices,
-            segment_index=self.session.segment_index,
-            correlogram_ms=self.correlogram_ms,
-        )
+        return self._model_of(self.session.selected_indices)
 
     def held(self, *, max_mb: float) -> Held:
         """Return the panels of every unit by itself."""
@@ -89,14 +88,23 @@ class TemplateInspector(WidgetView):
 
     def _of_unit(self, unit: int) -> dict[str, Any]:
         """Return what of the view changes with the unit that is selected alone."""
-        model = templates_model(
-            self.session.tested,
+        return parts_of(self._model_of([unit]), leave_out="overview")
+
+    def _model_of(self, selected: list[int]) -> TemplatesModel:
+        session = self.session
+        return templates_model(
+            session.tested,
             self.overview(),
-            selected=[unit],
-            segment_index=self.session.segment_index,
+            selected=selected,
+            segment_index=session.segment_index,
             correlogram_ms=self.correlogram_ms,
+            at_s=session.time_s if self.at_cursor else None,
         )
-        return parts_of(model, leave_out="overview")
+
+    def _follow_time(self, time_s: float) -> None:
+        self.cursor_s = time_s
+        if self.at_cursor:
+            self.refresh()
 
     def draw(self, figure: "Figure") -> None:
         """Draw the selected units with matplotlib."""

@@ -95,6 +95,11 @@ class WidgetView(anywidget.AnyWidget):
         """Return what there is to see, as plain data."""
         raise NotImplementedError
 
+    @classmethod
+    def is_for(cls, session: Session) -> bool:
+        """Tell whether a session has what the view shows, so that a dashboard has a tab for it."""
+        return True
+
     def answers(self) -> dict[str, Callable[[dict[str, Any]], None]]:
         """Return what to do with each kind of message from the browser."""
         return {"select_units": self._select_units, "go_to": self._go_to, "next_spike": self._next_spike}

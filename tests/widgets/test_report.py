@@ -84,3 +84,24 @@ def test_the_dashboard_saves_the_same_page(run_folder, page, tmp_path):
 def test_a_folder_that_does_not_exist_is_named(run_folder, tmp_path):
     with pytest.raises(ValueError, match="its folder does not exist; make it"):
         si_crsae.report(run_folder, tmp_path / "nowhere" / "report.html")
+
+
+def test_how_the_tissue_moved_is_shown_where_it_is_known(page, moving_run_folder, tmp_path):
+    assert "id='motion'" not in page
+    assert "Templates do not change" in section_of(page, "drift")
+    path = si_crsae.report(moving_run_folder, tmp_path / "report.html")
+    moving = path.read_text(encoding="utf8")
+    section = section_of(moving, "motion")
+    assert "moves by 7.1 µm (standard deviation), known to 0.5 µm; followed." in section
+    recorded, rest = re.findall("<svg.*?</svg>", section, re.DOTALL)
+    tested = open_session(moving_run_folder).tested
+    assert recorded.count("h1") == rest.count("h1") == tested.units.spikes.size
+    assert (recorded.count("<polyline"), rest.count("<polyline")) == (1, 0)
+    recorded_at, rest_at = (
+        [round(float(y)) for y in re.findall(r"M[\d.]+ ([\d.]+)h1", picture)] for picture in (recorded, rest)
+    )
+    level = [np.ptp(np.array(rest_at)[tested.units.spikes["unit_index"] == unit]) for unit in range(8)]
+    assert max(level) <= 8  # pixels; the motion is not known beyond the middles of the first and the last bin
+    assert np.ptp(np.array(recorded_at)[tested.units.spikes["unit_index"] == 0]) > 40
+    assert "Templates moved with the tissue" in section_of(moving, "drift")
+    assert "href='#motion'" in moving

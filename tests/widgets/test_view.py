@@ -20,6 +20,7 @@ from si_crsae.widgets import (
     Dashboard,
     DecompositionViewer,
     LearningMonitor,
+    MotionView,
     Session,
     TemplateInspector,
     open_session,
@@ -241,14 +242,21 @@ def test_a_saved_page_needs_nothing_from_elsewhere(run_folder, tmp_path):
         DecompositionViewer(open_session(run_folder)).save_html(tmp_path / "missing" / "view.html")
 
 
-def test_titles_of_tabs_are_as_short_as_tabs_are_wide(run_folder):
-    titles = Dashboard(open_session(run_folder)).titles
+def test_titles_of_tabs_are_as_short_as_tabs_are_wide(moving_run_folder):
+    titles = Dashboard(open_session(moving_run_folder)).titles
     assert len(set(titles)) == len(VIEWS)
     assert max(map(len, titles)) <= 12  # ipywidgets cuts more than some 18
 
 
-def test_tabs_that_are_not_seen_do_not_compute(run_folder):
-    session = open_session(run_folder)
+def test_motion_has_a_tab_where_it_was_followed(run_folder, moving_run_folder):
+    assert MotionView.tab_title in Dashboard(open_session(moving_run_folder)).titles
+    at_rest = open_session(run_folder)
+    assert MotionView.tab_title not in Dashboard(at_rest).titles
+    assert Dashboard(at_rest, views=[MotionView]).titles == (MotionView.tab_title,)
+
+
+def test_tabs_that_are_not_seen_do_not_compute(moving_run_folder):
+    session = open_session(moving_run_folder)
     dashboard = Dashboard(session)
     assert [view.is_awake for view in dashboard.children] == [True] + [False] * (len(VIEWS) - 1)
     assert dashboard.children[1].payload == {}
@@ -266,8 +274,8 @@ def test_a_picture_for_readers_without_a_kernel_is_made_when_asked_for(run_folde
     assert base64.b64decode(view._repr_mimebundle_()[0]["image/png"]).startswith(b"\x89PNG")
 
 
-def test_a_closed_view_follows_the_session_no_longer(run_folder):
-    session = open_session(run_folder, truth=si.load(run_folder.parent / "truth"))
+def test_a_closed_view_follows_the_session_no_longer(moving_run_folder):
+    session = open_session(moving_run_folder, truth=si.load(moving_run_folder.parent / "truth"))
     views = [view(session) for view in VIEWS]
     dashboard = Dashboard(session)
     for view in (*views, dashboard):

@@ -71,7 +71,7 @@ export function probeMap(data, colors, { width, height, isWhole, act, tell }) {
   mains.forEach((channel, unit) => owners.set(channel, [...(owners.get(channel) ?? []), unit]));
   ids.forEach((id, channel) => {
     const here = (owners.get(channel) ?? []).map((unit) => unitIds[unit]);
-    const at = `contact ${id} (${formatNumber(locations[2 * channel], 4)}, ${formatNumber(locations[2 * channel + 1], 5)} um)`;
+    const at = `contact ${id} (${formatNumber(locations[2 * channel], 4)}, ${formatNumber(locations[2 * channel + 1], 5)} µm)`;
     const text = here.length ? `${at}\nmain contact of unit ${here.join(", ")}` : at;
     svg.append(makeSvg("rect", {
       x: x(locations[2 * channel]) - size / 2, y: y(locations[2 * channel + 1]) - size / 2, width: size, height: size,

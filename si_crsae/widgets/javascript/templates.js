@@ -2,7 +2,7 @@ import { figureColumn, figureTitle, formatFigure, idColumn } from "./unit_column
 import { GridList } from "./grid_list.js";
 import { listRows, listenToKeys } from "./keys.js";
 import { offerPictures } from "./pictures.js";
-import { Requests, Surface, formatNumber, formatTime, frame, make, showTip, unitColor } from "./shared.js";
+import { Requests, Surface, answers, formatNumber, formatTime, frame, make, showTip, unitColor } from "./shared.js";
 import { drawAmplitudes, drawCorrelograms, drawWaveforms, probeMap, swatch, templateLayout } from "./template_panels.js";
 
 const PANEL_HEIGHT = 400;
@@ -46,6 +46,7 @@ export default {
     const neighbors = make("div", { class: "crsae-chips crsae-neighbors", role: "group", "aria-label": "Units like the leading one" });
     const quality = make("div", { class: "crsae-quality", tabindex: "0", role: "region", "aria-label": "Quality figures" });
     const noWaveforms = make("div", { class: "crsae-empty crsae-over" });
+    const whereTissue = make("div", { class: "crsae-note crsae-hidden", role: "status" });
     let data = null;
     let built = null;
     let gain = 1;
@@ -66,9 +67,10 @@ export default {
       templates: button("templates (µV)", "Mean waveforms (t)", () => setTrait("quantity", "templates")),
     };
     const wholeProbe = button("whole probe", "All contacts, or those around the selected units (w)", () => setTrait("whole_probe", !model.get("whole_probe")));
+    const atCursor = button("at the cursor", "Atoms where the tissue was at the cursor, or at rest (d)", changeTissue, "at_cursor");
     const windowChoice = make("select", { "data-needs": "correlogram_ms", "aria-label": "Largest lag of the correlograms", title: "Largest lag of the correlograms", onchange: (event) => setTrait("correlogram_ms", Number(event.target.value)) },
       ...CORRELOGRAM_WINDOWS.map((value) => make("option", { value }, `± ${value} ms`)));
-    view.tools.append(quantities.atoms, quantities.templates, wholeProbe,
+    view.tools.append(quantities.atoms, quantities.templates, atCursor, wholeProbe,
       button("⇅−", "Smaller waveforms (-)", () => changeGain(1 / 1.4)), button("⇅+", "Larger waveforms (+)", () => changeGain(1.4)),
       windowChoice,
       button("⇤ spike", "Previous spike of the selected units (,)", () => nextSpike(true), "next_spike"),
@@ -76,7 +78,7 @@ export default {
     const picture = make("div", { class: "crsae-picture" }, waveformSurface.canvas, noWaveforms);
     const upper = make("div", { class: "crsae-row" }, map, picture, list.node);
     const lower = make("div", { class: "crsae-row" }, correlogramSurface.canvas, quality);
-    view.body.append(upper, neighbors, lower, amplitudeSurface.canvas);
+    view.body.append(upper, whereTissue, neighbors, lower, amplitudeSurface.canvas);
 
     const nameOf = (unit) => data.overview.unit_ids[unit];
     const nextSpike = (backwards) => requests.send({ kind: "next_spike", backwards });
@@ -106,6 +108,9 @@ export default {
     function goTo(time_s) {
       model.send({ kind: "go_to", time_s });
     }
+    function changeTissue() {
+      if (data.has_moved && answers(model, "at_cursor")) setTrait("at_cursor", !model.get("at_cursor"));
+    }
     function changeGain(factor) {
       gain = Math.min(Math.max(gain * factor, 0.05), 50);
       view.redraw();
@@ -127,6 +132,7 @@ export default {
       const context = waveformSurface.resize(pictureWidth, PANEL_HEIGHT);
       drawWaveforms(context, layout, data, waveforms, colors);
       describeWaveforms(waveforms, quantity);
+      describeTissue(quantity);
       const lowWidth = isWide ? Math.floor(0.54 * width) : width;
       quality.style.width = `${isWide ? width - lowWidth - COLUMN_GAP : width}px`;
       quality.style.maxHeight = `${isWide ? LOW_HEIGHT + 50 : 400}px`;
@@ -169,6 +175,19 @@ export default {
       else if (!waveforms.unit.length) text = `The selected units have no ${quantity}.`;
       noWaveforms.textContent = text;
       noWaveforms.classList.toggle("crsae-hidden", !text);
+    }
+
+    // Where the tissue is for what is drawn, in words.
+    function describeTissue(quantity) {
+      atCursor.classList.toggle("crsae-hidden", !data.has_moved);
+      atCursor.setAttribute("aria-pressed", String(data.at_s !== null));
+      whereTissue.classList.toggle("crsae-hidden", !data.has_moved || !data.drawn.length);
+      const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
+      const ranges = data.drawn.map((unit, place) => `unit ${nameOf(unit)} ${data.range_um[place].map(signed).join(" to ")} µm`).join(", ");
+      const moved = data.drawn.map((unit, place) => `unit ${nameOf(unit)} ${signed(data.displacement_um[place])} µm`).join(", ");
+      if (quantity === "templates") whereTissue.textContent = `The tissue moves; these are means over all of it: ${ranges}.`;
+      else if (data.at_s === null) whereTissue.textContent = `The tissue moves; these atoms are those at rest. Spikes were between: ${ranges}.`;
+      else whereTissue.textContent = `Where the tissue was at ${formatTime(data.at_s)}: ${moved} up the probe.`;
     }
 
     function describe() {
@@ -253,6 +272,7 @@ export default {
           [["f"], "filter the list", () => list.field.focus()],
           [["t"], "atoms or templates", () => setTrait("quantity", model.get("quantity") === "atoms" ? "templates" : "atoms")],
           [["w"], "the neighborhood or the whole probe", () => setTrait("whole_probe", !model.get("whole_probe"))],
+          [["d"], "atoms at rest, or where the tissue was at the cursor", changeTissue, "at_cursor"],
           [["+", "="], "larger waveforms", () => changeGain(1.4)],
           [["-"], "smaller waveforms", () => changeGain(1 / 1.4)],
           [["."], "next spike of the selected units", () => nextSpike(false), "next_spike"],

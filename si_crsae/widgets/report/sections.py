@@ -8,6 +8,7 @@ import numpy as np
 
 from si_crsae.config import PARAMETER_GROUPS, CrsaeConfig
 from si_crsae.diagnostics import doctor
+from si_crsae.evaluation.motion import is_motion_followed
 from si_crsae.evaluation.plots import TRACE_COLOR, unit_color
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.assumptions import ASSUMED
@@ -105,8 +106,16 @@ def drift_section(shown: SortedRecording, overview: UnitOverview) -> str:
         "<section id='drift'><h2>Activity and drift</h2>"
         + activity_picture(counts, total_s, title="Spikes of every unit over time, by depth")
         + "<p>Each row is a unit, darker where it fires more. Below: the quartiles, over units, of their median "
-        "amplitude. Templates do not change: where amplitudes fall together, or units begin where others at the same "
-        "depth end, the probe has drifted.</p>" + course_svg + "</section>"
+        f"amplitude. {_what_drift_does(shown)}</p>" + course_svg + "</section>"
+    )
+
+
+def _what_drift_does(shown: SortedRecording) -> str:
+    if is_motion_followed(shown):
+        return "Templates moved with the tissue, and amplitudes are those of the template where it was."
+    return (
+        "Templates do not change: where amplitudes fall together, or units begin where others at the same depth end, "
+        "the probe has drifted."
     )
 
 

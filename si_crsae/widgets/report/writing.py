@@ -8,6 +8,7 @@ from spikeinterface.core import BaseRecording
 from si_crsae.evaluation.sorted_recording import SortedRecording, open_run
 from si_crsae.files import written_whole
 from si_crsae.widgets.report import sections
+from si_crsae.widgets.report.motion import motion_section
 from si_crsae.widgets.view_models.unit_figures import describe_units
 
 _PAGE = """<!doctype html>
@@ -40,7 +41,8 @@ td svg {{ min-width: 190px; }}
 </html>
 """
 _LINKS = {
-    "drift": "Drift",
+    "drift": "Activity and drift",
+    "motion": "Motion",
     "units": "Units",
     "pictures": "Unit by unit",
     "learning": "Learning",
@@ -58,8 +60,9 @@ def report(
 ) -> Path:
     """Write what a sorting has found on one page, which opens without the network and prints.
 
-    What was sorted; activity and drift; a table of the units and, for each, waveforms, autocorrelogram and amplitudes;
-    what learning did and which candidates it dropped; the parameters; versions.
+    What was sorted; activity over time; how the tissue moved, where that is known; a table of the units and, for each,
+    waveforms, autocorrelogram and amplitudes; what learning did and which candidates it dropped; the parameters;
+    versions.
 
     Parameters
     ----------
@@ -93,6 +96,7 @@ def report(
         (
             sections.summary_section(shown),
             sections.drift_section(shown, overview),
+            motion_section(shown),
             sections.units_section(overview),
             sections.pictures_section(shown, overview),
             sections.learning_section(shown, overview),

@@ -58,7 +58,19 @@ def _draw_waveforms(axes: "Axes", model: TemplatesModel, quantity: str, whole_pr
     x, y = model.overview.locations.T
     bounds = [float(x.min()), float(x.max()), float(y.min()), float(y.max())] if whole_probe else model.neighborhood
     waveforms = model.atoms if quantity == "atoms" else model.templates
-    draw_at_contacts(axes, waveforms, model, bounds, name=quantity)
+    draw_at_contacts(axes, waveforms, model, bounds, name=_named(model, quantity))
+
+
+def _named(model: TemplatesModel, quantity: str) -> str:
+    """Return what the waveforms are, and where the tissue is."""
+    if not model.has_moved:
+        return quantity
+    if quantity != "atoms":
+        return f"{quantity} (mean over the motion)"
+    if model.at_s is None:
+        return "atoms (tissue at rest)"
+    moved = ", ".join(f"{displacement:+.1f}" for displacement in model.displacement_um)
+    return f"atoms at {model.at_s:.1f} s (moved by {moved} µm)"
 
 
 def draw_at_contacts(

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from si_crsae.evaluation.decomposition import sum_of_waveforms, waveforms_of
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.convert import nearest_samples
+from si_crsae.widgets.view_models.moved import atoms_at
 from si_crsae.widgets.view_models.stretch import Stretch
 
 SEARCH_MS = 0.5
@@ -44,8 +45,8 @@ def explain_residual(
 ) -> Explanation | None:
     """Return the event that explains most of the residual near a sample on a channel, where no spike was put.
 
-    Every atom that reaches the channel is tried at every shift that puts its peak within SEARCH_MS of the sample. That
-    of the largest coefficient lowers the squared error most.
+    Every atom that reaches the channel, where the tissue is at the time, is tried at every shift that puts its peak
+    within SEARCH_MS of the sample. That of the largest coefficient, times its norm, lowers the squared error most.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def explain_residual(
     start = max(sample - reach - width, 0)
     end = min(sample + reach + width + 1, sorted_recording.num_samples[stretch.segment_index])
     traces = sorted_recording.get_traces(stretch.segment_index, start, end)
-    candidates = np.flatnonzero(units.atoms[:, channel].any(axis=1))
+    atoms, candidates = _candidates(sorted_recording, stretch, sample, channel)
     if traces is None or candidates.size == 0:
         return None
     hidden = [sorted_recording.unit_ids.index(unit_id) for unit_id in stretch.hidden_units]
@@ -78,14 +79,15 @@ def explain_residual(
     windows = np.lib.stride_tricks.sliding_window_view(residual, width, axis=0)  # (shift, channel, width)
     shifts = sample - start + np.arange(-reach, reach + 1)[:, None] - units.num_before[candidates]
     legal = (shifts >= 0) & (shifts < len(windows))
-    maps = np.tensordot(windows, units.atoms[candidates], axes=([1, 2], [1, 2]))
-    amplitudes = np.where(legal, np.take_along_axis(maps, np.clip(shifts, 0, len(windows) - 1), axis=0), -np.inf)
-    best_lag, best = np.unravel_index(amplitudes.argmax(), amplitudes.shape)
-    amplitude, unit, onset = float(amplitudes[best_lag, best]), int(candidates[best]), int(shifts[best_lag, best])
-    if not amplitude > 0:
+    norms = np.linalg.norm(atoms, axis=(1, 2))  # that of an atom that has moved need not be 1
+    maps = np.tensordot(windows, atoms, axes=([1, 2], [1, 2])) / norms
+    sizes = np.where(legal, np.take_along_axis(maps, np.clip(shifts, 0, len(windows) - 1), axis=0), -np.inf)
+    best_lag, best = np.unravel_index(sizes.argmax(), sizes.shape)
+    size, unit, onset = float(sizes[best_lag, best]), int(candidates[best]), int(shifts[best_lag, best])
+    if not size > 0:
         return None
-    occupied = units.atoms[unit].any(axis=1)
-    norm = float(np.linalg.norm(windows[onset][occupied]))
+    amplitude, atom = size / float(norms[best]), atoms[best]
+    occupied = atom.any(axis=1)
     rows = np.flatnonzero(occupied[stretch.channels])
     explanation = Explanation(
         unit_id=str(sorted_recording.unit_ids[unit]),
@@ -94,14 +96,29 @@ def explain_residual(
         amplitude=amplitude,
         relative_amplitude=amplitude / float(units.scales[unit]),
         min_relative_amplitude=float(sorted_recording.min_amplitude[unit] / units.scales[unit]),
-        noise_level=MAX_OF_NOISE * float(units.noise[unit]),
-        similarity=amplitude / norm,
+        noise_level=MAX_OF_NOISE * float(units.noise[unit]) / float(norms[best]),
+        similarity=size / float(np.linalg.norm(windows[onset][occupied])),
         text="",
         waveform_row=rows.tolist(),
         waveform_onset_s=(start + onset) / frequency,
-        waveforms=amplitude * units.atoms[unit][stretch.channels[rows]],
+        waveforms=amplitude * atom[stretch.channels[rows]],
     )
     return replace(explanation, text=_describe(explanation, is_hidden=unit in hidden))
+
+
+def _candidates(
+    sorted_recording: SortedRecording, stretch: Stretch, sample: int, channel: int
+) -> tuple[Float[np.ndarray, "candidate channel width"], Int[np.ndarray, " candidate"]]:
+    """Return the atoms that reach a channel where the tissue is at a sample, and which units they are of."""
+    units = sorted_recording.units
+    reach: np.ndarray = np.any(units.atoms, axis=2)
+    moved = units.moved
+    rows, local = np.nonzero(moved.channels >= 0)
+    reach[moved.unit_index[rows], moved.channels[rows, local]] = True  # at some time
+    candidates = np.flatnonzero(reach[:, channel])
+    atoms, _ = atoms_at(sorted_recording, candidates.tolist(), segment_index=stretch.segment_index, sample=sample)
+    there = atoms[:, channel].any(axis=1)
+    return atoms[there], candidates[there]
 
 
 def _describe(found: Explanation, *, is_hidden: bool) -> str:

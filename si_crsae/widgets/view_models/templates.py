@@ -11,10 +11,13 @@ from si_crsae.evaluation.plots import MIN_DRAWN
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples
+from si_crsae.sorting.results import DRIFT_QUANTILES
+from si_crsae.widgets.view_models.moved import atoms_at, displacements_um
 from si_crsae.widgets.view_models.unit_activity import (
     Correlogram,
     ThinnedAmplitudes,
     correlogram,
+    spikes_of_units,
     thinned_amplitudes,
 )
 from si_crsae.widgets.view_models.unit_figures import OnProbe, UnitOverview
@@ -73,6 +76,14 @@ class TemplatesModel:
     atoms: Waveforms
     templates: Waveforms | None
     """None where the sorting has no mean waveforms."""
+    has_moved: bool
+    """Whether atoms differ over time, as the tissue moves."""
+    at_s: float | None
+    """At what time atoms are drawn where the tissue was; None for at rest."""
+    displacement_um: list[float]
+    """How far up the probe each drawn unit is then."""
+    range_um: list[list[float]]
+    """Between which displacements each drawn unit fired."""
     neighbors: list[int]
     """Units like the leading one, the most similar first."""
     similarity: list[float]
@@ -95,6 +106,7 @@ def templates_model(
     selected: Sequence[int] = (),
     segment_index: int = 0,
     correlogram_ms: float = 50.0,
+    at_s: float | None = None,
 ) -> TemplatesModel:
     """Return what the template inspector shows.
 
@@ -109,9 +121,12 @@ def templates_model(
         Whose amplitudes are shown.
     correlogram_ms : float, default: 50
         Largest lag of the correlograms (ms).
+    at_s : float or None, default: None
+        Draw atoms where the tissue was at this time of the segment (s); None for at rest.
     """
     drawn = list(selected[:MAX_DRAWN_UNITS])
-    atoms = atom_waveforms(sorted_recording, drawn)
+    at_sample = None if at_s is None else round(at_s * sorted_recording.sampling_frequency)
+    atoms, displacement = moved_waveforms(sorted_recording, drawn, segment_index=segment_index, sample=at_sample)
     neighbors, similarity = nearest_units(sorted_recording, drawn[0]) if drawn else ([], [])
     pairs = [(drawn[0], other) for other in drawn[:2]]
     correlograms = [correlogram(sorted_recording, *pair, window_ms=correlogram_ms) for pair in pairs]
@@ -123,6 +138,10 @@ def templates_model(
         neighborhood=neighborhood_of(sorted_recording, atoms),
         atoms=atoms,
         templates=template_waveforms(sorted_recording, drawn),
+        has_moved=sorted_recording.units.moved.num_places > 0,
+        at_s=at_s,
+        displacement_um=displacement.tolist(),
+        range_um=[_range_um(sorted_recording, unit) for unit in drawn],
         neighbors=neighbors,
         similarity=similarity,
         correlograms=correlograms,
@@ -145,8 +164,35 @@ def atom_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) -> W
     units : sequence of int
         Indices of the units.
     """
+    return _seen(sorted_recording, units, sorted_recording.units.atoms[list(units)])
+
+
+def moved_waveforms(
+    sorted_recording: SortedRecording, units: Sequence[int], *, segment_index: int, sample: int | None
+) -> tuple[Waveforms, Float[np.ndarray, " unit"]]:
+    """Return the same where the tissue was at a sample of a segment, or at rest, and how far up the probe that is (um).
+
+    Parameters
+    ----------
+    sorted_recording : SortedRecording
+    units : sequence of int
+        Indices of the units.
+    segment_index : int
+    sample : int or None
+        None for at rest.
+    """
+    if sample is None:
+        return atom_waveforms(sorted_recording, units), np.zeros(len(units))
+    atoms, displacement = atoms_at(sorted_recording, units, segment_index=segment_index, sample=sample)
+    return _seen(sorted_recording, units, atoms), displacement
+
+
+def _seen(
+    sorted_recording: SortedRecording, units: Sequence[int], atoms: Float[np.ndarray, "unit channel width"]
+) -> Waveforms:
+    """Return atoms times their units' typical amplitudes, on the channels where that is more than noise."""
     inventory = sorted_recording.units
-    waveforms = inventory.atoms[list(units)] * inventory.scales[list(units), None, None]
+    waveforms = atoms * inventory.scales[list(units), None, None]
     position, channel = np.nonzero(np.abs(waveforms).max(axis=2) >= MIN_DRAWN)
     unit = np.asarray(units, "int64")[position]
     return Waveforms(
@@ -156,6 +202,12 @@ def atom_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) -> W
         values=waveforms[position, channel].astype("float32"),
         unit_of_measurement="noise sd",
     )
+
+
+def _range_um(sorted_recording: SortedRecording, unit: int) -> list[float]:
+    """Return the least and the largest displacement at which a unit fired, single spikes left out."""
+    displacement = displacements_um(sorted_recording, spikes_of_units(sorted_recording)[unit])
+    return np.quantile(displacement, DRIFT_QUANTILES).tolist() if displacement.size else [0.0, 0.0]
 
 
 def join_waveforms(parts: Sequence[Waveforms]) -> Waveforms:

@@ -11,14 +11,20 @@ CONNECT = """
   model.isStatic = false;
   const dirty = {};
   const set = model.set.bind(model);
-  model.set = (name, value) => { dirty[name] = value; set(name, value); };
+  const setAndNote = (name, value) => { dirty[name] = value; set(name, value); };
+  model.set = setAndNote;
+  // what comes from the kernel need not go back to it
+  const receive = model.receive.bind(model);
+  model.receive = (changes) => {
+    model.set = set;
+    receive(changes);
+    model.set = setAndNote;
+  };
   const ask = async (message) => {
     model.numPending = (model.numPending ?? 0) + 1;
     const changes = JSON.parse(await window.toKernel(JSON.stringify(message)));
     for (const [name, value] of Object.entries(changes)) model.state[name] = undefined;
-    model.set = set;
     model.receive(changes);
-    model.set = (name, value) => { dirty[name] = value; set(name, value); };
     model.numPending -= 1;
   };
   model.send = (content) => ask({ content });

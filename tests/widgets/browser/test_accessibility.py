@@ -47,8 +47,8 @@ OUTSIDE = """
 
 
 @pytest.fixture(scope="module")
-def session(run_folder):
-    session = open_session(run_folder, truth=si.load(run_folder.parent / "truth"))
+def session(moving_run_folder):
+    session = open_session(moving_run_folder, truth=si.load(moving_run_folder.parent / "truth"))
     session.selected_units = session.tested.unit_ids[:2]
     return session
 

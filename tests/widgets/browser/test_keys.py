@@ -8,8 +8,8 @@ from si_crsae.widgets import VIEWS, CurationView, Session, open_session
 
 
 @pytest.fixture
-def session(run_folder):
-    return open_session(run_folder, truth=si.load(run_folder.parent / "truth"))
+def session(moving_run_folder):
+    return open_session(moving_run_folder, truth=si.load(moving_run_folder.parent / "truth"))
 
 
 @pytest.mark.parametrize("kind", VIEWS, ids=lambda kind: kind.__name__)

@@ -24,8 +24,8 @@ from si_crsae.widgets.session import Session
 
 
 @pytest.fixture
-def session(run_folder):
-    return open_session(run_folder, truth=si.load(run_folder.parent / "truth"))
+def session(moving_run_folder):
+    return open_session(moving_run_folder, truth=si.load(moving_run_folder.parent / "truth"))
 
 
 def column(live, name):

@@ -6,8 +6,8 @@ import si_crsae
 
 
 @pytest.mark.parametrize("width", [420, 1000])
-def test_a_report_opens_offline_and_fits_its_page(browser, run_folder, tmp_path, width):
-    path = si_crsae.report(run_folder, tmp_path / "report.html")
+def test_a_report_opens_offline_and_fits_its_page(browser, moving_run_folder, tmp_path, width):
+    path = si_crsae.report(moving_run_folder, tmp_path / "report.html")
     page, asked, problems = browser.new_page(viewport={"width": width, "height": 900}), [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -15,8 +15,8 @@ SUMMARY = "document.querySelector('.crsae-summary').textContent"
 
 
 @pytest.fixture
-def session(run_folder):
-    session = open_session(run_folder, truth=si.load(run_folder.parent / "truth"))
+def session(moving_run_folder):
+    session = open_session(moving_run_folder, truth=si.load(moving_run_folder.parent / "truth"))
     session.go_to(6.0)
     return session
 

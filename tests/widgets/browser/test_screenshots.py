@@ -8,7 +8,9 @@ import spikeinterface as si
 from PIL import Image
 
 from si_crsae import widgets
-from si_crsae.evaluation import generate_case
+from si_crsae.evaluation import CaseSpec, generate_case, simulate
+from si_crsae.evaluation.drift import Drift
+from si_crsae.evaluation.recordings import columns_probe
 
 FOR_THE_DOCS = os.environ.get("SI_CRSAE_SCREENSHOTS")
 
@@ -30,11 +32,36 @@ def session(tmp_path_factory):
     return session
 
 
+@pytest.fixture(scope="module")
+def moving_session(moving_run_folder, tmp_path_factory):
+    """Tissue that moves by jumps and to and fro; for the docs sorted, else pretended."""
+    import spikeinterface.sorters as ss
+
+    if not FOR_THE_DOCS:
+        return widgets.open_session(moving_run_folder)
+    spec = CaseSpec(
+        description="",
+        make_probe=lambda: columns_probe(2, 16),
+        num_units=20,
+        snr_range=(5.0, 22.0),
+        rate_range_hz=(2.0, 12.0),
+        drift=Drift(kind="walk", range_um=50.0),
+    )
+    folder = tmp_path_factory.mktemp("moving")
+    recording, _ = simulate(spec, duration_s=90.0, seed=1)
+    recording.save(folder=folder / "recording", progress_bar=False)
+    ss.run_sorter("crsae", si.load(folder / "recording"), folder=folder / "run")
+    session = widgets.open_session(folder / "run")
+    session.selected_units = session.tested.unit_ids[8:11]
+    session.go_to(30.0)
+    return session
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("view_class", widgets.VIEWS, ids=lambda view_class: view_class.__name__)
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
-def test_a_picture_of_the_view(show, session, view_class, color_scheme):
-    view = view_class(session)
+def test_a_picture_of_the_view(show, session, moving_session, view_class, color_scheme):
+    view = view_class(moving_session if view_class is widgets.MotionView else session)
     if isinstance(view, widgets.HistoryView):
         fates = [candidate.fate for candidate in view.history.candidates]
         view.chosen = fates.index("merged" if "merged" in fates else "refused")

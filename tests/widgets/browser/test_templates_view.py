@@ -246,3 +246,39 @@ def test_the_picture_of_no_selection_is_drawn(view, session):
     session.selected_units = session.tested.unit_ids[:1]
     view.quantity = "templates"
     assert len(view.to_matplotlib().axes) == 4
+
+
+def test_atoms_are_drawn_where_the_tissue_was_at_the_cursor(show, moving_run_folder):
+    session = open_session(moving_run_folder)
+    session.selected_units = session.tested.unit_ids[:1]
+    session.go_to(2.5)  # when the tissue is highest
+    view = TemplateInspector(session)
+    live = show(view)
+    said = live.locator(".crsae-note[role=status]:not(.crsae-holds)")
+    assert said.inner_text().startswith(
+        "The tissue moves; these atoms are those at rest. Spikes were between: unit 0 −10.0"
+    )
+    before = pixels(live, WAVEFORMS)
+    live.locator("button", has_text="at the cursor").click()
+    live.settle()
+    assert said.inner_text() == "Where the tissue was at 2.500 s: unit 0 +10.0 µm up the probe."
+    assert pixels(live, WAVEFORMS) != before
+    session.go_to(7.5)
+    live.push()
+    assert "unit 0 −10.0 µm" in said.inner_text()
+    live.locator("canvas").first.focus()
+    live.page.keyboard.press("t")
+    live.settle()
+    assert said.inner_text().startswith("The tissue moves; these are means over all of it: unit 0")
+    live.page.keyboard.press("d")
+    live.settle()
+    assert not view.at_cursor
+
+
+def test_where_nothing_moves_there_is_no_choice_of_a_time(show, view):
+    live = show(view)
+    assert live.locator("button:visible", has_text="at the cursor").count() == 0
+    live.locator("canvas").first.focus()
+    live.page.keyboard.press("d")
+    live.settle()
+    assert not view.at_cursor

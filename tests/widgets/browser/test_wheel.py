@@ -2,16 +2,16 @@
 
 import pytest
 
-from si_crsae.widgets import VIEWS, CodeRaster, DecompositionViewer, open_session
+from si_crsae.widgets import VIEWS, CodeRaster, DecompositionViewer, MotionView, open_session
 
-ZOOMED = [CodeRaster, DecompositionViewer]
+ZOOMED = [CodeRaster, DecompositionViewer, MotionView]
 NOTCH = 120
 FACTOR = 1.25
 
 
 @pytest.fixture
-def session(run_folder):
-    session = open_session(run_folder)
+def session(moving_run_folder):
+    session = open_session(moving_run_folder)
     session.go_to(6.0)
     return session
 
@@ -20,9 +20,27 @@ def span(view):
     return view.payload["end_s"] - view.payload["start_s"]
 
 
+@pytest.fixture
+def open_view(session):
+    """Function that makes a view of a part of the recording, which can be zoomed both ways."""
+
+    def make(kind):
+        view = kind(session)
+        if kind is MotionView:
+            view.answers()["show"]({"start_s": 4.0, "window_s": 4.0})
+        return view
+
+    return make
+
+
+def picture(live):
+    """The picture that moves; some views have an overview above it."""
+    return live.locator(".crsae canvas").nth(0 if isinstance(live.view, MotionView) else 1)
+
+
 def turn(live, *steps, key=None):
     """Turn the wheel over the main picture, in steps of some pixels."""
-    box = live.locator(".crsae canvas").nth(1).bounding_box()
+    box = picture(live).bounding_box()
     live.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
     if key:
         live.page.keyboard.down(key)
@@ -48,8 +66,8 @@ def test_the_page_scrolls_past_every_view(show, session, kind):
 
 
 @pytest.mark.parametrize("kind", ZOOMED)
-def test_without_ctrl_and_focus_nothing_moves(show, session, kind):
-    view = kind(session)
+def test_without_ctrl_and_focus_nothing_moves(show, open_view, kind):
+    view = open_view(kind)
     live = show(view)
     before = view.payload
     turn(live, NOTCH)
@@ -58,19 +76,19 @@ def test_without_ctrl_and_focus_nothing_moves(show, session, kind):
 
 @pytest.mark.parametrize("kind", ZOOMED)
 @pytest.mark.parametrize("steps", [[NOTCH], [30] * 4], ids=["wheel", "trackpad"])
-def test_a_focused_picture_zooms_by_what_was_turned(show, session, kind, steps):
-    view = kind(session)
+def test_a_focused_picture_zooms_by_what_was_turned(show, open_view, kind, steps):
+    view = open_view(kind)
     live = show(view)
     before = span(view)
-    live.locator(".crsae canvas").nth(1).focus()
+    picture(live).focus()
     turn(live, *steps)
     assert span(view) == pytest.approx(before * FACTOR, rel=0.01)
 
 
 @pytest.mark.parametrize("kind", ZOOMED)
-def test_ctrl_zooms_and_a_pinch_is_as_fast(show, session, kind):
+def test_ctrl_zooms_and_a_pinch_is_as_fast(show, open_view, kind):
     """A pinch comes with Ctrl, in steps of a few pixels."""
-    view = kind(session)
+    view = open_view(kind)
     live = show(view)
     before = span(view)
     turn(live, -NOTCH, key="Control")

@@ -1,9 +1,13 @@
 import numpy as np
+import pytest
 from curated_units import curated_units
 
+from si_crsae.evaluation.sorted_recording import open_run
 from si_crsae.widgets.session import Session
 from si_crsae.widgets.static_plots.templates import draw_templates
 from si_crsae.widgets.templates import TemplateInspector
+from si_crsae.widgets.view_models.templates import templates_model
+from si_crsae.widgets.view_models.unit_figures import describe_units
 
 
 def model_of(*units, **changes):
@@ -73,3 +77,17 @@ def test_without_units_the_reason_is_written(figure):
     model = model_of(num_units=0)
     draw_templates(figure, model, quantity="atoms")
     assert [text.get_text() for text in figure.texts] == [model.empty] != [""]
+
+
+def test_the_title_says_where_the_tissue_was(figure, moving_run_folder):
+    tested = open_run(moving_run_folder)
+    model = templates_model(tested, describe_units(tested), selected=[0], at_s=2.5)
+    draw_templates(figure, model, quantity="atoms")
+    assert figure.axes[0].get_title().startswith("atoms at 2.5 s (moved by +10.0 µm); ")
+
+
+@pytest.mark.parametrize(("quantity", "says"), [("atoms", "(tissue at rest)"), ("templates", "(mean over the motion)")])
+def test_the_title_says_that_no_time_is_shown(figure, moving_run_folder, quantity, says):
+    tested = open_run(moving_run_folder)
+    draw_templates(figure, templates_model(tested, describe_units(tested), selected=[0]), quantity=quantity)
+    assert says in figure.axes[0].get_title()
