@@ -245,9 +245,10 @@ class GroupSorting:
             return find_drift(self._moving, self.config, folder=self.folder, job_kwargs=job_kwargs)
 
     def _initialize(self) -> InitialTemplates:
-        with self.progress.stage("initialize"), self._held_still(self.training) as still:
+        training = self.training  # first: it has a bar of its own
+        with self.progress.stage("initialize"), self._held_still(training) as still:
             found = self._find_templates(still)
-        duration_s = self.training.get_total_duration()
+        duration_s = training.get_total_duration()
         self._tell("found %d candidate units in %.0f s of signal", len(found.templates), duration_s)
         return found
 
