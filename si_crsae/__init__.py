@@ -9,6 +9,7 @@ import _si_crsae_autoload
 if TYPE_CHECKING:
     from si_crsae.config import CrsaeConfig
     from si_crsae.diagnostics import doctor
+    from si_crsae.sorting.excluded import load_excluded_periods
     from si_crsae.sorting.folder import load_filtered, load_history, load_motion, resume_sorter
     from si_crsae.sorting.sorter import CrsaeSorter
     from si_crsae.widgets.report.writing import report
@@ -19,6 +20,7 @@ __all__ = [
     "CrsaeConfig",
     "CrsaeSorter",
     "doctor",
+    "load_excluded_periods",
     "load_filtered",
     "load_history",
     "load_motion",
@@ -31,6 +33,7 @@ _MODULE_OF_NAME = {
     "CrsaeConfig": "si_crsae.config",
     "CrsaeSorter": "si_crsae.sorting.sorter",
     "doctor": "si_crsae.diagnostics",
+    "load_excluded_periods": "si_crsae.sorting.excluded",
     "load_filtered": "si_crsae.sorting.folder",
     "load_history": "si_crsae.sorting.folder",
     "load_motion": "si_crsae.sorting.folder",

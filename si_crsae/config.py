@@ -10,6 +10,8 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from si_crsae.periods import plain_periods
+
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
@@ -74,6 +76,10 @@ class CrsaeConfig(BaseModel):
     """What follows the drift; templates: they move along the probe, traces: interpolated between contacts, blurred."""
     motion_correction_preset: str = "dredge_fast"
     """Name of SpikeInterface's preset of motion correction."""
+    excluded_periods: list[dict[str, Any]] = []
+    """Times in which nothing is learned or found: pairs (start, end) in s, a list of them for each segment."""
+    exclude_artifacts: Literal["auto", False] = "auto"
+    """Exclude also what no neuron makes, far above any spike on most channels at once; False: sort it like the rest."""
     cache_preprocessing_mode: Literal["auto", "memory", "folder", "zarr", "no-cache"] = "auto"
     """Where the preprocessed recording is kept while sorting; auto: in memory if it fits, else in the folder."""
     peak_sign: Literal["neg", "pos", "both"] = "both"
@@ -132,6 +138,14 @@ class CrsaeConfig(BaseModel):
                 "band", "Input should be greater than freq_min = {freq_min}", {"freq_min": freq_min}
             )
         return freq_max
+
+    @field_validator("excluded_periods", mode="before")
+    @classmethod
+    def _are_periods(cls, excluded_periods: Any) -> list[dict[str, Any]]:
+        try:
+            return plain_periods(excluded_periods)
+        except ValueError as error:
+            raise PydanticCustomError("periods", "{problem}", {"problem": str(error)}) from error
 
     @field_validator("job_kwargs")
     @classmethod
@@ -222,6 +236,8 @@ PARAMETER_GROUPS: dict[str, tuple[str, ...]] = {
         "peak_sign",
         "detect_threshold",
         "min_firing_rate",
+        "excluded_periods",
+        "exclude_artifacts",
         "spike_probabilities",
         "device",
         "seed",

@@ -17,6 +17,7 @@ from si_crsae.sorting.convert import TemplateWindow, channels_without_gain
 from si_crsae.sorting.geometry import doubtful_geometry, geometry_problems
 from si_crsae.sorting.signal.caching import memory_problems
 from si_crsae.sorting.signal.channels import is_digital
+from si_crsae.sorting.signal.periods import ExcludedPeriods, exclude, period_problems
 from si_crsae.sorting.signal.preprocessing import filtered_share
 from si_crsae.sorting.signal.recording import (
     describe_bad_sample,
@@ -61,19 +62,24 @@ def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
         Lists every problem with what is allowed and what to do.
     """
     problems = [*_settings_problems(recording, config), *_size_problems(recording, config)]
+    given = ExcludedPeriods()
     if recording.get_num_channels() and recording.get_total_samples():
+        faults = list(period_problems(recording, config))
+        problems += faults
+        given = given if faults else ExcludedPeriods.given(recording, config)
+        recording = exclude(recording, given, config)
         problems += [*geometry_problems(recording, config), *_value_problems(recording, config.seed)]
         if folder is not None:
             problems += _disk_problems(recording, config, folder)
     if problems:
         raise ValueError("\n  ".join(["crsae cannot sort this recording:", *problems]))
     for doubt in (
-        *_short_recording(recording),
+        *_short_recording(recording, given),
         *_short_segments(recording, config),
         *doubtful_geometry(recording, config),
         *_useless_gains(recording),
         *_saturation(recording, config.seed),
-        *_silence(recording, config),
+        *_silence(recording, config, given),
     ):
         warnings.warn(doubt, stacklevel=2)
 
@@ -202,8 +208,8 @@ def _disk_problems(recording: BaseRecording, config: CrsaeConfig, folder: Path) 
         )
 
 
-def _short_recording(recording: BaseRecording) -> Iterator[str]:
-    duration_s, enough_s = recording.get_total_duration(), ASSUMED.recordings.min_duration_s
+def _short_recording(recording: BaseRecording, given: ExcludedPeriods) -> Iterator[str]:
+    duration_s, enough_s = given.kept_s(recording), ASSUMED.recordings.min_duration_s
     if duration_s < enough_s:
         yield (
             f"the recording lasts {duration_s:.2g} s: most neurons fire too few spikes in that to be told from each "
@@ -256,8 +262,8 @@ def _saturation(recording: BaseRecording, seed: int) -> Iterator[str]:
         )
 
 
-def _silence(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
-    share = filtered_share(recording, config)
+def _silence(recording: BaseRecording, config: CrsaeConfig, given: ExcludedPeriods) -> Iterator[str]:
+    share = filtered_share(recording, config, is_excluded=given.contain)
     if 0 < share < 1:  # of no share at all, every channel is called constant
         yield (
             f"about {1 - share:.0%} of the recording is silent on all channels, constant or far fainter than the rest: "

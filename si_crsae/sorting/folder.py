@@ -14,6 +14,7 @@ from si_crsae.config import CrsaeConfig, validate_parameters
 from si_crsae.core.tables import from_arrays
 from si_crsae.sorting.drift.estimation import MOTION_FOLDER
 from si_crsae.sorting.drift.moved import MovedAtoms
+from si_crsae.sorting.excluded import excluded_of_run, without_excluded
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.learning.history import numbers_in
 from si_crsae.sorting.learning.rounds import LearningCurve
@@ -184,7 +185,7 @@ def load_filtered(folder: str | Path, *, recording: BaseRecording | None = None,
     if recording is None:
         recording = load_recording(folder, trust=trust)
     check_recording_is(folder / "sorter_output", recording)
-    return bandpass(recording, config)
+    return bandpass(without_excluded(recording, excluded_of_run(folder, len(split_groups(recording))), config), config)
 
 
 def load_whitened(folder: str | Path, *, recording: BaseRecording | None = None, trust: bool = False) -> BaseRecording:

@@ -36,8 +36,10 @@ from si_crsae.sorting.probabilities.evidence import encode_and_weigh
 from si_crsae.sorting.probabilities.posterior import infer_posterior
 from si_crsae.sorting.resources import Resources
 from si_crsae.sorting.runs.progress import Progress
+from si_crsae.sorting.signal.artifacts import find_artifacts, tell_artifacts
 from si_crsae.sorting.signal.caching import Cache, cache, drop_cache
 from si_crsae.sorting.signal.channels import find_bad_channels
+from si_crsae.sorting.signal.periods import EXCLUDED_FILE, ExcludedPeriods, exclude
 from si_crsae.sorting.signal.preprocessing import Whitening, filter_traces, filtered_share
 from si_crsae.sorting.signal.recording import (
     Tile,
@@ -76,6 +78,8 @@ class GroupSorting:
     resources : Resources
     progress : Progress, optional
         Which group it is, and whether its bars are shown.
+    given : ExcludedPeriods, optional
+        Periods that the user excludes.
     """
 
     group: BaseRecording
@@ -83,6 +87,7 @@ class GroupSorting:
     config: CrsaeConfig
     resources: Resources
     progress: Progress = field(default_factory=Progress)
+    given: ExcludedPeriods = field(default_factory=ExcludedPeriods)
 
     def complete(self) -> GroupResult:
         """Return what all stages have found, and drop the signal that they shared, whatever happens."""
@@ -95,27 +100,36 @@ class GroupSorting:
 
     def _result(self) -> GroupResult:
         if not self.is_usable.any():
-            return GroupResult(recording=self.group, learned=None, code=None)
+            return GroupResult(recording=self.group, learned=None, code=None, excluded=self.given)
         learned = self.learned
         if learned.model.dictionary.num_atoms == 0:
-            return GroupResult(recording=self.recording, learned=learned, code=None)
+            return GroupResult(recording=self.recording, learned=learned, code=None, excluded=self.excluded)
         return GroupResult(
             recording=self.recording,
             learned=learned,
             code=self.cleaned,
             posterior=self.posterior,
+            excluded=self.excluded,
             decisions_after=self._cleaning.decisions,
         )
 
     @cached_property
     def is_usable(self) -> Bool[np.ndarray, " channel"]:
         """Whether each channel of the group carries a signal of its own."""
-        return find_bad_channels(self.group, self.config).usable_mask(self.group)
+        seen = exclude(self.group, self.given, self.config)
+        return find_bad_channels(seen, self.config).usable_mask(self.group)
+
+    @cached_property
+    def excluded(self) -> ExcludedPeriods:
+        """The periods in which nothing is learned or found."""
+        if self.config.exclude_artifacts is False:
+            return self.given
+        return load_or_compute(self.folder / EXCLUDED_FILE, ExcludedPeriods, self._find_excluded)
 
     @cached_property
     def recording(self) -> BaseRecording:
-        """The usable channels, raw."""
-        return select_channels(self.group, self.is_usable)
+        """The usable channels, raw, without what was recorded in the excluded periods."""
+        return exclude(select_channels(self.group, self.is_usable), self.excluded, self.config)
 
     @cached_property
     def whitened(self) -> BaseRecording:
@@ -135,7 +149,7 @@ class GroupSorting:
 
     @cached_property
     def _whitening(self) -> Whitening:
-        return Whitening.of(self._filtered, self.config)
+        return Whitening.of(self._filtered, self.config, is_excluded=self.excluded.contain)
 
     @cached_property
     def drift(self) -> DriftFound:
@@ -217,15 +231,24 @@ class GroupSorting:
     def _code_type(self) -> type[Code]:
         return WeighedCode if self.config.spike_probabilities else Code
 
+    def _find_excluded(self) -> ExcludedPeriods:
+        usable = exclude(select_channels(self.group, self.is_usable), self.given, self.config)
+        with self.progress.stage("artifacts") as bar:
+            found = find_artifacts(usable, self.config, num_threads=self.resources.num_threads, bar=bar)
+        if len(found):
+            tell_artifacts(found, usable, self.progress.place)
+        return self.given.with_artifacts(found) if len(found) else self.given
+
     def _find_drift(self) -> DriftFound:
         job_kwargs = self.resources.filter_kwargs(self.recording)
         with self.progress.stage("motion"):
             return find_drift(self._moving, self.config, folder=self.folder, job_kwargs=job_kwargs)
 
     def _initialize(self) -> InitialTemplates:
-        with self.progress.stage("initialize"), self._held_still(self.training) as still:
+        training = self.training  # first: it has a bar of its own
+        with self.progress.stage("initialize"), self._held_still(training) as still:
             found = self._find_templates(still)
-        duration_s = self.training.get_total_duration()
+        duration_s = training.get_total_duration()
         self._tell("found %d candidate units in %.0f s of signal", len(found.templates), duration_s)
         return found
 
@@ -351,6 +374,7 @@ class GroupSorting:
                 code: Code = encode_and_weigh(signal, encoder, num_threads=num_threads, bar=bar)
             else:
                 code = Code.of(encode_recording(signal, encoder, num_threads=num_threads, bar=bar))
+        code = code.select(~self.excluded.contain(code.segment_index, code.sample_index))
         self._tell("explained the signal by %d spikes", len(code.sample_index))
         return code
 
@@ -367,7 +391,8 @@ class GroupSorting:
             history=history,
         )
         whole = drop_parts(joined, dictionary, sampling_frequency=frequency, assumed=self._assumed, history=history)
-        duration_s = recording.get_total_duration() * filtered_share(recording, self.config)
+        share = filtered_share(recording, self.config, is_excluded=self.excluded.contain)
+        duration_s = self.excluded.kept_s(recording) * share
         code = clean_code(whole, self.config, sampling_frequency=frequency, duration_s=duration_s, history=history)
         num_learned, num_kept = (np.unique(which.atom_index).size for which in (self.encoded, code))
         self._tell("kept %d of %d units, with %d spikes", num_kept, num_learned, len(code.sample_index))
@@ -383,4 +408,7 @@ class GroupSorting:
         code = self.cleaned
         assert isinstance(code, WeighedCode), "the code is weighed where a posterior is asked for"
         with self.progress.stage("spike probabilities"):
-            return infer_posterior(CodeInContext.of(self.recording, code, self.learned.model, self.config))
+            context = CodeInContext.of(
+                self.recording, code, self.learned.model, self.config, num_excluded=self.excluded.num_samples
+            )
+            return infer_posterior(context)

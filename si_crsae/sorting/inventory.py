@@ -12,6 +12,7 @@ from spikeinterface.core.base import minimum_spike_dtype
 from si_crsae.core.tables import concatenate_rows, select_rows
 from si_crsae.sorting.drift.moved import AT_REST, MovedAtoms
 from si_crsae.sorting.learning.history import no_decisions
+from si_crsae.sorting.signal.periods import ExcludedPeriods
 from si_crsae.sorting.stages import Code, LearningResult, SpikePosterior
 
 # Fields of `Inventory` that are saved as they are, with the units and with the spikes.
@@ -34,6 +35,8 @@ class GroupResult:
         None if there is no atom.
     posterior : SpikePosterior, optional
         What is expected of the code, if it was asked for; its units are all atoms.
+    excluded : ExcludedPeriods, optional
+        Periods in which nothing was learned or found.
     decisions_after : ndarray, shape (decision,)
         What was decided about the units after they were learned; see `to_table`.
     """
@@ -42,6 +45,7 @@ class GroupResult:
     learned: LearningResult | None
     code: Code | None
     posterior: SpikePosterior | None = None
+    excluded: ExcludedPeriods = field(default_factory=ExcludedPeriods)
     decisions_after: Shaped[np.ndarray, " decision"] = field(default_factory=no_decisions)
 
 

@@ -14,6 +14,7 @@ from si_crsae.sorting.results import write_results
 from si_crsae.sorting.runs.logs import log_to
 from si_crsae.sorting.runs.manifest import begin, mark_complete
 from si_crsae.sorting.runs.progress import Progress
+from si_crsae.sorting.signal.periods import ExcludedPeriods
 from si_crsae.sorting.signal.preprocessing import tell_lowered_band
 from si_crsae.sorting.signal.recording import (
     select_segments,
@@ -71,6 +72,7 @@ def _sort_groups(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
     segments = sortable_segments(recording, config)
     sortable = select_segments(recording, segments.tolist())
     groups = split_groups(sortable)
+    given = ExcludedPeriods.given(recording, config).in_segments(segments)
     results = [
         GroupSorting(
             group=with_one_probe(group),
@@ -78,6 +80,7 @@ def _sort_groups(recording: BaseRecording, *, folder: Path, config: CrsaeConfig,
             config=config,
             resources=resources,
             progress=Progress(is_shown=resources.show_bars, group_index=index, num_groups=len(groups)),
+            given=given,
         ).complete()
         for index, group in enumerate(groups)
     ]

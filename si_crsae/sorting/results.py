@@ -20,6 +20,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.core.tables import to_arrays
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import samples_in
+from si_crsae.sorting.excluded import excluded_everywhere, outside_excluded, save_excluded, without_excluded
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.learning.history import NO_UNIT, no_decisions
 from si_crsae.sorting.learning.rounds import LearningCurve
@@ -84,10 +85,13 @@ def write_results(
     units = take_inventory(recording, groups)
     if config.spike_probabilities and units.posterior is None:
         units = replace(units, posterior=SpikePosterior.empty())  # without spikes the properties are there, too
-    filtered = bandpass(recording, config)
-    sample = sample_traces(filtered, seed=config.seed)
-    noise_levels, active_s = usable_noise_levels(sample), recording.get_total_duration() * sample.active_share
+    filtered = bandpass(without_excluded(recording, [group.excluded for group in groups], config), config)
+    sample = sample_traces(filtered, seed=config.seed, is_excluded=excluded_everywhere(groups).contain)
+    noise_levels = usable_noise_levels(sample)
     units, templates = measure_templates(filtered, units, config, job_kwargs=job_kwargs)
+    units = outside_excluded(units, groups)
+    kept_s = np.array([group.excluded.kept_s(recording) for group in groups])
+    active_s = kept_s[[group for group, _ in units.sources]] * sample.active_share
     properties = unit_properties(recording, units, templates, noise_levels, active_s=active_s)
     properties |= depth_properties(recording, units)
     units.spikes["segment_index"] = segments[units.spikes["segment_index"]]
@@ -105,6 +109,7 @@ def write_results(
     if config.save_array:
         _save_arrays(recording, units, groups, noise_levels, folder=folder)
         _save_templates(templates, folder / "templates.zarr")
+    save_excluded(groups, segments, folder)
     if units.posterior is not None:
         with noted_whole(folder / "spike_probabilities.npz") as unfinished:
             np.savez(unfinished, **to_arrays(units.posterior))
@@ -161,13 +166,13 @@ def unit_properties(
     templates: Templates,
     noise_levels: Float[np.ndarray, " channel"],
     *,
-    active_s: float,
+    active_s: Float[np.ndarray, " unit"],
 ) -> dict[str, np.ndarray]:
     """Return the properties of the units by name: scalars or strings, so that every exporter can carry them.
 
-    `main_channel_id`; `group` of that channel; `snr`, peak of the template over the noise of its channel;
-    `firing_rate` (Hz), over the time in which there is a signal (`active_s`); `num_spikes`; `amplitude_median` and
-    `amplitude_cv`, size and spread of the spikes relative to the template; `refractory_violations`, the fraction of
+    `main_channel_id`; `group` of that channel; `snr`, peak of the template over the noise of its channel; `firing_rate`
+    (Hz), over the time in which there is a signal that is not excluded (`active_s`); `num_spikes`; `amplitude_median`
+    and `amplitude_cv`, size and spread of the spikes relative to the template; `refractory_violations`, the fraction of
     intervals below 1.5 ms; `atom_snr`, the template's whitened norm over the noise of its correlation map, which
     decides what can be detected; with `spike_probabilities`, also `expected_false_positive_rate` and
     `expected_missed_rate`.

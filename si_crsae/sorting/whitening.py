@@ -13,6 +13,7 @@ from si_crsae.config import CrsaeConfig
 from si_crsae.files import written_whole
 from si_crsae.sorting.drift.estimation import DRIFT_FILE, DriftFound, still_traces
 from si_crsae.sorting.signal.channels import find_bad_channels
+from si_crsae.sorting.signal.periods import EXCLUDED_FILE, ExcludedPeriods, exclude
 from si_crsae.sorting.signal.preprocessing import Whitening, filter_traces
 from si_crsae.sorting.signal.recording import (
     select_channels,
@@ -53,25 +54,35 @@ def whiten_groups(recording: BaseRecording, config: CrsaeConfig, *, folder: Path
     ValueError
         If no channel is usable.
     """
-    sortable = select_segments(recording, sortable_segments(recording, config).tolist())
-    groups = []
+    segments = sortable_segments(recording, config)
+    sortable = select_segments(recording, segments.tolist())
+    given, groups = ExcludedPeriods.given(recording, config).in_segments(segments), []
     for index, group in enumerate(split_groups(sortable)):
         located = with_one_probe(group)
-        usable = find_bad_channels(located, config).usable_mask(located)
+        usable = find_bad_channels(exclude(located, given, config), config).usable_mask(located)
         if usable.any():
-            part = select_channels(located, usable)
-            groups.append(whiten_group(part, config, folder=folder / f"group_{index}"))
+            part, stages = select_channels(located, usable), folder / f"group_{index}"
+            groups.append(whiten_group(part, config, folder=stages, excluded=_excluded_in(stages, given)))
     if not groups:
         raise NothingUsableError("recording: no channel is usable: all are constant, stuck, digital, or repeat another")
     return join_groups(recording, groups)
 
 
-def whiten_group(recording: BaseRecording, config: CrsaeConfig, *, folder: Path) -> BaseRecording:
+def whiten_group(
+    recording: BaseRecording, config: CrsaeConfig, *, folder: Path, excluded: ExcludedPeriods
+) -> BaseRecording:
     """Return the usable channels of one group preprocessed, with the motion that a run has left in its folder."""
     path = folder / DRIFT_FILE
     drift = load_stage(path, DriftFound) if path.exists() else DriftFound()
-    filtered = still_traces(filter_traces(recording, config), drift, config)
-    return Whitening.of(filtered, config).apply(filtered)
+    calm = exclude(recording, excluded, config)
+    filtered = still_traces(filter_traces(calm, config), drift, config)
+    return Whitening.of(filtered, config, is_excluded=excluded.contain).apply(filtered)
+
+
+def _excluded_in(folder: Path, given: ExcludedPeriods) -> ExcludedPeriods:
+    """Return what a run has excluded in a group, or what its user does where it has left nothing."""
+    path = folder / EXCLUDED_FILE
+    return load_stage(path, ExcludedPeriods) if path.exists() else given
 
 
 def save_whitened(whitened: BaseRecording, folder: Path) -> None:

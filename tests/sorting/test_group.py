@@ -20,6 +20,7 @@ from si_crsae.sorting.signal.recording import Tile, plan_tiles, read_tile
 
 # Every stage, in order, and its file.
 FILES = {
+    "excluded": "excluded",
     "initial": "initialize",
     "learned": "learn",
     "encoded": "encode",
@@ -27,6 +28,7 @@ FILES = {
     "posterior": "posterior",
 }
 FUNCTIONS = (
+    "find_artifacts",
     "filter_traces",
     "cache",
     "find_templates",
@@ -160,10 +162,11 @@ def test_a_sorting_goes_on_with_the_first_stage_that_is_missing(complete, tmp_pa
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
     recorder = Recorder(monkeypatch)
     result = sorting.complete()
-    functions = ["find_templates", "Learner", "encode_and_weigh" if is_weighed else "encode_recording", "clean_code"]
+    encode = "encode_and_weigh" if is_weighed else "encode_recording"
+    functions = ["find_artifacts", "find_templates", "Learner", encode, "clean_code"]
     functions += ["infer_posterior"] * is_weighed
     signals = ["filter_traces", "cache"] if place <= list(FILES).index("encoded") else []
-    assert recorder.called == [*signals, *functions[place:]]
+    assert recorder.called == [*functions[place:1], *signals, *functions[max(place, 1) :]]
     assert_same(result.learned, complete[1].learned)
     assert_same(result.code, complete[1].code)
     if is_weighed:
@@ -192,5 +195,5 @@ def test_a_sorting_without_a_template_has_neither_atoms_nor_code(complete, tmp_p
     result = sorting.complete()
     assert result.learned.model.dictionary.num_atoms == result.learned.curve.num_atoms.size == 0
     assert result.code is result.posterior is None
-    assert {path.stem for path in tmp_path.glob("*.npz")} == {"initialize", "learn"}
+    assert {path.stem for path in tmp_path.glob("*.npz")} == {"excluded", "initialize", "learn"}
     assert_same(GroupSorting(**complete[0] | {"folder": tmp_path}).learned, result.learned)

@@ -9,8 +9,10 @@ import spikeinterface as si
 
 import si_crsae
 from si_crsae.evaluation.sorted_recording import explain_sorting
+from si_crsae.sorting.excluded import PERIODS_DTYPE
 from si_crsae.sorting.folder import load_history
 from si_crsae.widgets import Dashboard, open_session
+from si_crsae.widgets.report.sections import _excluded
 
 
 def section_of(page, name):
@@ -49,6 +51,18 @@ def test_candidates_that_are_not_in_the_sorting_are_listed(page, run_folder):
     assert sorted(row[0] for row in listed) == sorted(gone["what"])
     drawn = [row[-1].startswith("show") for row in listed]
     assert drawn == [row[0] != "refused" for row in listed]
+
+
+def test_what_was_left_out_is_told(page):
+    facts = dict(row for row in rows_of(section_of(page, "summary")) if row)
+    assert facts["Excluded"] == "nothing"
+
+
+def test_given_periods_and_artifacts_are_told_apart_and_once_for_all_groups():
+    periods = np.zeros(4, PERIODS_DTYPE)
+    periods["start_sample_index"], periods["end_sample_index"] = [0, 0, 500, 900], [100, 100, 600, 950]
+    periods["is_artifact"], periods["group_index"] = [False, False, True, True], [0, 1, 0, 1]
+    assert _excluded(periods, 1000.0) == "1 period, 0.1 s; 2 artifacts, 0.15 s"
 
 
 def test_parameters_that_differ_stand_out_beside_their_default(run_folder, page):

@@ -14,6 +14,7 @@ True
 
 from dataclasses import dataclass
 
+from si_crsae.sorting.assumptions.artifacts import ArtifactAssumptions
 from si_crsae.sorting.assumptions.drift import DriftAssumptions
 from si_crsae.sorting.assumptions.linking import LinkingAssumptions
 from si_crsae.sorting.assumptions.probabilities import ProbabilityAssumptions
@@ -34,6 +35,7 @@ class Assumptions:
     """All that the sorter assumes, by what it is about: each field is documented in its own class."""
 
     recordings: RecordingAssumptions = RecordingAssumptions()
+    artifacts: ArtifactAssumptions = ArtifactAssumptions()
     spikes: SpikeAssumptions = SpikeAssumptions()
     refractory: RefractoryAssumptions = RefractoryAssumptions()
     initial: InitialAssumptions = InitialAssumptions()
@@ -51,6 +53,7 @@ ASSUMED = Assumptions()
 
 __all__ = [
     "ASSUMED",
+    "ArtifactAssumptions",
     "Assumptions",
     "BurstAssumptions",
     "CollisionAssumptions",

@@ -25,7 +25,7 @@ class CodeInContext:
     sampling_frequency : float
         In Hz.
     num_samples : int
-        Length of all segments together.
+        Length of all segments together, without excluded periods.
     """
 
     code: WeighedCode
@@ -35,14 +35,22 @@ class CodeInContext:
     num_samples: int
 
     @classmethod
-    def of(cls, recording: BaseRecording, code: WeighedCode, model: Model, config: CrsaeConfig) -> "CodeInContext":
-        """Return what the code of a recording is judged by."""
+    def of(
+        cls,
+        recording: BaseRecording,
+        code: WeighedCode,
+        model: Model,
+        config: CrsaeConfig,
+        *,
+        num_excluded: int = 0,
+    ) -> "CodeInContext":
+        """Return what the code of a recording, so many samples of which are excluded, is judged by."""
         return cls(
             code=code,
             model=model,
             min_amplitude=lowest_amplitudes(model.dictionary.scales.numpy(), model.noise, config),
             sampling_frequency=recording.sampling_frequency,
-            num_samples=recording.get_total_samples(),
+            num_samples=recording.get_total_samples() - num_excluded,
         )
 
     @property

@@ -20,7 +20,7 @@ from si_crsae.files import remove_unfinished, written_whole
 from si_crsae.sorting.runs.trust import read_json
 
 MANIFEST_FILE = "crsae_manifest.json"
-STAGES = ("initialize", "learn", "encode", "clean", "posterior")
+STAGES = ("excluded", "initialize", "learn", "encode", "clean", "posterior")
 # Parameters that may be edited before a run is resumed: they decide where and how fast, not what.
 UNDECISIVE = ("cache_preprocessing_mode", "device", "job_kwargs")
 # Values of the traces by which a recording is known again, and how far those of filtered ones may lie apart.

@@ -18,7 +18,7 @@ from spikeinterface.preprocessing.whiten import compute_whitening_matrix
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.signal.gaps import fill_gaps
-from si_crsae.sorting.signal.sampling import TraceSample, active_share, sample_traces
+from si_crsae.sorting.signal.sampling import Exclusion, TraceSample, active_share, sample_traces
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +36,9 @@ class Whitening:
     matrix: Float[np.ndarray, "channel channel"]
 
     @classmethod
-    def of(cls, filtered: BaseRecording, config: CrsaeConfig) -> "Whitening":
-        """Return the whitening that a sample of the traces asks for; what is silent has no say in it."""
-        sample = sample_traces(filtered, seed=config.seed)
+    def of(cls, filtered: BaseRecording, config: CrsaeConfig, *, is_excluded: Exclusion | None = None) -> "Whitening":
+        """Return the whitening that a sample of the traces asks for; what is silent or excluded has no say in it."""
+        sample = sample_traces(filtered, seed=config.seed, is_excluded=is_excluded)
         is_local = config.apply_preprocessing and filtered.get_num_channels() > 1
         matrix = _whitening_matrix(filtered, sample, config) if is_local else np.eye(filtered.get_num_channels())
         seen = replace(sample, traces=sample.traces @ matrix.astype("float32"))
@@ -120,9 +120,12 @@ def _highest_frequency(recording: BaseRecording, config: CrsaeConfig) -> float:
     return min(config.freq_max, ASSUMED.recordings.max_frequency_fraction * recording.sampling_frequency)
 
 
-def filtered_share(recording: BaseRecording, config: CrsaeConfig) -> float:
-    """Return the part of a raw recording that is not silent once filtered: beside slow waves all else is faint."""
-    return active_share(bandpass(recording, config), seed=config.seed)
+def filtered_share(recording: BaseRecording, config: CrsaeConfig, *, is_excluded: Exclusion | None = None) -> float:
+    """Return the part of a raw recording, beside excluded periods, that is not silent once filtered.
+
+    Beside slow waves all else is faint.
+    """
+    return active_share(bandpass(recording, config), seed=config.seed, is_excluded=is_excluded)
 
 
 def _whitening_matrix(

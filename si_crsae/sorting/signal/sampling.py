@@ -1,5 +1,6 @@
 """Samples of a recording from all over it, and which of them carry a signal."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ from spikeinterface.core import BaseRecording
 from si_crsae.core.robust import robust_sd
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import nearest_samples
+
+# Which samples (segment and index of each) are left out of all that is learned.
+Exclusion = Callable[[Int[np.ndarray, " sample"], Int[np.ndarray, " sample"]], Bool[np.ndarray, " sample"]]
 
 # Together 6 s, about as much as SpikeInterface takes to measure noise.
 SLICE_S = 0.1
@@ -38,16 +42,19 @@ class TraceSample:
     ----------
     traces : ndarray of float32, shape (sample, channel)
     active : ndarray of bool, shape (sample, channel)
-        Whether a channel carried a signal then, and was not constant or far fainter than usual.
+        Whether a channel carried a signal then, and was not constant or far fainter than usual, nor excluded.
+    num_excluded : int, default: 0
+        How many of the samples are in excluded periods.
     """
 
     traces: Float[np.ndarray, "sample channel"]
     active: Bool[np.ndarray, "sample channel"]
+    num_excluded: int = 0
 
     @property
     def active_share(self) -> float:
-        """Part of the recording in which any channel carries a signal."""
-        return float(self.active.any(axis=1).mean())
+        """Part of the recording, beside excluded periods, in which any channel carries a signal."""
+        return float(self.active.any(axis=1).sum() / max(len(self.active) - self.num_excluded, 1))
 
     def fully_active_traces(self) -> Float[np.ndarray, "sample channel"]:
         """Return the samples in which all channels carry a signal; where these are few, those in which any does."""
@@ -133,7 +140,7 @@ def draw_traces(
     )
 
 
-def sample_traces(recording: BaseRecording, *, seed: int) -> TraceSample:
+def sample_traces(recording: BaseRecording, *, seed: int, is_excluded: Exclusion | None = None) -> TraceSample:
     """Return traces from all over a recording, more of them where most of it is silent.
 
     Parameters
@@ -141,15 +148,24 @@ def sample_traces(recording: BaseRecording, *, seed: int) -> TraceSample:
     recording : BaseRecording
         Raw, filtered or whitened.
     seed : int
+    is_excluded : callable, optional
+        Samples of which nothing is to be learned; see `ExcludedPeriods.contain`.
     """
     values_per_slice = SLICE_S * recording.sampling_frequency * recording.get_num_channels()
     num_slices = wanted = int(np.clip(MAX_SAMPLED_VALUES // values_per_slice, NUM_SLICES // 5, NUM_SLICES))
     while True:
         traces = draw_traces(recording, num_slices=num_slices, seed=seed).astype("float32")
-        sample = TraceSample(traces=traces, active=find_activity(traces, recording.sampling_frequency))
+        active = find_activity(traces, recording.sampling_frequency)
+        excluded = np.zeros(len(traces), bool)
+        if is_excluded is not None:
+            slices = draw_slices(recording, num_slices=num_slices, seed=seed)
+            segments = np.concatenate([np.full(end - start, segment) for segment, start, end in slices])
+            samples = np.concatenate([np.arange(start, end) for _, start, end in slices])
+            excluded = is_excluded(segments, samples)
+            active[excluded] = False
         is_whole = len(traces) >= recording.get_total_samples()
-        if is_whole or num_slices >= MAX_SLICES or sample.active_share * num_slices >= wanted / 2:
-            return sample
+        if is_whole or num_slices >= MAX_SLICES or active.any(axis=1).mean() * num_slices >= wanted / 2:
+            return TraceSample(traces=traces, active=active, num_excluded=int(excluded.sum()))
         num_slices *= 2
 
 
@@ -191,10 +207,10 @@ def is_active(noise: Float[np.ndarray, "block channel"]) -> Bool[np.ndarray, "bl
     return active
 
 
-def active_share(recording: BaseRecording, *, seed: int) -> float:
-    """Return the part of a recording in which any channel carries a signal, as far as a sample tells.
+def active_share(recording: BaseRecording, *, seed: int, is_excluded: Exclusion | None = None) -> float:
+    """Return the part of a recording, beside excluded periods, in which any channel carries a signal.
 
-    A share so near to 1 that blocks of noise could make it, by their own differences, is 1.
+    It is told from a sample: so near to 1 that blocks of noise could make it, by their own differences, it is 1.
     """
-    share = sample_traces(recording, seed=seed).active_share
+    share = sample_traces(recording, seed=seed, is_excluded=is_excluded).active_share
     return 1.0 if share > 1 - NEGLIGIBLE_SILENCE else share

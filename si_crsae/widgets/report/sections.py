@@ -12,6 +12,7 @@ from si_crsae.evaluation.motion import is_motion_followed
 from si_crsae.evaluation.plots import TRACE_COLOR, unit_color
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.assumptions import ASSUMED
+from si_crsae.sorting.excluded import PERIODS_FILE, load_excluded_periods
 from si_crsae.sorting.folder import load_config
 from si_crsae.widgets.report.pictures import (
     activity_picture,
@@ -60,10 +61,24 @@ def summary_section(shown: SortedRecording) -> str:
         ("Segments", str(num_segments)),
         ("Found", f"{counted(len(shown.unit_ids), 'unit')}, {counted(shown.units.spikes.size, 'spike')}"),
     ]
+    if shown.folder is not None and (shown.folder / "sorter_output" / PERIODS_FILE).is_file():
+        facts.insert(3, ("Excluded", _excluded(load_excluded_periods(shown.folder), frequency)))
     if shown.folder is not None:
         facts.insert(0, ("Folder", escaped(Path(shown.folder).name)))
     notes = "".join(f"<p class='note'>{escaped(note)}</p>" for note in shown.missing)
     return "<section id='summary'><h2>What was sorted</h2>" + table_of(("", ""), facts) + notes + "</section>"
+
+
+def _excluded(periods: np.ndarray, frequency: float) -> str:
+    """Return how much was left out: given by the user, and found as artifacts."""
+    told = []
+    for is_artifact, noun in ((False, "period"), (True, "artifact")):
+        mine = periods[periods["is_artifact"] == is_artifact]
+        periods_of_kind = np.unique(mine[["segment_index", "start_sample_index", "end_sample_index"]])
+        duration_s = (periods_of_kind["end_sample_index"] - periods_of_kind["start_sample_index"]).sum() / frequency
+        if periods_of_kind.size:
+            told.append(f"{counted(periods_of_kind.size, noun)}, {duration_s:.3g} s")
+    return "; ".join(told) or "nothing"
 
 
 def drift_section(shown: SortedRecording, overview: UnitOverview) -> str:

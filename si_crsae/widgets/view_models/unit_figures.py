@@ -127,9 +127,13 @@ def _always_known(sorted_recording: SortedRecording) -> list[UnitFigure]:
     units = sorted_recording.units
     counts = np.bincount(units.spikes["unit_index"], minlength=units.num_units)[: units.num_units]
     total_s = max(sum(sorted_recording.num_samples) / sorted_recording.sampling_frequency, 1e-9)
+    rates = counts / total_s
+    if sorted_recording.folder is not None:  # a run knows what was silent or excluded
+        known = sorted_recording.sorting.get_property("firing_rate")
+        rates = rates if known is None else known
     columns = (
         ("depth", "depth", f"{MICRO}m", "place of the main channel along the probe", _depths(sorted_recording)),
-        ("firing_rate", "rate", "Hz", "spikes over the length of the recording", counts / total_s),
+        ("firing_rate", "rate", "Hz", "spikes over the time in which units are looked for", rates),
         ("num_spikes", "spikes", "", "number of spikes", counts),
     )
     return [

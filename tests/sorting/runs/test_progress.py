@@ -26,7 +26,7 @@ def two_groups(simulation, save):
 def test_a_run_shows_one_bar_for_each_stage_of_each_group(two_groups, tmp_path, capfd):
     ss.run_sorter("crsae", two_groups, folder=tmp_path / "run")
     shown = capfd.readouterr()
-    stages = ("preprocess", "initialize", "learn", "encode")
+    stages = ("artifacts", "preprocess", "initialize", "learn", "encode")
     expected = [f"group {group} of 2: {stage}" for group in (1, 2) for stage in stages]
     assert bars_of(shown.err) == [*expected, "write"]
     assert re.search(r"group 2 of 2: encode: 100%\|.*\d\d:\d\d, 00:00 left", shown.err)
