@@ -88,7 +88,7 @@ def generate_displacements(
         Decides on random walks and jumps.
     """
     half = drift.range_um / 2
-    of_unit, vectors, unit_factors, frequency, _ = generate_displacement_vector(
+    _, vectors, unit_factors, frequency, _ = generate_displacement_vector(
         duration_s,
         locations_um,
         displacement_sampling_frequency=drift.frequency_hz,
@@ -97,13 +97,15 @@ def generate_displacements(
         motion_list=drift.motions(duration_s),
         seed=seed,
     )
-    # A walk does not reach its bounds, nor does it begin in their middle.
-    lowest, highest = of_unit[:, :, 1].min(), of_unit[:, :, 1].max()
+    # A walk does not reach its bounds, nor is it centered: units would be moved off the probe.
+    vectors = vectors - (vectors.min(axis=0) + vectors.max(axis=0)) / 2
+    along = vectors[:, 1] @ unit_factors.T
+    lowest, highest = along.min(), along.max()
     gain = drift.range_um / (highest - lowest)
     num_steps = int(np.ceil(drift.range_um / min(drift.range_um / STEPS_PER_RANGE, MAX_STEP_UM)))
     steps = gain * np.linspace(lowest, highest, num_steps + 1)
     return Displacements(
-        of_unit_um=gain * of_unit[:, :, 1],
+        of_unit_um=gain * along,
         vectors=gain * vectors,
         unit_factors=unit_factors,
         steps_um=np.column_stack([np.zeros_like(steps), steps]),

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from spikeinterface.core import BaseRecording
-from spikeinterface.preprocessing import get_motion_presets
 
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow, channels_without_gain
-from si_crsae.sorting.drift.estimation import shows_motion
+from si_crsae.sorting.geometry import doubtful_geometry, geometry_problems
 from si_crsae.sorting.signal.caching import memory_problems
 from si_crsae.sorting.signal.channels import is_digital
 from si_crsae.sorting.signal.preprocessing import filtered_share
@@ -23,7 +22,6 @@ from si_crsae.sorting.signal.recording import (
     describe_bad_sample,
     longest_tile,
     plausible_limits,
-    split_groups,
     tile_bounds,
 )
 from si_crsae.sorting.signal.sampling import draw_slices, draw_traces, sample_traces
@@ -64,7 +62,7 @@ def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
     """
     problems = [*_settings_problems(recording, config), *_size_problems(recording, config)]
     if recording.get_num_channels() and recording.get_total_samples():
-        problems += [*_geometry_problems(recording, config), *_value_problems(recording, config.seed)]
+        problems += [*geometry_problems(recording, config), *_value_problems(recording, config.seed)]
         if folder is not None:
             problems += _disk_problems(recording, config, folder)
     if problems:
@@ -72,7 +70,7 @@ def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
     for doubt in (
         *_short_recording(recording),
         *_short_segments(recording, config),
-        *_doubtful_geometry(recording),
+        *doubtful_geometry(recording, config),
         *_useless_gains(recording),
         *_saturation(recording, config.seed),
         *_silence(recording, config),
@@ -99,24 +97,50 @@ def resolve_device(name: str) -> torch.device:
 def _settings_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
     yield from _device_problems(config.device)
     slowest = ASSUMED.recordings.min_sampling_hz
-    highest = ASSUMED.recordings.max_frequency_fraction * recording.sampling_frequency
     if recording.sampling_frequency < slowest:
         yield (
             f"sampling_frequency = {recording.sampling_frequency:g} Hz: spikes last about a millisecond, so that at "
             f"least {slowest:g} Hz are needed; if it is given in kHz, multiply it by 1000"
         )
-    elif config.apply_preprocessing and config.freq_min >= highest:
+    elif config.apply_preprocessing:
+        yield from _band_problems(recording, config)
+    yield from _window_problems(recording, config)
+
+
+def _band_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
+    highest = ASSUMED.recordings.max_frequency_fraction * recording.sampling_frequency
+    if config.freq_min >= highest:
         yield (
             f"sampling_frequency = {recording.sampling_frequency:g} Hz: the band must start below {highest:g} Hz, "
             f"freq_min = {config.freq_min:g} Hz does not; lower it or give the recording at its full rate"
         )
-    window = TemplateWindow.of(recording, config)
-    fewest = ASSUMED.recordings.min_template_samples
-    if window.width < fewest or window.num_before < 1:
+    lowest = ASSUMED.recordings.min_band_start_hz
+    if config.freq_min < lowest:
         yield (
-            f"ms_before = {config.ms_before:g}, ms_after = {config.ms_after:g}: {window.num_before} + "
-            f"{window.width - window.num_before} samples at {recording.sampling_frequency:g} Hz; at least "
-            f"{fewest} are needed, one of them before the peak; raise them"
+            f"freq_min = {config.freq_min:g} Hz: the band must start at {lowest:g} Hz or above, for every second of "
+            "signal is filtered with five periods on either side; raise it, or filter the recording yourself and set "
+            "apply_preprocessing = False"
+        )
+
+
+def _window_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
+    window, assumed = TemplateWindow.of(recording, config), ASSUMED.recordings
+    asked = f"ms_before = {config.ms_before:g}, ms_after = {config.ms_after:g}"
+    num_after = window.width - window.num_before
+    if window.width < assumed.min_template_samples or window.num_before < 1 or num_after < 1:
+        slow = (
+            f"{recording.sampling_frequency:g} Hz hold waveforms of surface EMG, not spikes of neurons: for them try "
+        )
+        is_slow = recording.sampling_frequency < assumed.min_neuron_sampling_hz
+        yield (
+            f"{asked}: {window.num_before} + {num_after} samples at {recording.sampling_frequency:g} Hz; at least "
+            f"{assumed.min_template_samples} are needed, one of them before the peak and one from it on; raise them"
+            + (f" ({slow}ms_before = 10, ms_after = 15 and freq_min = 20)" if is_slow else "")
+        )
+    elif config.ms_before + config.ms_after > assumed.max_template_ms:
+        yield (
+            f"{asked}: a template of {config.ms_before + config.ms_after:g} ms, longer than the waveform of any neuron "
+            f"or motor unit; {assumed.max_template_ms:g} ms at most are allowed; lower them"
         )
 
 
@@ -142,49 +166,6 @@ def _size_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[st
         yield (
             f"num_samples = {longest} in the longest segment: one template takes {width} samples; "
             "give more signal, or lower ms_before and ms_after"
-        )
-
-
-def _geometry_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
-    groups = recording.get_property("group")
-    unset = [] if groups is None else [index for index, group in enumerate(groups) if group is None or group != group]
-    if unset:
-        yield (
-            f"property 'group' is NaN or None for channels {recording.channel_ids[unset].tolist()}: give every channel "
-            "a group, recording.set_property('group', values), or remove these channels (recording.remove_channels)"
-        )
-        return
-    if recording.has_probe():
-        if recording.is_probe_3d():
-            yield (
-                "channel locations have 3 coordinates, 2 are allowed: project the probe on the plane of its contacts, "
-                "recording.set_probe(recording.get_probe().to_2d(axes='xy'))"
-            )
-        elif not np.isfinite(recording.get_channel_locations()).all():
-            yield "channel locations hold NaN or inf: give every contact a position (um), then recording.set_probe"
-    if config.apply_motion_correction is not False and config.motion_correction_preset not in get_motion_presets():
-        known = ", ".join(preset for preset in get_motion_presets() if preset)
-        yield f"motion_correction_preset = {config.motion_correction_preset!r} is unknown; choose one of {known}"
-    if config.apply_motion_correction is True:
-        yield from _motion_problems(recording, config)
-
-
-def _motion_problems(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
-    if not config.apply_preprocessing:
-        yield "apply_motion_correction = True needs apply_preprocessing = True; set both or neither"
-    if not recording.has_probe():
-        yield "apply_motion_correction = True needs channel locations: attach a probe, or set it to False"
-    elif not all(shows_motion(group) for group in split_groups(recording)):
-        drift = ASSUMED.drift
-        yield (
-            f"apply_motion_correction = True needs {drift.min_channels} channels or more in every group, over "
-            f"{drift.min_span_um:g} um along the second axis of the probe, in rows no more than "
-            f"{drift.max_row_distance_um:g} um apart: set it to 'auto', or group the channels by shank"
-        )
-    if config.learning == "backpropagation" and config.motion_correction_mode == "templates":
-        yield (
-            "apply_motion_correction = True with motion_correction_mode = 'templates' needs learning = 'closed_form': "
-            "back-propagation learns templates that do not move; set motion_correction_mode = 'traces'"
         )
 
 
@@ -245,40 +226,6 @@ def _short_segments(recording: BaseRecording, config: CrsaeConfig) -> Iterator[s
         yield (
             f"{len(short)} of {len(lengths)} segments ({which}) have less than the {width} samples of a template: "
             "no spike will be found in them"
-        )
-
-
-def _doubtful_geometry(recording: BaseRecording) -> Iterator[str]:
-    if recording.get_num_channels() == 1:
-        return
-    if not recording.has_probe():
-        pitch = f"{ASSUMED.recordings.contact_pitch_um:g}"
-        yield (
-            f"recording has no probe: its contacts are taken for a line, {pitch} um apart; attach the real one, as in "
-            f"probe = probeinterface.generate_linear_probe(num_elec={recording.get_num_channels()}, ypitch={pitch}) or "
-            "generate_tetrode(); probe.set_device_channel_indices(range(probe.get_contact_count())); "
-            "recording.set_probe(probe)"
-        )
-        return
-    yield from _small_pitch(recording.get_channel_locations())
-    for group in split_groups(recording):
-        locations = group.get_channel_locations()
-        num_positions = len(np.unique(locations, axis=0))
-        if num_positions < len(locations):
-            yield (
-                f"{len(locations)} channels share {num_positions} contact positions: those at one position are taken "
-                "for the closest of neighbors; if they belong to several shanks, set the property 'group'"
-            )
-
-
-def _small_pitch(locations: Float[np.ndarray, "channel dimension"]) -> Iterator[str]:
-    """Say what is wrong with contacts nearer to each other than any are made."""
-    distinct = np.unique(locations, axis=0)
-    extent = np.ptp(distinct, axis=0).max(initial=0.0) / max(len(distinct) - 1, 1)
-    if 0 < extent < ASSUMED.recordings.min_pitch_um:
-        yield (
-            f"channel locations lie {extent:.3g} um apart on average: they must be in um; if they are in mm, "
-            "multiply them by 1000, probe.move and probe.set_contacts or probeinterface's si_units='mm'"
         )
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import cast
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from spikeinterface.core import BaseRecording, Templates
+from spikeinterface.core.motion import Motion
 from spikeinterface.preprocessing import scale
 
 from si_crsae.config import CrsaeConfig
@@ -17,8 +19,12 @@ from si_crsae.core.operators.compression import compress_templates
 from si_crsae.core.robust import robust_sd
 from si_crsae.core.types import Dictionary
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
-from si_crsae.sorting.convert import channels_without_gain
-from si_crsae.sorting.model import Model, make_encoder, make_settings, margin_of
+from si_crsae.sorting.convert import channels_without_gain, local_channels
+from si_crsae.sorting.drift.covariance import TemplateCovariance
+from si_crsae.sorting.drift.moving import MovingTemplates, move_templates
+from si_crsae.sorting.drift.trajectory import Trajectory
+from si_crsae.sorting.encoding import encoder_of_tile
+from si_crsae.sorting.model import Model, make_encoder, margin_of
 from si_crsae.sorting.signal.recording import Tile, describe_bad_sample, plan_tiles, plausible_limits, read_tile
 from si_crsae.sorting.signal.sampling import draw_slices, sample_traces
 
@@ -161,6 +167,8 @@ def encoder_of_templates(
     config: CrsaeConfig,
     *,
     num_before: int,
+    gain: Float[np.ndarray, " channel"],
+    motion: Motion | None = None,
     assumed: Assumptions = ASSUMED,
 ) -> tuple[Encoder | None, Int[np.ndarray, " atom"]]:
     """Return the encoder of given templates and the unit of each of its atoms.
@@ -177,6 +185,10 @@ def encoder_of_templates(
     config : CrsaeConfig
     num_before : int
         Samples of a template before its peak.
+    gain : ndarray, shape (channel,)
+        What the traces were multiplied by to have that noise.
+    motion : Motion, optional
+        Of the tissue, in the segments of the recording; the templates are those where it is zero.
     assumed : Assumptions, default: ASSUMED
 
     Returns
@@ -191,24 +203,41 @@ def encoder_of_templates(
     if unit_index.size == 0:
         return None, unit_index
     dictionary = compress_templates(torch.from_numpy(templates[unit_index]), num_before=num_before, max_error=max_error)
-    model = _model_of(dictionary, np.ones(unit_index.size, "float32"), config)
-    encoder = make_encoder(model, config, sampling_frequency=recording.sampling_frequency, assumed=assumed)
-    maps = [
-        encoder.correlate(read_tile(recording, tile, margin_of(encoder))) for tile in _sample(recording, config.seed)
-    ]
+    model, trajectory = _with_noise(dictionary, np.ones(unit_index.size, "float32"), config), None
+    if motion is not None:
+        trajectory = Trajectory.of(motion, recording)
+        model = replace(model, moving=_moving(dictionary, recording, config, trajectory, gain, assumed))
+    frequency = recording.sampling_frequency
+    make = partial(make_encoder, config=config, sampling_frequency=frequency, trajectory=trajectory, assumed=assumed)
+    encoder, tiles = make(model), _sample(recording, config.seed)
+    maps = [encoder_of_tile(encoder, tile).correlate(read_tile(recording, tile, margin_of(encoder))) for tile in tiles]
     noise = _noise_of_maps(maps)
     for _ in range(NUM_NOISE_ESTIMATES):
-        encoder = _with_noise(encoder, noise, config, recording.sampling_frequency, assumed)
-        noise = _noise_of_maps([encoder.subtract(map_, encoder.encode(map_)) for map_ in maps])
+        encoder = make(_with_noise(dictionary, noise, config, moving=model.moving), made=encoder)
+        there = [encoder_of_tile(encoder, tile) for tile in tiles]
+        noise = _noise_of_maps([each.subtract(map_, each.encode(map_)) for each, map_ in zip(there, maps, strict=True)])
     _warn_of_other_units(maps, noise, dictionary.scales.numpy())
+    model = _with_noise(dictionary, noise, config, moving=model.moving)
     loud = dictionary.scales.numpy() > assumed.units.min_norm_to_noise_given * noise
     if loud.all():
-        return _with_noise(encoder, noise, config, recording.sampling_frequency, assumed), unit_index
-    if not loud.any():
-        return None, unit_index[loud]
-    model = _model_of(dictionary, noise, config).select(loud)
-    encoder = make_encoder(model, config, sampling_frequency=recording.sampling_frequency, assumed=assumed)
-    return encoder, unit_index[loud]
+        return make(model, made=encoder), unit_index
+    return make(model.select(loud)) if loud.any() else None, unit_index[loud]
+
+
+def _moving(
+    dictionary: Dictionary,
+    recording: BaseRecording,
+    config: CrsaeConfig,
+    trajectory: Trajectory,
+    gain: Float[np.ndarray, " channel"],
+    assumed: Assumptions,
+) -> MovingTemplates:
+    """Return the templates where the tissue may be, each on the channels near to where it is largest."""
+    locations = recording.get_channel_locations()[:, :2]
+    covariance = TemplateCovariance.of(locations, np.diag(gain), trajectory.steps_um)
+    main = dictionary.weights.norm(dim=2).argmax(dim=1).numpy()
+    near = local_channels(recording, config.template_radius_um)[main]
+    return move_templates(dictionary, near, covariance, locations[:, 1], assumed=assumed)
 
 
 def _warn_of_other_units(
@@ -233,19 +262,14 @@ def _warn_of_other_units(
 
 
 def _with_noise(
-    encoder: Encoder,
+    dictionary: Dictionary,
     noise: Float[np.ndarray, " atom"],
     config: CrsaeConfig,
-    sampling_frequency: float,
-    assumed: Assumptions,
-) -> Encoder:
-    model = _model_of(encoder.dictionary, noise, config)
-    settings = make_settings(model, config, sampling_frequency=sampling_frequency, assumed=assumed)
-    return replace(encoder, settings=settings)
-
-
-def _model_of(dictionary: Dictionary, noise: Float[np.ndarray, " atom"], config: CrsaeConfig) -> Model:
-    return Model(dictionary=dictionary, noise=noise, regularization=config.regularization_scale * noise)
+    *,
+    moving: MovingTemplates | None = None,
+) -> Model:
+    regularization = config.regularization_scale * noise
+    return Model(dictionary=dictionary, noise=noise, regularization=regularization, moving=moving or MovingTemplates())
 
 
 def _sample(recording: BaseRecording, seed: int) -> list[Tile]:

@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from spikeinterface.core import BaseRecording
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.sorting.assumptions import Assumptions
 from si_crsae.sorting.cleaning import clean_code, drop_parts, join_fragments
 from si_crsae.sorting.drift.estimation import (
     DRIFT_FILE,
@@ -22,6 +23,7 @@ from si_crsae.sorting.drift.estimation import (
     still_traces,
 )
 from si_crsae.sorting.drift.tissue import Tissue
+from si_crsae.sorting.durations import assumed_of_templates
 from si_crsae.sorting.encoding import encode_recording
 from si_crsae.sorting.inventory import GroupResult
 from si_crsae.sorting.learning.history import AFTER_ROUNDS, History
@@ -207,6 +209,11 @@ class GroupSorting:
         return load_or_compute(self.folder / "posterior.npz", SpikePosterior, self._infer)
 
     @property
+    def _assumed(self) -> Assumptions:
+        """What suits the length of the templates that are asked for."""
+        return assumed_of_templates(self.config)
+
+    @property
     def _code_type(self) -> type[Code]:
         return WeighedCode if self.config.spike_probabilities else Code
 
@@ -216,12 +223,22 @@ class GroupSorting:
             return find_drift(self._moving, self.config, folder=self.folder, job_kwargs=job_kwargs)
 
     def _initialize(self) -> InitialTemplates:
-        history, training = History(self.recording.channel_ids), self.training
-        with self.progress.stage("initialize"), self._held_still(training) as still:
-            templates = find_templates(
-                still, self.config, fit_window=True, job_kwargs=self.resources.job_kwargs, history=history
-            )
-        self._tell("found %d candidate units in %.0f s of signal", len(templates), training.get_total_duration())
+        with self.progress.stage("initialize"), self._held_still(self.training) as still:
+            found = self._find_templates(still)
+        duration_s = self.training.get_total_duration()
+        self._tell("found %d candidate units in %.0f s of signal", len(found.templates), duration_s)
+        return found
+
+    def _find_templates(self, signal: BaseRecording) -> InitialTemplates:
+        history = History(self.recording.channel_ids)
+        templates = find_templates(
+            signal,
+            self.config,
+            fit_window=True,
+            job_kwargs=self.resources.job_kwargs,
+            assumed=self._assumed,
+            history=history,
+        )
         return InitialTemplates(templates=templates, decisions=history.table)
 
     @contextmanager
@@ -240,21 +257,12 @@ class GroupSorting:
 
     def _learn(self) -> LearningResult:
         nothing = LearningResult.without_atoms(num_channels=self.recording.get_num_channels())
-        history = History(self.recording.channel_ids, earlier=self.initial.decisions)
         if len(self.initial.templates) == 0:
-            return replace(nothing, decisions=history.table)
-        training = self.training
+            return replace(nothing, decisions=self.initial.decisions)
+        learner = self._make_learner()
+        history = learner.history
         with self.progress.stage("learn") as bar, listen(lambda _: bar.advance()):
             bar.expect(self.config.num_rounds)
-            learner = Learner(
-                training,
-                self.initial.templates,
-                self.initial.fitted(self.config, training.sampling_frequency),
-                num_threads=self.resources.num_threads,
-                job_kwargs=self.resources.job_kwargs,
-                history=history,
-                tissue=self._training_tissue,
-            )
             model, curve = learner.learn(group_index=self.progress.group_index)
         if learner.tissue is not None:
             keep_motion(learner.tissue.trajectory.motion, self.folder)
@@ -268,6 +276,44 @@ class GroupSorting:
             unit_numbers=np.array(learner.unit_numbers),
             decisions=history.table,
             drift=self._drift_after(learner.tissue),
+        )
+
+    def _make_learner(self) -> Learner:
+        """Return what learns, with the tissue at rest if the signal is explained better so than by its motion.
+
+        A motion that is none makes several units of one, each for another displacement, which explain much of the
+        signal together. So what they are compared with are the units that are found in the same part of the time if
+        nothing moves.
+        """
+        tissue = self._training_tissue
+        if tissue is None:
+            return self._learner_from(self.initial, self.training)
+        with self.progress.stage("compare with tissue at rest"):
+            moving = self._learner_from(self.initial, self.training, tissue)
+            moving.settle()
+            near_rest = tissue.near_rest(self.training)
+            unmoved = self._find_templates(near_rest)
+            if len(unmoved.templates) == 0:
+                return moving
+            at_rest = self._learner_from(unmoved, near_rest)
+            at_rest.settle()
+            gain = at_rest.objective_on(self.training) - moving.objective_on(self.training)
+        logger.info("units that move lower the objective by %.0f", gain)
+        if gain > 0:
+            return moving
+        logger.warning("the motion found is not followed: units at rest explain the recording better")
+        return self._learner_from(unmoved, self.training)
+
+    def _learner_from(self, initial: InitialTemplates, signal: BaseRecording, tissue: Tissue | None = None) -> Learner:
+        return Learner(
+            signal,
+            initial.templates,
+            initial.fitted(self.config, signal.sampling_frequency),
+            num_threads=self.resources.num_threads,
+            job_kwargs=self.resources.job_kwargs,
+            assumed=self._assumed,
+            history=History(self.recording.channel_ids, earlier=initial.decisions),
+            tissue=tissue,
         )
 
     def _drift_after(self, tissue: Tissue | None) -> DriftFound:
@@ -305,9 +351,10 @@ class GroupSorting:
             dictionary,
             sampling_frequency=frequency,
             num_samples=[recording.get_num_samples(segment) for segment in range(recording.get_num_segments())],
+            assumed=self._assumed,
             history=history,
         )
-        whole = drop_parts(joined, dictionary, sampling_frequency=frequency, history=history)
+        whole = drop_parts(joined, dictionary, sampling_frequency=frequency, assumed=self._assumed, history=history)
         duration_s = recording.get_total_duration() * filtered_share(recording, self.config)
         code = clean_code(whole, self.config, sampling_frequency=frequency, duration_s=duration_s, history=history)
         num_learned, num_kept = (np.unique(which.atom_index).size for which in (self.encoded, code))

@@ -1,6 +1,8 @@
 """What is learned, and the encoder that it makes."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,11 +55,15 @@ def make_encoder(
     *,
     sampling_frequency: float,
     trajectory: Trajectory | None = None,
+    made: Encoder | None = None,
     assumed: Assumptions = ASSUMED,
 ) -> Encoder:
-    """Return the encoder of a model, for the tissue on its trajectory if it moves."""
+    """Return the encoder of a model, for tissue on its trajectory if it moves; faster with one made of its atoms."""
     settings = make_settings(model, config, sampling_frequency=sampling_frequency, assumed=assumed)
-    encoder = Encoder.of(model.dictionary, settings, solver=config.solver, device=resolve_device(config.device))
+    if made is None:
+        encoder = Encoder.of(model.dictionary, settings, solver=config.solver, device=resolve_device(config.device))
+    else:
+        encoder = replace(made, settings=settings)
     if trajectory is None or model.moving.are_still:
         return encoder
     return MovingEncoder(
@@ -69,8 +75,8 @@ def make_encoder(
         device=encoder.device,
         templates=model.moving,
         trajectory=trajectory,
-        settings_of=lambda dictionary: make_settings(
-            replace(model, dictionary=dictionary), config, sampling_frequency=sampling_frequency, assumed=assumed
+        settings_of=partial(
+            _settings_of, model=model, config=config, sampling_frequency=sampling_frequency, assumed=assumed
         ),
         solver_name=config.solver,
     )
@@ -92,6 +98,11 @@ def make_settings(
         event_price=spikes.event_price,
         join_correlation=spikes.join_correlation,
     )
+
+
+def _settings_of(dictionary: Dictionary, *, model: Model, **settings: Any) -> EncoderSettings:
+    """Return the settings of a model of other atoms."""
+    return make_settings(replace(model, dictionary=dictionary), **settings)
 
 
 def lowest_amplitudes(

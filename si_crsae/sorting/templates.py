@@ -10,6 +10,7 @@ from spikeinterface.core import BaseRecording, Templates, estimate_templates
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow, is_scalable, nearest_samples
+from si_crsae.sorting.durations import assumed_of_templates
 from si_crsae.sorting.inventory import Inventory
 from si_crsae.sorting.signal.recording import with_one_probe
 
@@ -49,7 +50,7 @@ def measure_templates(
         On the channels of the atoms, in uV where the recording has gains.
     """
     window = TemplateWindow.of(filtered, config)
-    reach = nearest_samples(ASSUMED.units.max_peak_shift_ms, filtered.sampling_frequency)
+    reach = nearest_samples(assumed_of_templates(config).units.max_peak_shift_ms, filtered.sampling_frequency)
     in_uV = is_scalable(filtered)
     wide = TemplateWindow(num_before=window.num_before + reach, width=window.width + 2 * reach)
     averages = _robust_averages(filtered, units, wide, in_uV=in_uV, job_kwargs=job_kwargs)

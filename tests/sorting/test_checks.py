@@ -85,6 +85,42 @@ def test_a_rate_too_low_for_the_band_is_refused_unless_the_recording_is_already_
     check_recording(recording, CrsaeConfig(freq_min=1349.0))
 
 
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"ms_after": 0.1}, "ms_before = 1, ms_after = 0.1: 3 + 0 samples at 3000 Hz; at least 8 are needed, one of"),
+        ({"ms_before": 4.0, "ms_after": 0.1}, "12 + 0 samples at 3000 Hz; at least 8 are needed, one of them before"),
+        ({"ms_before": 0.1, "ms_after": 4.0}, "0 + 12 samples at 3000 Hz; at least 8 are needed, one of them before"),
+        ({"ms_after": 200.0}, "a template of 201 ms, longer than the waveform of any neuron or motor unit; 100 ms at"),
+        ({"freq_min": 0.5}, "freq_min = 0.5 Hz: the band must start at 1 Hz or above, for every second of signal is"),
+    ],
+)
+def test_windows_and_bands_that_cannot_be_used_are_refused(parameters, problem):
+    recording = make_recording(make_noise(), sampling_frequency=3000.0)
+    (told,) = refusal_of(recording, CrsaeConfig(**({"ms_before": 1.0, "ms_after": 2.0} | parameters)))
+    assert problem in told
+
+
+def test_a_rate_too_low_for_neurons_is_refused_with_what_to_set_for_slower_signals():
+    (told,) = refusal_of(make_recording(make_noise(), sampling_frequency=2000.0))
+    assert told.endswith("for them try ms_before = 10, ms_after = 15 and freq_min = 20)")
+    check_recording(
+        make_recording(make_noise(), sampling_frequency=2000.0), CrsaeConfig(ms_before=10, ms_after=15, freq_min=20)
+    )
+
+
+def test_contacts_beyond_the_reach_of_any_neuron_are_doubtful_where_templates_do_not_reach_the_next():
+    probe = generate_linear_probe(4, ypitch=8000)
+    with pytest.warns(UserWarning, match="contacts are 8000 um apart, template_radius_um = 120: every channel") as told:
+        check_recording(make_recording(make_noise(), probe=probe), CrsaeConfig())
+    radii = "template_radius_um = 48000, detection_radius_um = 20000, whitening_radius_um = 20000"
+    assert f"{radii}, detect_threshold = 3;" in str(told[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_recording(make_recording(make_noise(), probe=probe), CrsaeConfig(template_radius_um=48000.0))
+        check_recording(make_recording(make_noise(), probe=generate_linear_probe(4, ypitch=400)), CrsaeConfig())
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_single_bad_sample_is_found_and_located(value, dtype):

@@ -105,7 +105,10 @@ def test_probabilities_of_spikes_know_where_the_tissue_was(moving, tmp_path):
 
 
 def test_motion_that_explains_less_than_none_is_refused(tmp_path, monkeypatch):
-    """An estimate invents excursions; the units stay those of the recording at rest, and the folder says so."""
+    """An estimate invents two places for the tissue; the units are those of the recording at rest, as the folder says.
+
+    No template that stays is seen at rest then, and what moves explains more than the same templates staying would.
+    """
     spec = CaseSpec(
         description="",
         make_probe=lambda: generate_multi_columns_probe(2, 12, xpitch=20, ypitch=20),
@@ -119,7 +122,7 @@ def test_motion_that_explains_less_than_none_is_refused(tmp_path, monkeypatch):
         bin_segment=np.zeros(30, "int64"),
         bin_time_s=times,
         window_depth_um=np.array([50.0, 170.0]),
-        displacement_um=np.repeat(np.where(times % 10 < 7, 0.0, 14.0)[:, None], 2, axis=1),
+        displacement_um=np.repeat(np.where(times % 10 < 5, -7.0, 7.0)[:, None], 2, axis=1),
         size_um=10.0,
         is_followed=True,
     )

@@ -106,7 +106,8 @@ def test_a_dead_channel_has_no_say():
 
 def encoder_for(recording, *waveforms):
     templates = np.stack([waveform.T for waveform in waveforms])
-    return encoder_of_templates(recording, templates, CrsaeConfig(), num_before=NUM_BEFORE)
+    gain = np.ones(recording.get_num_channels())
+    return encoder_of_templates(recording, templates, CrsaeConfig(), num_before=NUM_BEFORE, gain=gain)
 
 
 def test_the_noise_of_an_atom_is_that_without_spikes():

@@ -57,6 +57,19 @@ class SpikeAssumptions:
 
     Chosen after the CRsAE paper, whose lambda settles at 1.12 times its start.
     """
+    usual_window_ms: float = 3.0
+    """Length of templates that every assumption on the duration of a waveform is made for (ms): the default of
+    `ms_before` and `ms_after` together.
+
+    Chosen: that of most sorters.
+    """
+    slow_window_ms: float = 10.0
+    """Templates of this length are not of neurons, whose spikes last 1 to 3 ms: sweeps and lags of waveforms are longer
+    by as much as the templates are (ms). Lower, and a user who wants the whole of a spike loses the next one.
+
+    Chosen. Measured on simulated surface EMG of 64 channels at 2 kHz, templates of 25 ms, 8 motor units: an accuracy of
+    0.98 and two false units with it, without 0.90 and nine.
+    """
     group_gap_ms: float = 0.3
     """Non-zeros of one atom up to this far apart are one event (ms); shorter, and a spike between two samples becomes
     two, longer, and two spikes of a burst become one.

@@ -43,6 +43,24 @@ class InitialAssumptions:
 
     Chosen. The Purkinje cell's window becomes 1.5 ms with it; with 1.25 ms a part of it was a unit of its own.
     """
+    cluster_window: tuple[float, float] = (0.5, 0.75)
+    """Part of `ms_before` and of `ms_after` in which peaks are told from each other (fractions). Wider, and the
+    noise of more samples hides the difference.
+
+    Chosen: the window of SpikeInterface's clustering, 0.5 and 1.5 ms, where templates have their usual length.
+    """
+    num_cluster_components: int = 5
+    """Temporal components of a peak that is clustered, or as many as it has samples there (components); more for fine
+    differences and more noise.
+
+    Chosen: SpikeInterface's number.
+    """
+    cluster_jitter_ms: float = 0.2
+    """A cluster whose median waveform is largest this far from its peaks is none (ms); longer, and other phases of a
+    spike become clusters.
+
+    Chosen: SpikeInterface's limit.
+    """
     split_radius_um: float = 60.0
     """Channels this close to a cluster's own tell its parts apart (um); wider, and the noise of more channels hides the
     difference.

@@ -40,6 +40,14 @@ class MovingEncoder(Encoder):
     _kept: "OrderedDict[bytes, Encoder]" = field(default_factory=OrderedDict, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what goes to another process: neither a lock nor what can be made anew."""
+        return {**vars(self), "_kept": OrderedDict(), "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make what does not go to another process."""
+        vars(self).update({**state, "_lock": threading.Lock()})
+
     def steps_at(self, segment_index: int, sample_index: int) -> Int[np.ndarray, " atom"]:
         """Return the step of displacement at which each atom is at a sample of a segment."""
         return self.trajectory.steps(segment_index, sample_index, self.templates.rest_depth_um)

@@ -106,6 +106,42 @@ class SeenMeans:
         return cls(means=means, counts=counts, steps=np.round(centers).astype("int64"))
 
 
+def move_templates(
+    rest: Dictionary,
+    channels: Int[np.ndarray, "atom local"],
+    covariance: TemplateCovariance,
+    depths_um: Float[np.ndarray, " channel"],
+    *,
+    assumed: Assumptions = ASSUMED,
+) -> MovingTemplates:
+    """Return templates that are known at rest, and nowhere else, at every step.
+
+    Parameters
+    ----------
+    rest : Dictionary
+        In noise standard deviations.
+    channels : ndarray of int64, shape (atom, local)
+        On which each atom is looked at; -1 where there are fewer.
+    covariance : TemplateCovariance
+    depths_um : ndarray, shape (channel,)
+        Of the contacts.
+    assumed : Assumptions, default: ASSUMED
+    """
+    coefficients = (rest.weights * rest.scales[:, None, None]).numpy()
+    energies = np.square(coefficients).sum(axis=2)
+    weights = []
+    for atom, local in enumerate(channels):
+        known = coefficients[atom, local] * (local >= 0)[:, None]
+        seen = SeenMeans(means=known[None], counts=np.full((1, local.size), np.inf), steps=np.array([covariance.rest]))
+        weights.append(fit_moving_template(seen, local, covariance, noise_variance=1.0, assumed=assumed))
+    return MovingTemplates(
+        step_um=covariance.steps_um,
+        step_weights=np.stack(weights),
+        step_channels=channels,
+        rest_depth_um=energies @ depths_um / energies.sum(axis=1),
+    )
+
+
 def fit_moving_template(
     seen: SeenMeans,
     channels: Int[np.ndarray, " local"],

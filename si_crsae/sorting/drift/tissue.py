@@ -57,6 +57,10 @@ class Tissue:
         still = interpolate(self.whitening.undo(whitened), self.trajectory.motion_of(whitened), config)
         return select_windows(self.whitening.apply(still), self._calm_windows(whitened))
 
+    def near_rest(self, whitened: BaseRecording) -> BaseRecording:
+        """Return the same part of the time, as it was recorded."""
+        return select_windows(whitened, self._calm_windows(whitened))
+
     def is_calm(
         self,
         whitened: BaseRecording,

@@ -136,16 +136,13 @@ def objective_of_tile(encoded: DetailedTile, tile: Tile, encoder: Encoder) -> fl
     return float(energy / 2 - explained / 2 + penalty @ inside.amplitude)
 
 
-def gain_of_motion(recording: BaseRecording, encoder: MovingEncoder, *, num_threads: int) -> float:
-    """Return by how much the objective is lower, on some tiles, where atoms move than where they stay (nats)."""
+def objective_of_sample(recording: BaseRecording, encoder: Encoder, *, num_threads: int) -> float:
+    """Return the objective on some tiles, spread over a recording (nats)."""
 
-    def gain(tile: Tile) -> float:
+    def objective(tile: Tile) -> float:
         there = encoder_of_tile(encoder, tile)
-        moved, still = (
-            objective_of_tile(encode_in_detail(recording, tile, each), tile, each) for each in (there, encoder)
-        )
-        return still - moved
+        return objective_of_tile(encode_in_detail(recording, tile, there), tile, there)
 
     tiles = plan_tiles(recording)
     chosen = np.unique(np.linspace(0, len(tiles) - 1, NUM_COMPARED_TILES).astype("int64"))
-    return sum(map_tiles(gain, [tiles[index] for index in chosen], num_threads))
+    return sum(map_tiles(objective, [tiles[index] for index in chosen], num_threads))

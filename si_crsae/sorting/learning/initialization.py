@@ -83,13 +83,14 @@ def find_templates(
     logger.info("%d peaks above %g noise standard deviations", peaks.size, config.detect_threshold)
     if peaks.size < smallest:
         return np.zeros((0, recording.get_num_channels(), TemplateWindow.of(recording, config).width), "float32")
+    cluster_window = _cluster_window(recording, config, assumed=assumed)
     if fit_window:
         num_before = num_before_of(recording, peaks, config, job_kwargs=job_kwargs, assumed=assumed)
         config = with_num_before(config, num_before, recording.sampling_frequency)
     if peaks.size > MAX_PEAKS_PER_CHANNEL * recording.get_num_channels():
         num_peaks = MAX_PEAKS_PER_CHANNEL * recording.get_num_channels()
         peaks = np.asarray(select_peaks(peaks, method="uniform", n_peaks=num_peaks, seed=config.seed))
-    labels = _cluster(recording, peaks, config, job_kwargs=job_kwargs, assumed=assumed)
+    labels = _cluster(recording, peaks, config, cluster_window, job_kwargs=job_kwargs, assumed=assumed)
     labels = cut_by_size(labels, np.abs(peaks["amplitude"]), max_ratio=1 / config.min_amplitude)
     labels = _without_small(labels, peaks, history, smallest=smallest)
     if not np.any(labels >= 0):
@@ -103,6 +104,7 @@ def _cluster(
     recording: BaseRecording,
     peaks: np.ndarray,
     config: CrsaeConfig,
+    window: dict[str, Any],
     *,
     job_kwargs: dict[str, Any],
     assumed: Assumptions,
@@ -115,6 +117,8 @@ def _cluster(
     parameters["verbose"] = False
     # its standard deviation is not robust: a few wrong peaks would cost a unit of 50 noise deviations
     parameters["clean_templates"]["mean_sd_ratio_threshold"] = np.inf
+    parameters["clean_templates"]["max_jitter_ms"] = assumed.initial.cluster_jitter_ms
+    parameters["peaks_svd"] |= window
     parameters["peaks_svd"]["svd_model"] = _fit_svd(
         recording, peaks, parameters["peaks_svd"], config, num_needed=smallest, job_kwargs=job_kwargs
     )
@@ -131,6 +135,18 @@ def _cluster(
             recording, peaks, method=CLUSTERING, method_kwargs=parameters, job_kwargs=job_kwargs
         )
     return np.asarray(labels)
+
+
+def _cluster_window(recording: BaseRecording, config: CrsaeConfig, *, assumed: Assumptions) -> dict[str, Any]:
+    """Return where around its peak, and on how many components, a spike is clustered, as SpikeInterface is told."""
+    frequency, initial = recording.sampling_frequency, assumed.initial
+    durations_ms = np.array(initial.cluster_window) * (config.ms_before, config.ms_after)
+    num_before, num_after = (max(nearest_samples(duration_ms, frequency), 1) for duration_ms in durations_ms)
+    return {
+        "ms_before": 1000 * num_before / frequency,
+        "ms_after": 1000 * num_after / frequency,
+        "n_components": min(initial.num_cluster_components, num_before + num_after),
+    }
 
 
 def _fit_svd(

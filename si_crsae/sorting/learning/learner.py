@@ -16,12 +16,11 @@ from si_crsae.core.regularization import centered_prior, update_regularization
 from si_crsae.core.tables import select_rows
 from si_crsae.sorting.assumptions import ASSUMED, Assumptions
 from si_crsae.sorting.convert import TemplateWindow, local_channels
-from si_crsae.sorting.drift.encoder import MovingEncoder
 from si_crsae.sorting.drift.moving import MovingTemplates
 from si_crsae.sorting.drift.tissue import Tissue
 from si_crsae.sorting.learning.births import find_missed_templates, moved_residual_recording, residual_recording
 from si_crsae.sorting.learning.collisions import find_collisions
-from si_crsae.sorting.learning.expectation import EventWaveforms, encode_with_waveforms, gain_of_motion
+from si_crsae.sorting.learning.expectation import EventWaveforms, encode_with_waveforms, objective_of_sample
 from si_crsae.sorting.learning.following import follow_units, hold_still
 from si_crsae.sorting.learning.gradient import improve_by_gradient
 from si_crsae.sorting.learning.history import History
@@ -76,11 +75,12 @@ class Learner:
         self.channels = self.near[:0]
         self.units = self._admit([], (waveforms @ self.basis.T).numpy())
         self.unit_numbers = [unit.number for unit in self.units]
+        self.model = self._model_of(self.units)
 
     def learn(self, *, group_index: int = 0) -> tuple[Model | None, LearningCurve]:
         """Return the learned model, None if no unit is left, and the learning curve; tell listeners of every round."""
         rounds: list[LearningRound] = []
-        model = self._settled(self._without_false_motion(self._model_of(self.units)))
+        model = self.model
         for round_index in range(self.config.num_rounds):
             if model is None:
                 break
@@ -114,33 +114,25 @@ class Learner:
         templates = self.history.last_templates | dict(zip(self.unit_numbers, learned, strict=True))
         return model, LearningCurve.of(rounds, templates=templates)
 
-    def _without_false_motion(self, model: Model | None) -> Model | None:
-        """Return the model, with atoms that stay where they are if the recording is explained better so."""
-        if model is None or self.tissue is None:
-            return model
-        encoder = self._encoder_of(model)
-        assert isinstance(encoder, MovingEncoder)
-        gain = gain_of_motion(self.recording, encoder, num_threads=self.num_threads)
-        logger.info("templates that move lower the objective by %.0f", gain)
-        if gain > 0:
-            return model
-        logger.warning("the motion found is not followed: templates that stay explain the recording better")
-        self.tissue = None
-        return self._model_of(self.units)
+    def settle(self) -> None:
+        """Learn the templates of the units once, before any is split or looked for.
 
-    def _settled(self, model: Model | None) -> Model | None:
-        """Return the model once units have said where the tissue is, and been seen there.
-
-        Until then templates are blurred and displacements off at jumps: what is left unexplained would be taken for
-        new units, each of one displacement.
+        Where the tissue moves templates are blurred until then, and displacements off at jumps: what is left
+        unexplained would be taken for new units, each of one displacement.
         """
-        if model is None or self.tissue is None:
-            return model
-        units = collect_units(model.dictionary, self._encode(model), self.near, assumed=self.assumed)
+        if self.model is None:
+            return
+        units = collect_units(self.model.dictionary, self._encode(self.model), self.near, assumed=self.assumed)
         units = [replace(unit, number=number) for unit, number in zip(units, self.unit_numbers, strict=True)]
-        units = self._prune(merge_units(units, self.geometry, self.config, **self._rules))
+        units = merge_units(units, self.geometry, self.config, **self._rules)
         self.unit_numbers = [unit.number for unit in units]
-        return self._model_of(units)
+        self.model = self._model_of(units)
+
+    def objective_on(self, recording: BaseRecording) -> float:
+        """Return what the present model leaves of a sample of a recording, and the penalty of its code (nats)."""
+        if self.model is None:
+            return np.inf
+        return objective_of_sample(recording, self._encoder_of(self.model), num_threads=self.num_threads)
 
     @property
     def _rules(self) -> dict[str, Any]:

@@ -88,7 +88,13 @@ def bandpass(recording: BaseRecording, config: CrsaeConfig) -> BaseRecording:
     freq_max = _highest_frequency(recording, config)
     filled = fill_gaps(recording, seed=config.seed)
     filtered = bandpass_filter(
-        filled, freq_min=config.freq_min, freq_max=freq_max, ftype="bessel", filter_order=2, dtype="float32"
+        filled,
+        freq_min=config.freq_min,
+        freq_max=freq_max,
+        ftype="bessel",
+        filter_order=2,
+        dtype="float32",
+        ignore_low_freq_error=True,  # of its margins, which are read anew for every chunk: they are five periods long
     )
     enough_channels = recording.get_num_channels() >= ASSUMED.recordings.min_channels_for_reference
     if config.common_reference == "yes" or (config.common_reference == "auto" and enough_channels):
