@@ -18,7 +18,7 @@ UNIT_COLORS = (
     "#1f9bb5", "#d1495b", "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#aa9300", "#3a3ea8", "#00806b", "#8f2d56",
 )  # fmt: skip
 # How a color of the second and third turn differs: towards black or white, by a share.
-COLOR_TURNS = ((0, 0.0), (0, 0.6), (0, 0.2))
+COLOR_TURNS = ((0, 0.0), (0, 0.2), (0, 0.6))
 COLOR_SHIFT = 5
 TRACE_COLOR = "#333333"
 REFERENCE_COLOR = "#000000"
@@ -31,7 +31,7 @@ PROBABILITY_COLORS = "viridis"
 def unit_color(unit_index: int) -> str:
     """Return the color of a unit, the same in every picture.
 
-    After so many units as there are colors they come much darker, then a little, each time in another order: units that
+    After so many units as there are colors they come darker, then much darker, each time in another order: units that
     are numbered along a probe differ from all near ones.
     """
     turn, place = divmod(unit_index, len(UNIT_COLORS))

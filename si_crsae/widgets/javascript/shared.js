@@ -9,8 +9,8 @@ const UNIT_COLORS = [
 
 // After so many units the colors come darker, each time in another order; on a dark ground lighter, and each as much more
 // as its contrast to that needs.
-const COLOR_TURNS = [[0, 0], [0, 0.6], [0, 0.2]];
-const DARK_COLOR_TURNS = [[255, 0.3], [255, 0.5], [255, 0.1]];
+const COLOR_TURNS = [[0, 0], [0, 0.2], [0, 0.6]];
+const DARK_COLOR_TURNS = [[255, 0.1], [255, 0.3], [255, 0.5]];
 const COLOR_SHIFT = 5;
 // Relative luminance that has a contrast of 3 to the lightest of dark grounds, #1e1e1e.
 const DARK_LUMINANCE = 0.14;
