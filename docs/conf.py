@@ -2,10 +2,8 @@ import dataclasses
 import functools
 import importlib.metadata
 import inspect
-import json
 import os
 import re
-from pathlib import Path
 
 import torch
 from docutils.nodes import SkipNode
@@ -56,8 +54,7 @@ myst_substitutions = dataclasses.asdict(ASSUMED) | {
     }
     for module in (descent, encoder, evidence, explanations, features, given, interpolation)
 }
-# The tests run the notebooks and leave them with their outputs in build/notebooks, from where the pages take them.
-EXECUTED_NOTEBOOKS = Path(__file__).parents[1] / "build" / "notebooks"
+# Notebooks are committed with their outputs, see notebooks/execute.py.
 nb_execution_mode = os.environ.get("SI_CRSAE_DOCS_EXECUTE", "off")
 # Widgets need a kernel: the pages show the picture that goes with each.
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
@@ -225,21 +222,6 @@ def allowed_values(schema):
     return ", ".join([schema["type"], *bounds])
 
 
-def show_outputs(app, docname, source):
-    """Put the outputs of the last run into a notebook that has not changed since."""
-    executed = EXECUTED_NOTEBOOKS / f"{Path(docname).name}.ipynb"
-    if not docname.startswith("tutorials/") or not executed.is_file():
-        return
-    content = executed.read_text(encoding="utf8")
-    if code_of(content) == code_of(source[0]):
-        source[0] = content
-
-
-def code_of(notebook):
-    """Return the cells of a notebook without their outputs."""
-    return ["".join(cell["source"]) for cell in json.loads(notebook)["cells"]]
-
-
 def write_math(self, node, *, display):
     """Write a formula as MathML, in which delimiters grow by themselves."""
     formula = re.sub(r"\\[bB]igg?[lrm]?(?![a-z])", "", node.astext())
@@ -250,7 +232,6 @@ def write_math(self, node, *, display):
 def setup(app):
     inline, block = (functools.partial(write_math, display=display) for display in (False, True))
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
-    app.connect("source-read", show_outputs)
     app.add_directive("crsae-parameters", ParameterTable)
     app.add_directive("crsae-assumptions", AssumptionTables)
     app.add_directive("crsae-decisions", DecisionTable)

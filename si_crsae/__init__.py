@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from si_crsae.config import CrsaeConfig
     from si_crsae.diagnostics import doctor
     from si_crsae.sorting.excluded import load_excluded_periods
-    from si_crsae.sorting.folder import load_filtered, load_history, load_motion, resume_sorter
+    from si_crsae.sorting.folder import load_filtered, load_history, load_motion
+    from si_crsae.sorting.resuming import resume_sorter
     from si_crsae.sorting.sorter import CrsaeSorter
     from si_crsae.widgets.report.writing import report
 
@@ -38,7 +39,7 @@ _MODULE_OF_NAME = {
     "load_history": "si_crsae.sorting.folder",
     "load_motion": "si_crsae.sorting.folder",
     "report": "si_crsae.widgets.report.writing",
-    "resume_sorter": "si_crsae.sorting.folder",
+    "resume_sorter": "si_crsae.sorting.resuming",
 }
 
 

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
 
-# Similar lightness, neighbors far apart in hue; repeated where there are more units.
+# Similar lightness, neighbors far apart in hue, contrast of 3 to white; repeated where there are more units.
 UNIT_COLORS = (
-    "#4269d0", "#e8871e", "#2a9d6f", "#c8377a", "#8a5bd1", "#7a6a14",
-    "#1f9bb5", "#d1495b", "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#b39b00", "#3a3ea8", "#00806b", "#8f2d56",
+    "#4269d0", "#d57c1c", "#2a9d6f", "#c8377a", "#8a5bd1", "#7a6a14",
+    "#1f9bb5", "#d1495b", "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#aa9300", "#3a3ea8", "#00806b", "#8f2d56",
 )  # fmt: skip
 # How a color of the second and third turn differs: towards black or white, by a share.
-COLOR_TURNS = ((0, 0.0), (255, 0.38), (0, 0.35))
+COLOR_TURNS = ((0, 0.0), (0, 0.2), (0, 0.6))
 COLOR_SHIFT = 5
 TRACE_COLOR = "#333333"
 REFERENCE_COLOR = "#000000"
@@ -31,8 +31,8 @@ PROBABILITY_COLORS = "viridis"
 def unit_color(unit_index: int) -> str:
     """Return the color of a unit, the same in every picture.
 
-    After so many units as there are colors they come lighter, then darker, each time in another order: units that are
-    numbered along a probe differ from all near ones.
+    After so many units as there are colors they come darker, then much darker, each time in another order: units that
+    are numbered along a probe differ from all near ones.
     """
     turn, place = divmod(unit_index, len(UNIT_COLORS))
     color = UNIT_COLORS[(place + COLOR_SHIFT * turn) % len(UNIT_COLORS)]

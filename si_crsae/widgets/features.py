@@ -1,5 +1,6 @@
 """The feature view: spikes as points, with a lasso that proposes a split, and what else tells units apart."""
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,14 +17,15 @@ from si_crsae.widgets.view import UNIT_LIST, WidgetView, load_module
 from si_crsae.widgets.view_models.features import MAX_DRAWN_UNITS, FeaturesModel, Lasso, features_model
 from si_crsae.widgets.view_models.similarity import similarity_matrix, similarity_of_all
 from si_crsae.widgets.view_models.spike_features import (
+    BATCH,
     MAX_READ,
     FeatureSpace,
     Snippets,
     channels_of,
     evenly_chosen,
-    features_of_all,
     fit_features,
     is_inside,
+    read_all,
     read_snippets,
 )
 from si_crsae.widgets.view_models.unit_activity import (
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 # Units whose waveforms are kept.
 MAX_KEPT = 24
+# Of all waveforms of a unit, which a second line around its points needs again.
+MAX_KEPT_BYTES = 256 * 2**20
 
 
 class FeatureView(WidgetView):
@@ -72,9 +76,11 @@ class FeatureView(WidgetView):
     up = traitlets.Enum(["pc1", "pc2", "pc3", "depth"], "pc2").tag(sync=True)
     cursor_s = traitlets.Float(0.0).tag(sync=True)
     matrix = traitlets.Dict().tag(sync=True)
+    progress = traitlets.Float(1.0, help="Share of the waveforms that a line needs that were read.").tag(sync=True)
 
     def __init__(self, session: Session, **traits: Any) -> None:
         self._kept: dict[tuple[int, int, int], Snippets] = {}
+        self._whole: tuple[int, list[Snippets]] = (-1, [])
         self._lasso: Lasso | None = None
         self._sort = ("time", False)
         super().__init__(session, **traits)
@@ -185,13 +191,31 @@ class FeatureView(WidgetView):
             drawn = selected[:MAX_DRAWN_UNITS]
             space = self._space({other: self._snippets_of(other, unit) for other in drawn}, drawn)
             assert space is not None, "without components there is no picture of them"
-            for spikes, features in features_of_all(tested, space, unit):
-                features["time"] = spike_times_s(tested, spikes)
-                found.append(spikes[is_inside(features[x], features[y], corners)])
+            for snippets in self._all_of(unit):
+                features = {**space.of(snippets), "time": spike_times_s(tested, snippets.spikes)}
+                found.append(snippets.spikes[is_inside(features[x], features[y], corners)])
         caught = np.concatenate(found)
         # times are those of the segment that is shown
         is_timed = "time" in (x, y)
         return caught[tested.units.spikes["segment_index"][caught] == segment] if is_timed else caught
+
+    def _all_of(self, unit: int) -> Iterator[Snippets]:
+        """Yield the waveforms of all spikes of a unit; those of the last one are kept, if they are not too many."""
+        tested = self.session.tested
+        if self._whole[0] == unit:
+            yield from self._whole[1]
+            return
+        number, num_read, size, kept = spikes_of_units(tested)[unit].size, 0, 0, []
+        try:
+            for snippets in read_all(tested, unit, channels_of(tested, unit)):
+                num_read, size = num_read + BATCH, size + snippets.values.nbytes
+                kept = [*kept, snippets] if size <= MAX_KEPT_BYTES else []
+                self.progress = min(num_read / number, 1.0)
+                yield snippets
+        finally:
+            self.progress = 1.0
+        if size <= MAX_KEPT_BYTES:
+            self._whole = unit, kept
 
     def _drop_lasso(self) -> None:
         self.session.proposed_split = None

@@ -37,6 +37,14 @@ def test_units_differ_in_color_until_there_are_many():
     assert min(near) > 20
 
 
+def test_colors_have_contrast_to_white():
+    for unit in range(48):
+        color = unit_color(unit)
+        channels = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        assert 1.05 / (linear @ (0.2126, 0.7152, 0.0722) + 0.05) >= 3, color
+
+
 def test_a_template_is_drawn_at_its_contacts_and_not_where_it_is_zero(figure):
     axes = figure.subplots()
     template = np.zeros((11, 3))

@@ -31,7 +31,8 @@ export default {
     const view = frame({ model, el, title: "Features of the spikes", draw });
     offerPictures(view, model);
     const button = (text, title, act, needs) => make("button", { title, "aria-label": title, "data-needs": needs, onclick: act }, text);
-    const prompt = make("div", { class: "crsae-prompt" }, caught, make("span", { class: "crsae-actions" },
+    const reading = make("progress", { class: "crsae-hidden", max: "1", "aria-label": "Waveforms that were read" });
+    const prompt = make("div", { class: "crsae-prompt" }, caught, reading, make("span", { class: "crsae-actions" },
       button("decide in Curation", "Show what a split would make in the curation view", () => model.send({ kind: "decide" }), "decide"),
       button("clear", "Let the caught spikes go", () => model.send({ kind: "clear" }), "clear")));
     const axis = (trait, title) => make("select", { title, "aria-label": title, onchange: (event) => { model.set(trait, event.target.value); model.save_changes(); } });
@@ -136,13 +137,30 @@ export default {
       ], rows.time_s.length, { content: [[...rows.time_s], [...rows.unit]], selected: new Set(), attributes: (row) => ({ style: `--unit-color: ${unitColor(rows.unit[row])}` }) });
     }
 
+    function whatIsCaught(leading) {
+      const isOfWaveforms = data.lasso_axes.some((name) => !["time", "amplitude"].includes(name));
+      const read = isOfWaveforms ? " The waveforms of all were read for that." : "";
+      return `${counted(data.num_inside, "spike")} of ${data.num_of_leading.toLocaleString("en-US")} of unit ${nameOf(leading)} caught.${read}`;
+    }
+    function whatToDraw(leading) {
+      const drawn = data.read_of_leading < data.num_of_leading && data.read_of_leading ? ` Components and depths are drawn of ${data.read_of_leading.toLocaleString("en-US")} of its ${counted(data.num_of_leading, "spike")}, evenly chosen; a line is held against all.` : "";
+      return `Draw a line around points of unit ${nameOf(leading ?? 0)} to split them off.${drawn}`;
+    }
+    function describeReading() {
+      const share = model.get("progress");
+      const isOver = !(share < 1);
+      reading.classList.toggle("crsae-hidden", isOver);
+      if (isOver) return;
+      reading.value = share;
+      caught.textContent = `Reading the waveforms of ${counted(data.num_of_leading, "spike")}: ${Math.round(100 * share)} %.`;
+    }
+
     function describe() {
       const leading = data.drawn[0];
       view.summary.textContent = data.drawn.length ? `unit ${data.drawn.map(nameOf).join(", ")} of ${data.unit_ids.length}; ${counted(data.spikes.num_spikes, "spike")}, ${data.spikes.time_s.length} listed` : `none of ${counted(data.unit_ids.length, "unit")}`;
       prompt.classList.toggle("crsae-hidden", !data.drawn.length || model.isStatic);
-      caught.textContent = data.lasso.length
-        ? `${counted(data.num_inside, "spike")} of ${data.num_of_leading.toLocaleString("en-US")} of unit ${nameOf(leading)} caught.`
-        : `Draw a line around points of unit ${nameOf(leading ?? 0)} to split them off.`;
+      caught.textContent = data.lasso.length ? whatIsCaught(leading) : whatToDraw(leading);
+      describeReading();
       for (const node of prompt.querySelectorAll("button")) node.disabled = !data.lasso.length || (node.dataset.needs === "decide" && !data.num_inside);
     }
 
@@ -200,7 +218,7 @@ export default {
       matrix = packed?.units ? unpack(packed) : null;
       view.redraw();
     }
-    const redrawn = ["across", "up", "cursor_s"];
+    const redrawn = ["across", "up", "cursor_s", "progress"];
     for (const name of redrawn) model.on(`change:${name}`, view.redraw);
     model.on("change:matrix", readMatrix);
     readMatrix();

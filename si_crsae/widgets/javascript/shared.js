@@ -1,25 +1,47 @@
 // What every view needs: typed arrays out of bytes, colors, axes, a frame with title, notes and errors.
 
-// Similar lightness, neighbors far apart in hue also without red or green; the colors of the pictures in Python.
+// Similar lightness, neighbors far apart in hue also without red or green, contrast of 3 to white; the colors of the
+// pictures in Python.
 const UNIT_COLORS = [
-  "#4269d0", "#e8871e", "#2a9d6f", "#c8377a", "#8a5bd1", "#7a6a14", "#1f9bb5", "#d1495b",
-  "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#b39b00", "#3a3ea8", "#00806b", "#8f2d56",
+  "#4269d0", "#d57c1c", "#2a9d6f", "#c8377a", "#8a5bd1", "#7a6a14", "#1f9bb5", "#d1495b",
+  "#5b8c2a", "#a0522d", "#d36bc6", "#44607a", "#aa9300", "#3a3ea8", "#00806b", "#8f2d56",
 ];
 
-// After so many units the colors come lighter, then darker, each time in another order; on a dark ground all lighter.
-const COLOR_TURNS = [[0, 0], [255, 0.38], [0, 0.35]];
-const DARK_COLOR_TURNS = [[255, 0.35], [255, 0.65], [0, 0.1]];
+// After so many units the colors come darker, each time in another order; on a dark ground lighter, and each as much more
+// as its contrast to that needs.
+const COLOR_TURNS = [[0, 0], [0, 0.2], [0, 0.6]];
+const DARK_COLOR_TURNS = [[255, 0.1], [255, 0.3], [255, 0.5]];
 const COLOR_SHIFT = 5;
+// Relative luminance that has a contrast of 3 to the lightest of dark grounds, #1e1e1e.
+const DARK_LUMINANCE = 0.14;
+const LIGHTER = 0.02;
 
 // Set by `frame` before it draws.
-let colorTurns = COLOR_TURNS;
+let isOnDark = false;
+const colorsMade = new Map();
 
 export function unitColor(index) {
+  const key = isOnDark ? -1 - index : index;
+  if (!colorsMade.has(key)) colorsMade.set(key, makeUnitColor(index));
+  return colorsMade.get(key);
+}
+
+function makeUnitColor(index) {
   const turn = Math.floor(index / UNIT_COLORS.length);
   const color = UNIT_COLORS[(index + COLOR_SHIFT * turn) % UNIT_COLORS.length];
-  const [target, share] = colorTurns[turn % colorTurns.length];
-  return "#" + [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16))
-    .map((value) => Math.round(value + share * (target - value)).toString(16).padStart(2, "0")).join("");
+  const turns = isOnDark ? DARK_COLOR_TURNS : COLOR_TURNS;
+  const [target, share] = turns[turn % turns.length];
+  const parts = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+  const mixed = (by) => parts.map((value) => Math.round(value + by * (target - value)));
+  let by = share;
+  while (isOnDark && luminance(mixed(by)) < DARK_LUMINANCE) by += LIGHTER;
+  return "#" + mixed(by).map((value) => value.toString(16).padStart(2, "0")).join("");
+}
+
+// Relative luminance of red, green and blue, as WCAG defines it.
+function luminance(parts) {
+  const [red, green, blue] = parts.map((part) => (part <= 10 ? part / 3294 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
 const ARRAYS = {
@@ -334,7 +356,7 @@ export function frame({ model, el, title, draw }) {
   function redraw() {
     isPlanned = false;
     root.classList.toggle("dark", isDark());
-    colorTurns = isDark() ? DARK_COLOR_TURNS : COLOR_TURNS;
+    isOnDark = isDark();
     error.textContent = model.get("error") || "";
     error.classList.toggle("crsae-hidden", !error.textContent);
     const text = view.data?.empty;

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CELLS_PER_ROW = 12
 MAX_DRAWN_CELLS = 48
 NO_UNIT_COLOR = "#9a9a9a"
-LINE_COLORS = ("#4269d0", "#e8871e", "#2a9d6f")
+LINE_COLORS = ("#4269d0", "#d57c1c", "#2a9d6f")
 LINE_STYLES = ("o-", "s--", "^:")
 
 

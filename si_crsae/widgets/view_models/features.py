@@ -98,6 +98,8 @@ class FeaturesModel:
     lasso_axes: list[str]
     num_inside: int
     num_of_leading: int
+    read_of_leading: int
+    """Of these, of which the waveforms are drawn as points."""
     duration_s: float
     segment_index: int
     num_segments: int
@@ -165,6 +167,7 @@ def features_model(
         lasso_axes=[] if lasso is None else [lasso.x, lasso.y],
         num_inside=inside.size,
         num_of_leading=spikes_of_units(sorted_recording)[drawn[0]].size if drawn else 0,
+        read_of_leading=snippets[drawn[0]].spikes.size if drawn and space is not None else 0,
         duration_s=duration_s,
         segment_index=segment_index,
         num_segments=len(sorted_recording.num_samples),

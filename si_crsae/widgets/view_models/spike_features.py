@@ -8,13 +8,14 @@ from jaxtyping import Bool, Float, Int
 from sklearn.decomposition import PCA
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
+from si_crsae.evaluation.windows import read_windows
 from si_crsae.widgets.view_models.templates import Waveforms, atom_waveforms, join_waveforms
 from si_crsae.widgets.view_models.unit_activity import spikes_of_units
 
 NUM_COMPONENTS = 3
 # Contacts on which spikes are compared: those where the leading unit is largest.
 MAX_CHANNELS = 8
-# Spikes of each unit whose waveforms are read, evenly chosen: each takes some milliseconds.
+# Spikes of each unit that are drawn, evenly chosen: reading the waveform of one takes up to a millisecond.
 MAX_READ = 300
 # Spikes whose mean stands for that of all.
 MAX_AVERAGED = 60
@@ -85,16 +86,20 @@ def read_snippets(
     starts = chosen["sample_index"] - window.num_before
     lengths = np.array(sorted_recording.num_samples)[chosen["segment_index"]]
     is_inside = (starts >= 0) & (starts + window.width <= lengths)
-    kept, values = [], []
-    for spike in np.flatnonzero(is_inside).tolist():
-        start, segment = int(starts[spike]), int(chosen["segment_index"][spike])
-        traces = sorted_recording.get_traces(segment, start, start + window.width)
-        if traces is not None:
-            kept.append(spike)
-            values.append(traces[:, channels].T)
-    shape = (len(kept), channels.size, window.width)
-    stacked = np.array(values, "float32").reshape(shape)
-    return Snippets(spikes=spikes[np.array(kept, "int64")], values=stacked)
+    kept = np.flatnonzero(is_inside & np.isin(chosen["segment_index"], sorted_recording.segments))
+    whitened = sorted_recording.whitened
+    if whitened is None:
+        return Snippets(spikes=spikes[:0], values=np.zeros((0, channels.size, window.width), "float32"))
+    values = np.zeros((kept.size, channels.size, window.width), "float32")
+    has_all = whitened.get_num_channels() == sorted_recording.channel_ids.size
+    wanted = (whitened.channel_ids if has_all else sorted_recording.channel_ids)[channels]
+    used = np.flatnonzero(np.isin(wanted, whitened.channel_ids))  # others have no traces, and are silent
+    for place, segment in enumerate(sorted_recording.segments.tolist()):
+        mine = np.flatnonzero(chosen["segment_index"][kept] == segment)
+        if mine.size and used.size:
+            read = read_windows(whitened, place, starts[kept[mine]], wanted[used], window.width)
+            values[np.ix_(mine, used)] = np.concatenate(list(read)).transpose(0, 2, 1)
+    return Snippets(spikes=spikes[kept], values=values)
 
 
 def fit_features(sorted_recording: SortedRecording, snippets: Sequence[Snippets], unit: int) -> FeatureSpace | None:
@@ -120,21 +125,18 @@ def fit_features(sorted_recording: SortedRecording, snippets: Sequence[Snippets]
     )
 
 
-def features_of_all(
-    sorted_recording: SortedRecording, space: FeatureSpace, unit: int
-) -> Iterator[tuple[Int[np.ndarray, " spike"], dict[str, Float[np.ndarray, " spike"]]]]:
-    """Yield positions and features of all spikes of a unit, as many at a time as memory should hold.
+def read_all(sorted_recording: SortedRecording, unit: int, channels: Int[np.ndarray, " channel"]) -> Iterator[Snippets]:
+    """Yield the traces around all spikes of a unit, as many at a time as memory should hold.
 
     Parameters
     ----------
     sorted_recording : SortedRecording
-    space : FeatureSpace
     unit : int
+    channels : ndarray of int64, shape (channel,)
     """
     mine = spikes_of_units(sorted_recording)[unit]
     for start in range(0, mine.size, BATCH):
-        snippets = read_snippets(sorted_recording, mine[start : start + BATCH], space.channels)
-        yield snippets.spikes, space.of(snippets)
+        yield read_snippets(sorted_recording, mine[start : start + BATCH], channels)
 
 
 def mean_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) -> Waveforms | None:

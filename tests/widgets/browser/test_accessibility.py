@@ -1,9 +1,13 @@
 """Views for everybody: WCAG 2.2 AA as far as axe-core tells, all by keyboard, visible focus, no wider at 200 %."""
 
+import numpy as np
 import pytest
 import spikeinterface as si
+from spikeinterface.core import NumpySorting
 
-from si_crsae.widgets import VIEWS, open_session
+from si_crsae.evaluation.sorted_recording import explain_like
+from si_crsae.widgets import VIEWS, TemplateInspector, open_session
+from si_crsae.widgets.session import Session
 
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 NAMES = [kind.__name__ for kind in VIEWS]
@@ -27,7 +31,8 @@ COLORS = """
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--crsae-${name}`).trim()]));
 }
 """
-AA = 4.5
+AA, AA_PICTURES = 4.5, 3.0
+DOT_COLORS = "[...document.querySelectorAll('.crsae-dot')].map((dot) => dot.style.getPropertyValue('--unit-color'))"
 # Parts that stick out of the view, apart from those in a part that scrolls.
 OUTSIDE = """
 () => {
@@ -99,6 +104,22 @@ def test_what_is_written_and_drawn_on_a_canvas_has_contrast(show, session, color
     for name, color in colors.items():
         brighter, darker = sorted((luminance(color), ground), reverse=True)
         assert (brighter + 0.05) / (darker + 0.05) >= AA, (name, color)
+
+
+@pytest.mark.parametrize(("color_scheme", "grounds"), [("light", ["#ffffff"]), ("dark", ["#111111", "#1e1e1e"])])
+def test_units_have_contrast_to_the_ground_and_differ(show, session, color_scheme, grounds):
+    """On those of JupyterLab and VS Code, too; three to one is what WCAG asks for pictures."""
+    tested = session.tested
+    trains = {f"u{unit}": np.array([1000 + 100 * unit]) for unit in range(48)}
+    many = explain_like(NumpySorting.from_unit_dict([trains], tested.sampling_frequency), tested, name="many")
+    live = show(TemplateInspector(Session(many)), color_scheme=color_scheme)
+    own = live.page.evaluate(COLORS)["background"]
+    dots = live.page.evaluate(DOT_COLORS)[:48]
+    assert len(set(dots)) == 48
+    for ground in (own, *grounds):
+        for color in dots:
+            brighter, darker = sorted((luminance(color), luminance(ground)), reverse=True)
+            assert (brighter + 0.05) / (darker + 0.05) >= AA_PICTURES, (color, ground)
 
 
 def luminance(color):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from curated_units import curated_units, with_traces
 
-from si_crsae.widgets import CurationView, Dashboard, FeatureView, split_step
+from si_crsae.widgets import CurationView, Dashboard, FeatureView, features, split_step
 from si_crsae.widgets.session import Session
+from si_crsae.widgets.view_models import spike_features
 from si_crsae.widgets.view_models.unit_activity import relative_amplitudes, spike_times_s, spikes_of_units
 
 
@@ -105,6 +106,41 @@ def test_an_empty_line_proposes_nothing_and_another_unit_forgets_the_line(show, 
     assert view.session.selected_units == [4]
     assert view.session.proposed_split is None
     assert view.view_model().lasso == []
+
+
+def test_waveforms_are_read_once_for_all_lines_and_the_page_says_what_was_read(show, made, view, monkeypatch):
+    read = []
+    monkeypatch.setattr(features, "BATCH", 50)
+    monkeypatch.setattr(spike_features, "BATCH", 50)
+    original = features.read_all
+    monkeypatch.setattr(features, "read_all", lambda *of_what: read.append(of_what[1]) or original(*of_what))
+    shares = []
+    view.observe(lambda change: shares.append(change["new"]), names="progress")
+    live = show(view)
+    total = spikes_of_units(made)[2].size
+    assert f"are drawn of 300 of its {total:,} spikes" in live.text(".crsae-prompt")
+    around_all = [(-0.01, -0.01), (1.01, -0.01), (1.01, 1.01), (-0.01, 1.01)]
+    draw_line(live, "Components", around_all)
+    (caught,) = view.parts()
+    assert len(caught) > 0.9 * total  # but for some beyond the outermost ones that are drawn
+    said = f"{len(caught):,} spikes of {total:,} of unit 2 caught. The waveforms of all were read for that."
+    assert said in live.text(".crsae-prompt")
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[-1] == 1.0
+    draw_line(live, "Components", [(0.1, 0.1), (0.6, 0.1), (0.6, 0.9)])
+    assert read == [2]
+    assert not live.locator("progress").is_visible()
+    draw_line(live, "Amplitudes", BELOW)
+    assert "waveforms" not in live.text(".crsae-prompt")
+
+
+def test_a_bar_shows_how_much_was_read(show, view):
+    live = show(view)
+    view.progress = 0.4
+    live.push()
+    assert live.locator("progress").is_visible()
+    assert live.text(".crsae-prompt").startswith("Reading the waveforms of ")
+    assert "40 %" in live.text(".crsae-prompt")
 
 
 def test_moving_the_threshold_takes_the_place_of_the_lasso(view):

@@ -76,4 +76,6 @@ def test_a_picture_of_the_view(show, session, moving_session, view_class, color_
     suffix = "" if color_scheme == "light" else "_dark"
     path = folder / f"{view_class.__name__}{suffix}.png"
     live.screenshot(path)
-    Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
+    # rare colors, such as those of units, keep their place in the palette
+    picture = Image.open(path).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture.save(path, optimize=True)

@@ -15,9 +15,9 @@ from si_crsae.widgets.view_models.similarity import ranked_pairs, similarity_mat
 from si_crsae.widgets.view_models.spike_features import (
     channels_of,
     evenly_chosen,
-    features_of_all,
     fit_features,
     is_inside,
+    read_all,
     read_snippets,
 )
 from si_crsae.widgets.view_models.spike_list import listed_spikes
@@ -51,10 +51,9 @@ def test_spikes_at_the_ends_of_a_segment_are_left_out(made):
 
 def test_components_tell_small_spikes_from_large_ones(made):
     space = fit_features(made, [snippets_of(made, 2, 2)], 2)
-    spikes, features = (
-        np.concatenate(parts)
-        for parts in zip(*((at, of["pc1"]) for at, of in features_of_all(made, space, 2)), strict=True)
-    )
+    batches = list(read_all(made, 2, space.channels))
+    spikes = np.concatenate([batch.spikes for batch in batches])
+    features = np.concatenate([space.of(batch)["pc1"] for batch in batches])
     assert_array_equal(spikes, spikes_of_units(made)[2])
     is_small = made.units.relative_amplitude(spikes) < 0.75
     middle = (np.median(features[is_small]) + np.median(features[~is_small])) / 2
