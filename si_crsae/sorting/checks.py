@@ -17,8 +17,9 @@ from si_crsae.sorting.convert import TemplateWindow, channels_without_gain
 from si_crsae.sorting.geometry import doubtful_geometry, geometry_problems
 from si_crsae.sorting.signal.caching import memory_problems
 from si_crsae.sorting.signal.channels import is_digital
+from si_crsae.sorting.signal.hum import find_hum
 from si_crsae.sorting.signal.periods import ExcludedPeriods, exclude, period_problems
-from si_crsae.sorting.signal.preprocessing import filtered_share
+from si_crsae.sorting.signal.preprocessing import filter_traces, filtered_share
 from si_crsae.sorting.signal.recording import (
     describe_bad_sample,
     longest_tile,
@@ -80,6 +81,7 @@ def check_recording(recording: BaseRecording, config: CrsaeConfig, *, folder: Pa
         *_useless_gains(recording),
         *_saturation(recording, config.seed),
         *_silence(recording, config, given),
+        *_hum(recording, config),
     ):
         warnings.warn(doubt, stacklevel=2)
 
@@ -268,6 +270,17 @@ def _silence(recording: BaseRecording, config: CrsaeConfig, given: ExcludedPerio
         yield (
             f"about {1 - share:.0%} of the recording is silent on all channels, constant or far fainter than the rest: "
             "nothing is learned from it or found in it, and rates are those of the rest"
+        )
+
+
+def _hum(recording: BaseRecording, config: CrsaeConfig) -> Iterator[str]:
+    hum = find_hum(filter_traces(recording, config), seed=config.seed)
+    if hum.size_to_noise > ASSUMED.recordings.max_hum_to_noise:
+        frequencies = ", ".join(f"{frequency:g}" for frequency in hum.frequencies_hz)
+        yield (
+            f"hum is left after the filter, up to {hum.size_to_noise:.1f} times as large as the noise: raise freq_min "
+            f"or take it out first, for frequency in ({frequencies},): recording = "
+            "spikeinterface.preprocessing.notch_filter(recording, freq=frequency, q=frequency / 5)"
         )
 
 
