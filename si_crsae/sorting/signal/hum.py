@@ -14,6 +14,8 @@ from si_crsae.sorting.signal.sampling import draw_slices
 NUM_SLICES, SLICE_S = 8, 1.0
 # A line takes a few frequencies of a slice; what is beside it is the median of so many.
 LINE_BINS, BESIDE_BINS = 2, 31
+# Slices with less than this of the power of the loudest one are silent.
+MIN_POWER_SHARE = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +53,11 @@ def find_hum(filtered: BaseRecording, *, seed: int) -> Hum:
         for segment, start, end in drawn
         if end - start == length
     ]
-    if not powers:
+    totals = [each.sum() for _, each in powers]
+    heard = [each for (_, each), total in zip(powers, totals, strict=True) if total > MIN_POWER_SHARE * max(totals)]
+    if not heard:
         return Hum(frequencies_hz=np.zeros(0), size_to_noise=0.0)
-    power = np.median([each for _, each in powers], axis=0)
+    power = np.median(heard, axis=0)
     beside = median_filter(power, size=(BESIDE_BINS, 1), mode="nearest")
     is_line = power > ASSUMED.recordings.min_line_to_beside * np.maximum(beside, beside.max(axis=0) * 1e-6)
     of_line = binary_dilation(is_line, np.ones((2 * LINE_BINS + 1, 1)))
