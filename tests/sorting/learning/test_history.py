@@ -316,8 +316,8 @@ def test_numbers_go_on_where_an_earlier_history_ended(history):
     assert History().newest(3) == range(3)  # clusters of a run that had no history yet
 
 
-def learn(neurons, templates, *, others=(), config=CONFIG):
-    """Return a learner that begins with some templates (channel, component) and is done, and what it has learned."""
+def make_learner(neurons, templates, *, others=(), config=CONFIG):
+    """Return a learner that begins with some templates (channel, component)."""
     pairs = [(neuron, draw_times(seed, count=120)) for seed, neuron in enumerate(neurons)]
     recording = make_recording([*pairs, *others])
     history = History(recording.channel_ids)
@@ -325,7 +325,12 @@ def learn(neurons, templates, *, others=(), config=CONFIG):
         main_channel = int(np.linalg.norm(template, axis=1).argmax())
         history.find(Member(main_channel=main_channel, num_events=50), Reason("num_peaks", 50, 12))
     initial = (np.stack(templates) @ smooth_basis()).astype("float32")
-    learner = Learner(recording, initial, config, num_threads=1, job_kwargs=JOB_KWARGS, history=history)
+    return Learner(recording, initial, config, num_threads=1, job_kwargs=JOB_KWARGS, history=history)
+
+
+def learn(neurons, templates, **settings):
+    """Return a learner that is done, and what it has learned."""
+    learner = make_learner(neurons, templates, **settings)
     model, _ = learner.learn()
     return learner, model.dictionary.templates.numpy()
 
@@ -356,6 +361,17 @@ def test_a_split_a_merge_and_a_drop_are_told_while_learning():
         (1, "dropped", 3, (), "num_events"),
     ]
     assert_learned([one, two, twice], [0, 4, 1], learner, learned)
+
+
+def test_settling_makes_templates_anew_and_drops_none():
+    """What no event has yet may have some once the tissue is where it was."""
+    one, nobody = make_template((1.0, 0.6, 0.2, 0.1), norm=40), make_template((1.0, -1.0, 1.0, -1.0), norm=30)
+    learner = make_learner([one], [0.8 * one, nobody])
+    learner.settle()
+    assert changes(learner) == []
+    assert learner.model.dictionary.scales.numpy() == pytest.approx([40, 30], rel=0.05)
+    learner.learn()
+    assert changes(learner) == [(1, "dropped", 1, (), "num_events")]
 
 
 def test_a_birth_is_told_while_learning():
