@@ -163,16 +163,17 @@ def test_a_sorting_goes_on_with_the_first_stage_that_is_missing(complete, tmp_pa
     recorder = Recorder(monkeypatch)
     result = sorting.complete()
     encode = "encode_and_weigh" if is_weighed else "encode_recording"
-    functions = ["find_artifacts", "find_templates", "Learner", encode, "clean_code"]
-    functions += ["infer_posterior"] * is_weighed
+    residual = ["cache"]  # in which units are sought that were missed
+    stages = [["find_artifacts"], ["find_templates"], ["Learner", *residual], [encode], ["clean_code"]]
+    stages += [["infer_posterior"]] * is_weighed
     signals = ["filter_traces", "cache"] if place <= list(FILES).index("encoded") else []
-    assert recorder.called == [*functions[place:1], *signals, *functions[max(place, 1) :]]
+    assert recorder.called == [*sum(stages[place:1], []), *signals, *sum(stages[max(place, 1) :], [])]
     assert_same(result.learned, complete[1].learned)
     assert_same(result.code, complete[1].code)
     if is_weighed:
         assert_same(result.posterior, complete[1].posterior)
     assert written == {path: path.stat().st_mtime_ns for path in written}
-    assert len(list(tmp_path.glob("*.npz"))) == len(functions)
+    assert len(list(tmp_path.glob("*.npz"))) == len(stages)
 
 
 def test_a_model_that_an_earlier_version_has_saved_is_read(complete, tmp_path):

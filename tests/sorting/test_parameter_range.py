@@ -62,6 +62,8 @@ def simulate(rate_hz, num_channels, duration_s, seed, window_ms):
 
 USUAL = {"peak_sign": "both", "learning": "closed_form", "spike_probabilities": False, "apply_preprocessing": True}
 
+AS_IT_IS = USUAL | {"peak_sign": "neg", "apply_preprocessing": False}
+
 
 @pytest.mark.slow
 @given(made=settings_of_a_run())
@@ -70,6 +72,7 @@ USUAL = {"peak_sign": "both", "learning": "closed_form", "spike_probabilities": 
 @example(made=(2800.0, 8, 4.0, 2, USUAL | {"ms_before": 5.5, "ms_after": 0.04, "freq_min": 95.0, "freq_max": 2540.0}))
 @example(made=(30000.0, 2, 4.0, 3, USUAL | {"ms_before": 0.04, "ms_after": 0.3, "freq_min": 20.0, "freq_max": 7e3}))
 @example(made=(20000.0, 1, 4.0, 4, USUAL | {"ms_before": 40.0, "ms_after": 59.0, "freq_min": 5.0, "freq_max": 7e3}))
+@example(made=(1030.0, 1, 2.718, 0, AS_IT_IS | {"ms_before": 1.0, "ms_after": 7.389, "freq_min": 1.0, "freq_max": 2.7}))
 @settings(max_examples=NUM_EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_what_passes_the_check_is_sorted(made):
     rate_hz, num_channels, duration_s, seed, parameters = made

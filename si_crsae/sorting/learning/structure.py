@@ -215,7 +215,9 @@ def fire_together(first: Unit, second: Unit, *, sampling_frequency: float, assum
 
 def _occupied_channels(units: list[Unit]) -> Bool[np.ndarray, "unit channel"]:
     """Return on which channels each template is: those that share none need not be compared."""
-    return np.array([unit.template.any(axis=1) for unit in units]).reshape(len(units), -1)
+    if not units:
+        return np.zeros((0, 0), bool)
+    return np.array([unit.template.any(axis=1) for unit in units])
 
 
 def _near_pairs(

@@ -189,6 +189,10 @@ def test_a_repeat_tells_of_whom_and_how_near(geometry, history):
     assert (decision.value, decision.threshold) == (pytest.approx(4, abs=1e-3), ASSUMED.structure.repeat_distance)
 
 
+def test_no_unit_repeats_another_where_there_is_none(geometry):
+    assert structure.drop_near_repeats([], geometry, sampling_frequency=RATE_HZ) == []
+
+
 def test_a_collision_tells_of_whom(history):
     first = make_template((1.0, 0.5, 0.1, 0.0), norm=25)
     second = make_template((0.0, 0.1, 0.5, 1.0), norm=22, shape=(-0.6, 0.2, 0.7))
