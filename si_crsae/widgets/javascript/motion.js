@@ -56,7 +56,7 @@ export default {
       if (newData !== data) {
         const [start_s, end_s] = newData.shown_s ?? [newData.start_s, newData.end_s];
         // a newer place is asked for already; a saved page holds all of the segment, and stays where it is in it
-        const isOutrun = model.isStatic ? data !== null : requests.waiting.size > 0;
+        const isOutrun = model.isStatic ? data !== null : requests.isBusy;
         if (!shown || !isOutrun || newData.segment_index !== data?.segment_index) shown = { start_s, end_s };
         data = newData;
       }

@@ -84,7 +84,7 @@ export default {
       if (newData !== data) {
         const [start_s, end_s] = newData.shown_s ?? [newData.start_s, newData.end_s];
         // a newer place is asked for already; a saved page holds all of a segment, and stays where it is in it
-        const isOutrun = model.isStatic ? newData.segment_index === data?.segment_index : requests.waiting.size > 0;
+        const isOutrun = model.isStatic ? newData.segment_index === data?.segment_index : requests.isBusy;
         if (!shown || !isOutrun) shown = { start_s, end_s };
         data = newData;
       }

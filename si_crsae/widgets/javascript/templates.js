@@ -109,7 +109,7 @@ export default {
       model.send({ kind: "go_to", time_s });
     }
     function changeTissue() {
-      if (data.has_moved && answers(model, "at_cursor")) setTrait("at_cursor", !model.get("at_cursor"));
+      if (data?.has_moved && answers(model, "at_cursor")) setTrait("at_cursor", !model.get("at_cursor"));
     }
     function changeGain(factor) {
       gain = Math.min(Math.max(gain * factor, 0.05), 50);
