@@ -20,7 +20,7 @@ from si_crsae.sorting.model import Model
 from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.probabilities.features import describe
 from si_crsae.sorting.probabilities.posterior import amplitude_interval
-from si_crsae.sorting.stages import LearningResult, WeighedCode, load_stage
+from si_crsae.sorting.stages import CleanWeighedCode, Code, LearningResult, WeighedCode, load_stage
 
 JOB = {"n_jobs": 1, "progress_bar": False}
 
@@ -158,7 +158,7 @@ def sort_recording(
         run_sorter("crsae", saved, folder=Path(folder) / "run", verbose=False, spike_probabilities=True)
         stages = Path(folder) / "run" / "sorter_output" / "stages" / "group_0"
         model = load_stage(stages / "learn.npz", LearningResult).model
-        return judge(name, saved, model, load_stage(stages / "clean.npz", WeighedCode), truth, sizes)
+        return judge(name, saved, model, load_stage(stages / "clean.npz", CleanWeighedCode).code, truth, sizes)
 
 
 def judge(
@@ -173,13 +173,9 @@ def judge(
     context = CodeInContext.of(recording, code, model, CrsaeConfig())
     description = describe(context)
     low, high = amplitude_interval(context, description.amplitudes)
+    tested, order = sorting_of_code(code, model, recording.sampling_frequency)
+    spikes, times = np.asarray(tested.to_spike_vector()), code.sample_index
     atoms, unit_index = np.unique(code.atom_index, return_inverse=True)
-    num_before = peaks_of_atoms(model.dictionary.atoms.numpy())[1] - model.dictionary.num_before
-    times = code.sample_index + num_before[code.atom_index]
-    order = np.lexsort((unit_index, times))
-    spikes = np.zeros(times.size, minimum_spike_dtype)
-    spikes["sample_index"], spikes["unit_index"] = times[order], unit_index[order]
-    tested = NumpySorting(spikes, recording.sampling_frequency, np.arange(atoms.size))
     labels, missed_rate = label_spikes(tested, truth)
     is_right = np.zeros(times.size, bool)
     is_right[order] = labels
@@ -199,6 +195,17 @@ def judge(
         high=high,
         true_amplitude=true_amplitude,
     )
+
+
+def sorting_of_code(code: Code, model: Model, sampling_frequency: float) -> tuple[BaseSorting, np.ndarray]:
+    """Return the spikes of a code of one segment, its atoms the units, and in which order they are."""
+    atoms, unit_index = np.unique(code.atom_index, return_inverse=True)
+    num_before = peaks_of_atoms(model.dictionary.atoms.numpy())[1] - model.dictionary.num_before
+    times = code.sample_index + num_before[code.atom_index]
+    order = np.lexsort((unit_index, times))
+    spikes = np.zeros(times.size, minimum_spike_dtype)
+    spikes["sample_index"], spikes["unit_index"] = times[order], unit_index[order]
+    return NumpySorting(spikes, sampling_frequency, np.arange(atoms.size)), order
 
 
 def true_amplitudes(

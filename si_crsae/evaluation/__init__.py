@@ -1,7 +1,7 @@
 """Recordings with known spikes and the comparison of sortings with them."""
 
 from si_crsae.evaluation.atoms import FilterMatch, filter_error, perturb_atoms
-from si_crsae.evaluation.calibration import expected_calibration_error, label_spikes, reliability_table
+from si_crsae.evaluation.calibration import expected_calibration_error, judge_units, label_spikes, reliability_table
 from si_crsae.evaluation.comparison import (
     Score,
     align_truth,
@@ -35,6 +35,7 @@ __all__ = [
     "filter_error",
     "found_spikes",
     "generate_case",
+    "judge_units",
     "label_spikes",
     "load_case",
     "missed_false_alarm_curve",

@@ -7,6 +7,9 @@ from numpy.typing import ArrayLike
 from spikeinterface.comparison import compare_sorter_to_ground_truth
 from spikeinterface.core import BaseSorting
 
+from si_crsae.evaluation.comparison import distance_to_nearest
+from si_crsae.sorting.convert import whole_samples
+
 DEFAULT_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -53,6 +56,57 @@ def label_spikes(
             own = (spikes["unit_index"] == unit_index) & (spikes["segment_index"] == segment_index)
             is_right[own] = np.asarray(labels) == "TP"
     return is_right, missed_rate
+
+
+def judge_units(tested: BaseSorting, truth: BaseSorting, *, delta_ms: float = 0.4) -> pd.DataFrame:
+    """Return how well the units of a sorting are isolated.
+
+    Parameters
+    ----------
+    tested : BaseSorting
+        Result of a sorter; zero units are allowed.
+    truth : BaseSorting
+        True spikes of all units.
+    delta_ms : float, default: 0.4
+        Two spikes this close are taken for the same (ms).
+
+    Returns
+    -------
+    DataFrame
+        A row for each tested unit: ``accuracy`` and ``precision``, those of the true unit that it is matched to, one to
+        one, 0 without a match; ``of_neurons``, the part of its spikes that true units have fired, any of them, chance
+        taken away.
+    """
+    units = pd.DataFrame(0.0, index=pd.Index(tested.unit_ids), columns=["accuracy", "precision", "of_neurons"])
+    if not all(each.count_total_num_spikes() for each in (tested, truth)):
+        return units
+    comparison = compare_sorter_to_ground_truth(truth, tested, exhaustive_gt=True, delta_time=delta_ms)
+    performance = pd.DataFrame(comparison.get_performance(method="by_unit"))
+    for unit_id, match in pd.Series(comparison.hungarian_match_21).items():
+        if match not in (-1, ""):  # SpikeInterface's "none", after the type of the ids
+            units.loc[unit_id, ["accuracy", "precision"]] = performance.loc[match, ["accuracy", "precision"]]
+    units["of_neurons"] = _share_of_true_spikes(tested, truth, delta_ms=delta_ms)
+    return units
+
+
+def _share_of_true_spikes(tested: BaseSorting, truth: BaseSorting, *, delta_ms: float) -> Float[np.ndarray, " unit"]:
+    """Return the part of each unit's spikes that coincides with true ones, beyond chance."""
+    spikes, true_spikes = (np.asarray(each.to_spike_vector()) for each in (tested, truth))
+    delta = whole_samples(delta_ms, tested.sampling_frequency)
+    is_near, by_chance = np.zeros(spikes.size, bool), np.zeros(spikes.size)
+    for segment_index in range(tested.get_num_segments()):
+        own = spikes["segment_index"] == segment_index
+        times = spikes["sample_index"][own]
+        true_times = np.sort(true_spikes["sample_index"][true_spikes["segment_index"] == segment_index])
+        is_near[own] = distance_to_nearest(times, true_times) <= delta
+        covered = np.unique((true_times[:, None] + np.arange(-delta, delta + 1)).ravel()).size
+        by_chance[own] = covered / max(times.max(initial=0), true_times.max(initial=0), 1)
+    counts = np.maximum(np.bincount(spikes["unit_index"], minlength=tested.get_num_units()), 1)
+    near, chance = (
+        np.bincount(spikes["unit_index"], weights=values, minlength=counts.size) / counts
+        for values in (is_near, by_chance)
+    )
+    return ((near - chance) / np.maximum(1 - chance, 1e-12)).clip(0, 1)
 
 
 def reliability_table(probability: ArrayLike, is_right: ArrayLike, *, edges: ArrayLike = DEFAULT_EDGES) -> pd.DataFrame:

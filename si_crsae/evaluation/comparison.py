@@ -115,7 +115,7 @@ def overlapping_spikes(sorting: BaseSorting, *, overlap_ms: float = 1.0) -> np.n
         for unit_index in range(sorting.get_num_units()):
             own = in_segment & (spikes["unit_index"] == unit_index)
             others = in_segment & ~own
-            overlaps[own] = _distance_to_nearest(spikes["sample_index"][own], spikes["sample_index"][others]) <= window
+            overlaps[own] = distance_to_nearest(spikes["sample_index"][own], spikes["sample_index"][others]) <= window
     return overlaps
 
 
@@ -211,7 +211,7 @@ def count_best_unit(tested: BaseSorting, train: np.ndarray, *, delta_ms: float =
     best_agreement = 0.0
     for unit_id in tested.unit_ids:
         unit_train = tested.get_unit_spike_train(unit_id)
-        num_found = int(np.sum(_distance_to_nearest(train, unit_train) <= delta))
+        num_found = int(np.sum(distance_to_nearest(train, unit_train) <= delta))
         num_others = max(unit_train.size - num_found, 0)
         agreement = num_found / (train.size + num_others)
         if agreement > best_agreement:
@@ -280,11 +280,11 @@ def found_spikes(tested: BaseSorting, truth: BaseSorting, matches: list, *, delt
         for segment_index in range(truth.get_num_segments()):
             own = (spikes["unit_index"] == unit_index) & (spikes["segment_index"] == segment_index)
             train = tested.get_unit_spike_train(match, segment_index=segment_index)
-            found[own] = _distance_to_nearest(spikes["sample_index"][own], train) <= delta
+            found[own] = distance_to_nearest(spikes["sample_index"][own], train) <= delta
     return found
 
 
-def _distance_to_nearest(times: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def distance_to_nearest(times: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Measure the samples from each time to the nearest sorted reference time, infinite without any."""
     if reference.size == 0:
         return np.full(times.size, np.inf)

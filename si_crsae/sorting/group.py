@@ -34,6 +34,7 @@ from si_crsae.sorting.model import make_encoder
 from si_crsae.sorting.probabilities.context import CodeInContext
 from si_crsae.sorting.probabilities.evidence import encode_and_weigh
 from si_crsae.sorting.probabilities.posterior import infer_posterior
+from si_crsae.sorting.quality.labels import UnitQuality, infer_quality
 from si_crsae.sorting.resources import Resources
 from si_crsae.sorting.runs.progress import Progress
 from si_crsae.sorting.signal.artifacts import find_artifacts, tell_artifacts
@@ -48,6 +49,7 @@ from si_crsae.sorting.signal.recording import (
     select_windows,
 )
 from si_crsae.sorting.stages import (
+    AnyCode,
     CleanCode,
     CleanWeighedCode,
     Code,
@@ -109,6 +111,7 @@ class GroupSorting:
             learned=learned,
             code=self.cleaned,
             posterior=self.posterior,
+            quality=self._judge(),
             excluded=self.excluded,
             decisions_after=self._cleaning.decisions,
         )
@@ -408,7 +411,12 @@ class GroupSorting:
         code = self.cleaned
         assert isinstance(code, WeighedCode), "the code is weighed where a posterior is asked for"
         with self.progress.stage("spike probabilities"):
-            context = CodeInContext.of(
-                self.recording, code, self.learned.model, self.config, num_excluded=self.excluded.num_samples
-            )
-            return infer_posterior(context)
+            return infer_posterior(self._in_context(code))
+
+    def _judge(self) -> UnitQuality:
+        return infer_quality(self._in_context(self.cleaned.unweighed))
+
+    def _in_context(self, code: AnyCode) -> CodeInContext[AnyCode]:
+        return CodeInContext.of(
+            self.recording, code, self.learned.model, self.config, num_excluded=self.excluded.num_samples
+        )

@@ -12,6 +12,7 @@ from spikeinterface.core.base import minimum_spike_dtype
 from si_crsae.core.tables import concatenate_rows, select_rows
 from si_crsae.sorting.drift.moved import AT_REST, MovedAtoms
 from si_crsae.sorting.learning.history import no_decisions
+from si_crsae.sorting.quality.labels import UnitQuality
 from si_crsae.sorting.signal.periods import ExcludedPeriods
 from si_crsae.sorting.stages import Code, LearningResult, SpikePosterior
 
@@ -35,6 +36,8 @@ class GroupResult:
         None if there is no atom.
     posterior : SpikePosterior, optional
         What is expected of the code, if it was asked for; its units are all atoms.
+    quality : UnitQuality, optional
+        How probable each label of each atom is.
     excluded : ExcludedPeriods, optional
         Periods in which nothing was learned or found.
     decisions_after : ndarray, shape (decision,)
@@ -45,6 +48,7 @@ class GroupResult:
     learned: LearningResult | None
     code: Code | None
     posterior: SpikePosterior | None = None
+    quality: UnitQuality | None = None
     excluded: ExcludedPeriods = field(default_factory=ExcludedPeriods)
     decisions_after: Shaped[np.ndarray, " decision"] = field(default_factory=no_decisions)
 
@@ -71,6 +75,8 @@ class Inventory:
         Coefficient of the unit-norm atom.
     posterior : SpikePosterior, optional
         What is expected of these spikes and units, if it was asked for.
+    quality : UnitQuality, optional
+        How probable each label of each unit is, as long as that is known.
     sources : tuple of (int, int), optional
         Group and atom in it that each unit comes from, as long as that is known.
     moved : MovedAtoms, optional
@@ -87,6 +93,7 @@ class Inventory:
     sample_offset: Float[np.ndarray, " spike"]
     amplitude: Float[np.ndarray, " spike"]
     posterior: SpikePosterior | None = None
+    quality: UnitQuality | None = None
     sources: tuple[tuple[int, int], ...] = ()
     moved: MovedAtoms = field(default_factory=MovedAtoms)
 
@@ -209,7 +216,9 @@ def take_inventory(recording: BaseRecording, groups: list[GroupResult]) -> Inven
         moved = replace(moved, unit_index=np.argsort(order)[moved.unit_index + from_group])
     posteriors = [part.posterior for part in found if part.posterior is not None]
     posterior = select_rows(concatenate_rows(posteriors, "spike", "unit"), order, "unit") if posteriors else None
-    by_unit = replace(select_rows(joined, order, "unit"), posterior=posterior, moved=moved)
+    qualities = [part.quality for part in found if part.quality is not None]
+    quality = select_rows(concatenate_rows(qualities, "unit"), order, "unit") if qualities else None
+    by_unit = replace(select_rows(joined, order, "unit"), posterior=posterior, quality=quality, moved=moved)
     return replace(by_unit, sources=tuple(sources[unit] for unit in order)).in_order_of_time()
 
 
@@ -240,6 +249,7 @@ def _units_of_group(recording: BaseRecording, group: GroupResult, index: int) ->
         sample_offset=code.sample_offset,
         amplitude=code.amplitude,
         posterior=None if group.posterior is None else select_rows(group.posterior, kept, "unit"),
+        quality=None if group.quality is None else select_rows(group.quality, kept, "unit"),
         sources=tuple((index, atom) for atom in kept.tolist()),
         moved=_moved_atoms(group, kept, unit_index, channels),
     )

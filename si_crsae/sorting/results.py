@@ -24,6 +24,7 @@ from si_crsae.sorting.excluded import excluded_everywhere, outside_excluded, sav
 from si_crsae.sorting.inventory import GroupResult, Inventory, take_inventory
 from si_crsae.sorting.learning.history import NO_UNIT, no_decisions
 from si_crsae.sorting.learning.rounds import LearningCurve
+from si_crsae.sorting.quality.labels import QUALITY_LABELS, UnitQuality
 from si_crsae.sorting.runs.manifest import noted_whole
 from si_crsae.sorting.signal.preprocessing import bandpass, usable_noise_levels
 from si_crsae.sorting.signal.recording import channel_groups
@@ -174,8 +175,9 @@ def unit_properties(
     (Hz), over the time in which there is a signal that is not excluded (`active_s`); `num_spikes`; `amplitude_median`
     and `amplitude_cv`, size and spread of the spikes relative to the template; `refractory_violations`, the fraction of
     intervals below 1.5 ms; `atom_snr`, the template's whitened norm over the noise of its correlation map, which
-    decides what can be detected; with `spike_probabilities`, also `expected_false_positive_rate` and
-    `expected_missed_rate`.
+    decides what can be detected; `quality`, the likeliest of "good", "mua" and "noise", and `probability_good`,
+    `probability_mua` and `probability_noise`, see `UnitQuality`; with `spike_probabilities`, also
+    `expected_false_positive_rate` and `expected_missed_rate`.
     """
     count = units.num_units
     unit_index = units.spikes["unit_index"]
@@ -187,6 +189,7 @@ def unit_properties(
     if units.posterior is not None:
         expected["expected_false_positive_rate"] = units.posterior.false_positive_rate
         expected["expected_missed_rate"] = units.posterior.missed_rate
+    quality = units.quality or UnitQuality.empty()
     return expected | {
         "main_channel_id": recording.channel_ids[units.main_channel],
         "group": channel_groups(recording)[units.main_channel],
@@ -197,6 +200,8 @@ def unit_properties(
         "amplitude_cv": np.array([np.std(values) / np.mean(values) for values in relative]),
         "refractory_violations": _refractory_violations(units, recording.sampling_frequency),
         "atom_snr": units.scales / units.noise,
+        "quality": quality.labels,
+        **{f"probability_{label}": getattr(quality, label) for label in QUALITY_LABELS},
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,6 +99,11 @@ class Code:
             segment_index=np.repeat(np.arange(len(segments)), [len(events) for events in segments]),
             **joined_columns(segments, "event"),
         )
+
+    @property
+    def unweighed(self) -> "Code":
+        """The events alone."""
+        return Code(**{each.name: getattr(self, each.name) for each in fields(Code)})
 
     def select(self: AnyCode, mask: np.ndarray) -> AnyCode:
         """Return the events of a boolean mask or of indices, with all that is known of them."""

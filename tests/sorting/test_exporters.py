@@ -29,6 +29,10 @@ PROPERTY_KINDS = {
     "amplitude_cv": "f",
     "refractory_violations": "f",
     "atom_snr": "f",
+    "quality": "U",
+    "probability_good": "f",
+    "probability_mua": "f",
+    "probability_noise": "f",
     "depth_um": "f",
     "drift_um": "f",
 }

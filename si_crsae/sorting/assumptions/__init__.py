@@ -18,6 +18,7 @@ from si_crsae.sorting.assumptions.artifacts import ArtifactAssumptions
 from si_crsae.sorting.assumptions.drift import DriftAssumptions
 from si_crsae.sorting.assumptions.linking import LinkingAssumptions
 from si_crsae.sorting.assumptions.probabilities import ProbabilityAssumptions
+from si_crsae.sorting.assumptions.quality import QualityAssumptions
 from si_crsae.sorting.assumptions.recordings import RecordingAssumptions
 from si_crsae.sorting.assumptions.spikes import RefractoryAssumptions, SpikeAssumptions
 from si_crsae.sorting.assumptions.units import (
@@ -45,6 +46,7 @@ class Assumptions:
     fragments: FragmentAssumptions = FragmentAssumptions()
     bursts: BurstAssumptions = BurstAssumptions()
     probabilities: ProbabilityAssumptions = ProbabilityAssumptions()
+    quality: QualityAssumptions = QualityAssumptions()
     linking: LinkingAssumptions = LinkingAssumptions()
     drift: DriftAssumptions = DriftAssumptions()
 
@@ -62,6 +64,7 @@ __all__ = [
     "InitialAssumptions",
     "LinkingAssumptions",
     "ProbabilityAssumptions",
+    "QualityAssumptions",
     "RecordingAssumptions",
     "RefractoryAssumptions",
     "SpikeAssumptions",

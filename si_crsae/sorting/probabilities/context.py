@@ -1,6 +1,7 @@
 """What the posterior of spikes and units is inferred from."""
 
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 from jaxtyping import Float
@@ -9,16 +10,16 @@ from spikeinterface.core import BaseRecording
 from si_crsae.config import CrsaeConfig
 from si_crsae.sorting.convert import samples_in
 from si_crsae.sorting.model import Model, lowest_amplitudes
-from si_crsae.sorting.stages import WeighedCode
+from si_crsae.sorting.stages import AnyCode, WeighedCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CodeInContext:
+class CodeInContext(Generic[AnyCode]):
     """A code, the model that it was found with, and how much signal it was found in.
 
     Parameters
     ----------
-    code : WeighedCode
+    code : Code
     model : Model
     min_amplitude : ndarray of float32, shape (atom,)
         Smallest amplitude of an accepted event.
@@ -28,7 +29,7 @@ class CodeInContext:
         Length of all segments together, without excluded periods.
     """
 
-    code: WeighedCode
+    code: AnyCode
     model: Model
     min_amplitude: Float[np.ndarray, " atom"]
     sampling_frequency: float
@@ -38,12 +39,12 @@ class CodeInContext:
     def of(
         cls,
         recording: BaseRecording,
-        code: WeighedCode,
+        code: AnyCode,
         model: Model,
         config: CrsaeConfig,
         *,
         num_excluded: int = 0,
-    ) -> "CodeInContext":
+    ) -> "CodeInContext[AnyCode]":
         """Return what the code of a recording, so many samples of which are excluded, is judged by."""
         return cls(
             code=code,
@@ -65,8 +66,9 @@ class CodeInContext:
 
     @property
     def noise_variance(self) -> Float[np.ndarray, " event"]:
-        """Variance of the fitted amplitude of each event."""
-        return self.noise[self.code.atom_index] ** 2 / self.code.information
+        """Variance of the fitted amplitude of each event; where events overlap, larger if that was weighed."""
+        variance = self.noise[self.code.atom_index] ** 2
+        return variance / self.code.information if isinstance(self.code, WeighedCode) else variance
 
     def samples(self, duration_ms: float) -> float:
         """Return how many samples a duration takes."""

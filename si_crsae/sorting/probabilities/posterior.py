@@ -5,15 +5,16 @@ from jaxtyping import Float
 
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.probabilities.context import CodeInContext
-from si_crsae.sorting.probabilities.features import Amplitudes, describe
+from si_crsae.sorting.probabilities.features import describe
 from si_crsae.sorting.probabilities.logistic import missed_rate, spike_probability
-from si_crsae.sorting.stages import SpikePosterior
+from si_crsae.sorting.probabilities.units import Amplitudes
+from si_crsae.sorting.stages import SpikePosterior, WeighedCode
 
 # Nine tenths of a normal distribution lie within.
 INTERVAL_SDS = 1.6449
 
 
-def infer_posterior(context: CodeInContext) -> SpikePosterior:
+def infer_posterior(context: CodeInContext[WeighedCode]) -> SpikePosterior:
     """Return probability and amplitude interval of every spike, and the rates expected of every unit.
 
     A spike is right if it is one of the neuron that most of its unit's spikes are of. Its probability is a logistic
@@ -46,7 +47,7 @@ def infer_posterior(context: CodeInContext) -> SpikePosterior:
 
 
 def amplitude_interval(
-    context: CodeInContext, amplitudes: Amplitudes
+    context: CodeInContext[WeighedCode], amplitudes: Amplitudes
 ) -> tuple[Float[np.ndarray, " event"], Float[np.ndarray, " event"]]:
     """Return the ends of the interval that holds nine tenths of the posterior of each amplitude.
 

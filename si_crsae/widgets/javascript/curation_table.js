@@ -3,7 +3,7 @@ import { chooserRows } from "./keys.js";
 import { make, unitColor } from "./shared.js";
 import { figureColumn, idColumn } from "./unit_columns.js";
 
-const LISTED = { snr: "SNR", num_spikes: "spikes", firing_rate: "rate", expected_false_positive_rate: "false" };
+const LISTED = { snr: "SNR", num_spikes: "spikes", firing_rate: "rate", probability_good: "good", expected_false_positive_rate: "false" };
 const MADE_FIGURES = { num_spikes: "num_spikes", firing_rate: "rate_hz" };
 
 // The units that there are and, after them, those that the decisions make, as columns of a list.

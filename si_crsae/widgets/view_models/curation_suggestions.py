@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from spikeinterface.core import BaseSorting
 
 from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.assumptions import ASSUMED
@@ -48,7 +49,8 @@ def suggest(sorted_recording: SortedRecording) -> list[Suggestion]:
 
     Two units may be one if their atoms look alike at some lag and their spikes avoid each other as those of one neuron
     do, or if they look very much alike, are of similar size and nothing speaks against it. A unit deserves a label if
-    many of its spikes are expected to be false, or come too close together, and a look if there are few.
+    the sorter gives it another than "good", many of its spikes are expected to be false, or come too close together,
+    and a look if there are few.
 
     Parameters
     ----------
@@ -153,11 +155,16 @@ def _labels(sorted_recording: SortedRecording, times: list[Int[np.ndarray, " spi
     sorting, limit = sorted_recording.sorting, samples_in(REFRACTORY_MS, sorted_recording.sampling_frequency)
     known = sorting.get_property("expected_false_positive_rate")
     false = np.zeros(len(times)) if known is None else np.nan_to_num(np.asarray(known, "float64"))
+    quality, good, noise = _quality_of(sorting)
     for unit, mine in enumerate(times):
         intervals = np.diff(mine)
         num_short = int(np.sum(intervals < limit))
         share = num_short / max(intervals.size, 1)
         reasons = []
+        if quality[unit] == "noise":
+            reasons.append(f"with a probability of {noise[unit]:.0%}, most of its spikes are of no neuron")
+        elif quality[unit] == "mua":
+            reasons.append(f"with a probability of {1 - good[unit]:.0%}, it is not one well isolated neuron")
         if false[unit] > MAX_FALSE_RATE:
             reasons.append(f"{false[unit]:.0%} of its spikes are expected to be of something else")
         if share > MAX_VIOLATIONS and num_short >= MIN_VIOLATIONS:
@@ -169,6 +176,21 @@ def _labels(sorted_recording: SortedRecording, times: list[Int[np.ndarray, " spi
                 kind="label",
                 unit_ids=(sorted_recording.unit_ids[unit],),
                 reason="; ".join(reasons),
-                score=float(false[unit]) + share + float(mine.size < MIN_SPIKES),
-                value="" if mine.size < MIN_SPIKES else "MUA",  # few spikes are no reason to call a neuron noise
+                score=float(false[unit]) + share + float(mine.size < MIN_SPIKES) + float(1 - good[unit]),
+                value=_proposed_label(quality[unit], mine.size),
             )
+
+
+def _proposed_label(quality: str, num_spikes: int) -> str:
+    if quality == "noise":
+        return "noise"
+    return "" if num_spikes < MIN_SPIKES else "MUA"  # few spikes are no reason to call a neuron noise
+
+
+def _quality_of(sorting: BaseSorting) -> tuple[list[str], Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
+    """Return each unit's label, and how probably it is good, or noise; good where the sorter gives none."""
+    known = sorting.get_property("quality")
+    if known is None:
+        return ["good"] * sorting.get_num_units(), np.ones(sorting.get_num_units()), np.zeros(sorting.get_num_units())
+    good, noise = (np.asarray(sorting.get_property(f"probability_{label}")) for label in ("good", "noise"))
+    return known.tolist(), good, noise

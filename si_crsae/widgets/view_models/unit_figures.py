@@ -57,6 +57,8 @@ class UnitOverview(OnProbe):
 
 # Property, label, unit of measurement, factor, whether it is in the list of all units, what it means.
 _PROPERTIES = (
+    ("probability_good", "good", "%", 100, True, "how probably it is one well isolated neuron"),
+    ("probability_noise", "noise", "%", 100, False, "how probably most of its spikes are of no neuron"),
     ("snr", "SNR", "", 1, True, "height of the template over the noise of its main channel"),
     ("atom_snr", "atom SNR", "", 1, False, "size of the whitened atom over the noise of its amplitudes"),
     ("amplitude_median", "median amplitude", "", 1, False, "in units of the unit's typical amplitude"),
@@ -65,7 +67,7 @@ _PROPERTIES = (
     ("expected_false_positive_rate", "false spikes", "%", 100, True, "expected share of spikes of something else"),
     ("expected_missed_rate", "missed spikes", "%", 100, False, "expected share of the neuron's spikes not found"),
 )
-_TEXTS = (("main_channel_id", "main channel"), ("group", "group"))
+_TEXTS = (("quality", "quality"), ("main_channel_id", "main channel"), ("group", "group"))
 
 
 def describe_units(sorted_recording: SortedRecording) -> UnitOverview:
