@@ -264,6 +264,16 @@ KINDS = {
         # Down to 0.21 of the size, and a third longer.
         bursts=Bursts(max_spikes=10, decay=0.84, stretch=1.03, silence_ms=80.0),
     ),
+    "long_bursts_mono": Kind(
+        description="1 channel, one large unit with bursts as long as those of Purkinje cells, and a small one",
+        library="tetrode",
+        num_channels=1,
+        choose=choose_apart,
+        peaks_uV=(-400.0, -60.0),
+        rate_range_hz=(0.8, 3.0),
+        duration_s=60.0,
+        bursts=Bursts(max_spikes=10, decay=0.84, stretch=1.03, silence_ms=80.0),
+    ),
     "pairs_tetrode": Kind(
         description="tetrode, three pairs of units 5 to 10 noise sd apart, and two others",
         library="tetrode",

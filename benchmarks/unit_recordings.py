@@ -30,7 +30,15 @@ from si_crsae.sorting.stages import CleanCode, LearningResult, load_stage
 # Those that decoys are added to, and those that are learned in one round: more units are wrong.
 WITH_DECOYS = ("mono", "tetrode", "crowded", "varied", "coarse", "mixed_tetrode", "pairs_tetrode")
 HASTY = ("mono", "tetrode", "crowded", "coarse", "bursts", "mixed_tetrode")
-DRAWN = ("mixed_tetrode", "polarity_mono", "bursts_tetrode", "pairs_tetrode", "synchrony_neuronexus16")
+DRAWN = (
+    "mixed_tetrode",
+    "polarity_mono",
+    "bursts_tetrode",
+    "pairs_tetrode",
+    "synchrony_neuronexus16",
+    "long_bursts_tetrode",
+    "long_bursts_mono",
+)
 KIND_NAMES = (
     *HARD_KINDS,
     *DRAWN,

@@ -16,7 +16,7 @@ from si_crsae.sorting.probabilities.units import (
 )
 from si_crsae.sorting.stages import Code
 
-SHAPE_FEATURES = ("extent", "everywhere", "duration", "lobes", "onset")
+SHAPE_FEATURES = ("extent", "everywhere", "duration", "lobes")
 QUALITY_FEATURES = FIRING_FEATURES + SHAPE_FEATURES
 # Part of the largest extremum from which on another one is counted.
 MIN_LOBE = 0.25
@@ -32,6 +32,7 @@ def describe_units(context: CodeInContext[Code]) -> Float[np.ndarray, "atom feat
     """
     groups = spikes_of_atoms(context.code.atom_index, context.scales.size)
     features = firing_features(context, distribution_of_amplitudes(context, groups), groups)
+    features["snr"] = np.minimum(features["snr"], np.log(ASSUMED.quality.max_snr))
     features |= shape_features(context.model.dictionary.atoms.numpy(), context.sampling_frequency)
     return np.stack([features[name] for name in QUALITY_FEATURES], axis=1).astype("float64")
 
@@ -61,8 +62,8 @@ def shape_features(
     """Return the columns SHAPE_FEATURES by name.
 
     Over how many channels the energy is spread, and over what part of them; how long the waveform of the strongest
-    channel is, how many extrema it has, and what part of its energy comes before the largest. A spike is large on a few
-    neighboring contacts and rises fast; an artifact is everywhere, and muscles and oscillations have many extrema.
+    channel is, and how many extrema it has. A spike is large on a few neighboring contacts; an artifact is everywhere,
+    and muscles and oscillations have many extrema.
 
     Parameters
     ----------
@@ -79,12 +80,10 @@ def shape_features(
     center = power @ times_ms
     spread = power @ np.square(times_ms) - center**2
     heights = np.abs(strongest)
-    peak = heights.argmax(axis=1)
     lobes = [find_peaks(values, height=MIN_LOBE * max(values.max(), 1e-12))[0].size for values in heights]
     return {
         "extent": np.log(np.maximum(num_channels, 1.0)),
         "everywhere": num_channels / atoms.shape[1],
         "duration": np.log(np.sqrt(np.maximum(spread, 0.0)) + 0.01),
         "lobes": np.log(np.maximum(lobes, 1)),
-        "onset": np.array([values[:at].sum() for values, at in zip(power, peak, strict=True)]),
     }
