@@ -15,7 +15,8 @@ class QualityAssumptions:
     """Units larger than this are all as large (noise sd of the correlation map): no artifact is told by its size.
     Without a limit, a cell of 55 sd that was recorded alone was called noise for its size.
 
-    Measured for 8, 12 and none (``benchmarks/unit_quality.py validate``): the area under the curve of "good" is 0.971, 0.968 and 0.977.
+    Measured for 8, 12 and none (``benchmarks/unit_quality.py validate``): the area under the curve of "good"
+    is 0.971, 0.968 and 0.977.
     """
     short_interval_ms: tuple[float, float] = (0.8, 1.5)
     """Intervals that one neuron hardly has (ms), and that the encoder still tells apart.
