@@ -59,7 +59,7 @@ def test_every_spike_has_a_probability_and_an_interval_around_its_amplitude(with
 def test_nothing_is_written_unless_asked_for(reference, tmp_path):
     recording, _ = reference
     sorting = si.run_sorter("crsae", recording, folder=tmp_path / "run")
-    assert not list((tmp_path / "run").rglob("*probabilit*"))
+    assert not list((tmp_path / "run").rglob("*spike_probabilit*"))
     assert not list((tmp_path / "run").rglob("posterior*"))
     assert not set(PROPERTIES) & set(sorting.get_property_keys())
     with pytest.raises(ValueError, match="run with spike_probabilities=True"):
