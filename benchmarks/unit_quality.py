@@ -2,28 +2,34 @@
 
 `fit` generates and sorts recordings of every kind of `unit_recordings.KIND_NAMES` and writes the coefficients; those of
 the package are `si_crsae/sorting/quality/coefficients.py`. `validate` fits without the recordings of one seed, for each
-seed, and judges those. `compare` does so with other seeds, longer, and prints how
-well "good" tells units that agree with a neuron by at least 0.8, beside what Bombcell's rules and others say of the
-same units. `--folder` keeps what came of each recording, so that an interrupted run goes on.
+seed, and judges those. `compare` judges recordings of other seeds, longer, and prints how well "good" tells units that
+agree with a neuron by at least 0.8, beside what Bombcell's rules and others say of the same units. `real` prints the
+units of two real recordings in which neurons are known. `--folder` keeps what came of each recording, so that an
+interrupted run goes on.
 
     python benchmarks/unit_quality.py fit --folder judged --coefficients unit_coefficients.py
     python benchmarks/unit_quality.py validate --folder judged
+    python benchmarks/unit_quality.py real
     python benchmarks/unit_quality.py compare --folder judged --out rows.json
 """
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from command_line import make_parser, names, parse
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sorters import Row, machine_row, save
+from spike_recordings import JOB
+from spikeinterface.sorters import run_sorter
 from unit_recordings import KIND_NAMES, JudgedCase, sort_and_judge
 
 from si_crsae.core.tables import concatenate_rows
-from si_crsae.evaluation import expected_calibration_error
+from si_crsae.evaluation import expected_calibration_error, judge_units, load_case
 from si_crsae.sorting.probabilities.logistic import standardize, with_squares
 from si_crsae.sorting.quality.features import QUALITY_FEATURES
 from si_crsae.sorting.quality.labels import QUALITY_LABELS, UnitQuality, quality_by
@@ -34,6 +40,7 @@ MIN_ACCURACY, MIN_OF_NEURONS, MAX_CONTAMINATION = 0.8, 0.5, 0.2
 # Inverse strength of the ridge, on standardized features.
 RIDGE = 0.3
 Coefficients = dict[str, tuple[float, ...]]
+REAL_RECORDINGS = ("locust_tetrode.npz", "purkinje_cell_attached.npz")
 # What is reported by itself.
 PARTS: dict[str, Callable[[str], bool]] = {
     "all": lambda name: True,
@@ -45,12 +52,16 @@ PARTS: dict[str, Callable[[str], bool]] = {
 def main() -> None:
     """Fit, or print the table."""
     parser = make_parser(__doc__ or "", quick="one kind of tetrodes, one recording")
-    parser.add_argument("what", choices=("fit", "validate", "compare"))
+    parser.add_argument("what", choices=("fit", "validate", "compare", "real"))
     parser.add_argument("--folder", type=Path, help="where judged recordings are kept")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where the templates are")
     parser.add_argument("--coefficients", type=Path, help="Python file that `fit` writes")
     parser.add_argument("--kinds", type=names, default=list(KIND_NAMES), help=",".join(KIND_NAMES))
     arguments = parse(parser, kinds=KIND_NAMES)
+    if arguments.what == "real":
+        for name in REAL_RECORDINGS:
+            sys.stdout.write(f"{name}\n{label_real(arguments.data / 'recordings' / name).to_string()}\n")
+        return
     is_compared = arguments.what == "compare"
     seeds, duration_s = (OTHER_SEEDS, OTHER_S) if is_compared else (FIT_SEEDS, FIT_S)
     if arguments.quick:
@@ -84,6 +95,16 @@ def main() -> None:
             text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
             sys.stdout.write(f"{part}, {method}: {text}\n")
     save(rows, arguments.out)
+
+
+def label_real(path: Path) -> pd.DataFrame:
+    """Return the units of a recording, how well they agree with neurons that are known, and their labels."""
+    recording, truth = load_case(path)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = recording.save(folder=Path(folder) / "recording", verbose=False, **JOB)
+        sorting = run_sorter("crsae", kept, folder=Path(folder) / "run", verbose=False)
+    units = judge_units(sorting, truth).round(3)
+    return units.assign(**{name: sorting.get_property(name) for name in ("num_spikes", "quality", "probability_good")})
 
 
 def features_of(cases: list[JudgedCase]) -> np.ndarray:

@@ -1,10 +1,13 @@
 """Whether probabilities given to spikes are those with which they are right."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
-from spikeinterface.comparison import compare_sorter_to_ground_truth
+from spikeinterface.comparison import GroundTruthComparison, compare_sorter_to_ground_truth
 from spikeinterface.core import BaseSorting
 
 from si_crsae.evaluation.comparison import distance_to_nearest
@@ -46,11 +49,9 @@ def label_spikes(
         truth, tested, exhaustive_gt=True, delta_time=delta_ms, compute_labels=True
     )
     misses = pd.DataFrame(comparison.get_performance(method="by_unit"))["miss_rate"].astype(float)
-    matches = pd.Series(comparison.hungarian_match_21)
-    for unit_index, unit_id in enumerate(tested.unit_ids):
-        match = matches[unit_id]
-        if match in (-1, ""):  # SpikeInterface's "none", after the type of the ids
-            continue
+    indices = {unit_id: unit_index for unit_index, unit_id in enumerate(tested.unit_ids)}
+    for unit_id, match in _matches(comparison):
+        unit_index = indices[unit_id]
         missed_rate[unit_index] = misses[match]
         for segment_index, labels in enumerate(comparison.get_labels2(unit_id)):
             own = (spikes["unit_index"] == unit_index) & (spikes["segment_index"] == segment_index)
@@ -82,11 +83,17 @@ def judge_units(tested: BaseSorting, truth: BaseSorting, *, delta_ms: float = 0.
         return units
     comparison = compare_sorter_to_ground_truth(truth, tested, exhaustive_gt=True, delta_time=delta_ms)
     performance = pd.DataFrame(comparison.get_performance(method="by_unit"))
-    for unit_id, match in pd.Series(comparison.hungarian_match_21).items():
-        if match not in (-1, ""):  # SpikeInterface's "none", after the type of the ids
-            units.loc[unit_id, ["accuracy", "precision"]] = performance.loc[match, ["accuracy", "precision"]]
+    for unit_id, match in _matches(comparison):
+        units.loc[unit_id, ["accuracy", "precision"]] = performance.loc[match, ["accuracy", "precision"]]
     units["of_neurons"] = _share_of_true_spikes(tested, truth, delta_ms=delta_ms)
     return units
+
+
+def _matches(comparison: GroundTruthComparison) -> Iterator[tuple[Any, Any]]:
+    """Yield each tested unit that has a match, and the true unit that it is."""
+    for unit_id, match in pd.Series(comparison.hungarian_match_21).items():
+        if match not in (-1, ""):  # SpikeInterface's "none", after the type of the ids
+            yield unit_id, match
 
 
 def _share_of_true_spikes(tested: BaseSorting, truth: BaseSorting, *, delta_ms: float) -> Float[np.ndarray, " unit"]:

@@ -10,7 +10,7 @@ import si_crsae
 from si_crsae.evaluation import CaseSpec, score_sorting, simulate
 from si_crsae.evaluation.decomposition import decompose
 from si_crsae.evaluation.drift import Drift
-from si_crsae.sorting import group
+from si_crsae.sorting import group_signal
 from si_crsae.sorting.drift.estimation import DriftFound
 from si_crsae.sorting.folder import load_units, load_whitened
 from si_crsae.sorting.stages import LearningResult, load_stage
@@ -126,7 +126,7 @@ def test_motion_that_explains_less_than_none_is_refused(tmp_path, monkeypatch):
         size_um=10.0,
         is_followed=True,
     )
-    monkeypatch.setattr(group, "find_drift", lambda *arguments, **settings: invented)
+    monkeypatch.setattr(group_signal, "find_drift", lambda *arguments, **settings: invented)
     recording = recording.save(folder=tmp_path / "recording", n_jobs=1, progress_bar=False)
     sorting = run_sorter("crsae", recording, folder=tmp_path / "run")
     learned = load_stage(tmp_path / "run" / "sorter_output" / "stages" / "group_0" / "learn.npz", LearningResult)

@@ -2,6 +2,7 @@
 
 import shutil
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from spikeinterface.core.generate import generate_recording
 from si_crsae.config import CrsaeConfig
 from si_crsae.core.tables import to_arrays
 from si_crsae.evaluation import generate_case
-from si_crsae.sorting import group
+from si_crsae.sorting import group, group_signal
 from si_crsae.sorting.group import GroupSorting
 from si_crsae.sorting.resources import Resources
 from si_crsae.sorting.signal.recording import Tile, plan_tiles, read_tile
@@ -107,8 +108,9 @@ class Recorder:
 
     def __init__(self, monkeypatch):
         self.called = []
-        for name in FUNCTIONS:
-            monkeypatch.setattr(group, name, partial(self.call, name, getattr(group, name)))
+        for module, name in product((group_signal, group), FUNCTIONS):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, partial(self.call, name, getattr(module, name)))
 
     def call(self, name, function, *args, **kwargs):
         self.called.append(name)
