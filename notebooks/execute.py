@@ -34,6 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="without .ipynb, default: all")
     arguments = parser.parse_args()
+    # they run in a folder of their own, from which a relative path leads elsewhere
+    data_folder = Path(os.environ.get("SI_CRSAE_DATA", FOLDER.parents[1] / "shared" / "data")).resolve()
+    if not data_folder.is_dir():
+        parser.error(f"no data in {data_folder}: set SI_CRSAE_DATA to the folder that holds recordings/")
+    os.environ["SI_CRSAE_DATA"] = str(data_folder)
     paths = [FOLDER / f"{name}.ipynb" for name in arguments.names] or sorted(FOLDER.glob("*.ipynb"))
     for path in paths:
         with tempfile.TemporaryDirectory() as folder:

@@ -48,8 +48,12 @@ def kinds(notebook):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_notebook_runs_from_a_clean_kernel_and_shows_what_is_committed(path, tmp_path, monkeypatch, fast_kernels):
+def test_the_notebook_runs_from_a_clean_kernel_and_shows_what_is_committed(
+    path, tmp_path, monkeypatch, fast_kernels, request
+):
     monkeypatch.setenv("SI_CRSAE_STATIC_PICTURES", "1")
+    if "SI_CRSAE_DATA" in path.read_text(encoding="utf8"):
+        monkeypatch.setenv("SI_CRSAE_DATA", str(request.getfixturevalue("data_folder").resolve()))
     notebook, seconds = execute.execute(path, tmp_path)
     assert kinds(execute.as_committed(notebook, seconds)) == kinds(nbformat.read(path, as_version=4))
 
