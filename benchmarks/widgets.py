@@ -20,7 +20,7 @@ from typing import Any
 
 from cases import save_case
 from command_line import make_parser, names, parse
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
 from sorters import Row, machine_row, save
 
 from si_crsae.evaluation import generate_case
@@ -48,15 +48,19 @@ from si_crsae import widgets
 from si_crsae.evaluation import explain_like, explain_sorting
 minute, truth = si.load("{folder}/recording"), si.load("{folder}/sorting")
 beside, length = {num_beside}, minute.get_num_samples()
-wide, locations = [], minute.get_channel_locations()
-for k in range(beside):
-    renamed = minute.rename_channels([f"{{k}}_{{name}}" for name in minute.channel_ids])
-    renamed.set_dummy_probe_from_locations(locations + [0, k * (np.ptp(locations[:, 1]) + 20)])
-    wide.append(renamed)
+wide, trains, locations = [], {{}}, minute.get_channel_locations()
+for k in range(beside):  # each begins at another time: spikes of copies do not coincide
+    begin = k * length // beside
+    halves = [minute.frame_slice(begin, length), minute.frame_slice(0, begin)] if k else [minute]
+    turned = si.concatenate_recordings(halves)
+    wide.append(turned.rename_channels([f"{{k}}_{{name}}" for name in minute.channel_ids]))
+    for unit, name in enumerate(truth.unit_ids):
+        train = np.sort((truth.get_unit_spike_train(name) - begin) % length)
+        trains[k * len(truth.unit_ids) + unit] = np.concatenate([train + i * length for i in range({minutes})])
 recording = si.concatenate_recordings([si.aggregate_channels(wide)] * {minutes})
-trains = {{k * len(truth.unit_ids) + unit: np.concatenate(
-               [truth.get_unit_spike_train(name) + minute_index * length for minute_index in range({minutes})])
-          for k in range(beside) for unit, name in enumerate(truth.unit_ids)}}
+recording.delete_property("group")
+recording.set_dummy_probe_from_locations(
+    np.concatenate([locations + [0, k * (np.ptp(locations[:, 1]) + 20)] for k in range(beside)]))
 repeated = si.NumpySorting.from_unit_dict([trains], minute.sampling_frequency)
 tested = explain_sorting(repeated, recording, name="repeated")
 units = tested.units
@@ -97,7 +101,8 @@ for step in range(12):
     seconds.append(time.perf_counter() - start)
 print("peer", sorted(seconds)[6])
 """
-# What has the focus and what is pressed for a step: on in time, another unit, another pair, another threshold.
+# What has the focus and what is pressed for a step: on in time, another unit, another pair, another threshold; or what
+# is clicked, one after the other.
 STEPS = {
     "DecompositionViewer": ("canvas[aria-label^=Traces]", "ArrowRight"),
     "CodeRaster": ("canvas[aria-label^=Raster]", "ArrowRight"),
@@ -105,7 +110,7 @@ STEPS = {
     "CurationView": (".crsae-unit-list", "ArrowDown"),
     "ComparisonView": ("canvas[aria-label^=Agreement]", "PageDown"),
     "ThresholdExplorer": ("canvas[aria-label^=Histogram]", "ArrowRight"),
-    "FeatureView": (".crsae-unit-list", "ArrowDown"),
+    "FeatureView": ("[aria-label=Units] button", "click"),
     "MotionView": ("canvas[aria-label^=Depths]", "ArrowRight"),
     "HistoryView": (".crsae-unit-list", "ArrowDown"),
 }
@@ -123,17 +128,21 @@ FIRST = {"ComparisonView": "Home", "MotionView": "+"}
 MEASURE = """
 async ([selector, key, count]) => {
   const root = [...document.querySelectorAll(".crsae")].at(-1);
-  const target = root.querySelector(selector);
-  target.focus();
+  const isClicked = key === "click";
+  if (!isClicked) root.querySelector(selector).focus();
   const times = [];
   for (let step = 0; step < count; step++) {
     const start = performance.now();
     const drawn = new Promise((done) => {
-      const observer = new MutationObserver(() => { observer.disconnect(); done(true); });
+      const isThere = () => !isClicked || root.querySelectorAll(selector)[step + 1].ariaPressed === "true";
+      const observer = new MutationObserver(() => { if (isThere()) { observer.disconnect(); done(true); } });
       observer.observe(root, { attributes: true, attributeFilter: ["data-drawn"] });
       setTimeout(() => done(false), 10000);
     });
-    target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+    const target = isClicked ? root.querySelectorAll(selector)[step + 1] : document.activeElement;
+    if (!target) break;
+    if (isClicked) target.click();
+    else target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
     if (!(await drawn) && times.length > 2) break;  // the end of what can be gone through
     times.push(performance.now() - start);
     await new Promise((done) => setTimeout(done, 150));
@@ -198,9 +207,7 @@ def read_peer(page: Page) -> float:
 def measure(page: Page, index: int, name: str, num_steps: int) -> dict[str, float]:
     """Return milliseconds of the first draw and of the steps of the view that a cell makes."""
     cell = page.locator(".jp-CodeCell").nth(index)
-    cell.locator(".cm-content").click()
-    clicked: Any = page.evaluate("performance.now()")
-    page.keyboard.press("Control+Enter")
+    clicked = start(page, cell)
     cell.locator(".crsae[data-drawn]").first.wait_for(timeout=60_000)
     first: Any = page.evaluate("performance.now()")
     page.wait_for_timeout(1500)
@@ -210,6 +217,22 @@ def measure(page: Page, index: int, name: str, num_steps: int) -> dict[str, floa
         page.wait_for_timeout(1000)
     steps = page.evaluate(MEASURE, [*STEPS[name], num_steps])
     return {"first draw": first - clicked, "step, median": median(steps), "step, largest": max(steps)}
+
+
+def start(page: Page, cell: Locator) -> float:
+    """Run a cell, and return when the key for it was pressed (ms); a cell that JupyterLab moves takes no notice."""
+    for _ in range(10):
+        cell.evaluate("element => element.scrollIntoView({ block: 'start' })")
+        page.wait_for_timeout(500)
+        cell.locator(".cm-content").focus()  # a click would first scroll what lies above out of the way
+        pressed: Any = page.evaluate("performance.now()")
+        page.keyboard.press("Control+Enter")
+        try:
+            cell.locator(".jp-InputPrompt", has_text=re.compile(r"[*\d]")).wait_for(timeout=2000)
+        except TimeoutError:
+            continue
+        return pressed
+    raise TimeoutError("the cell was never run")
 
 
 def table(rows: list[Row], peers: dict[str, float]) -> str:

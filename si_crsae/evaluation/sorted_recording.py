@@ -4,13 +4,13 @@ import json
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from spikeinterface.core import BaseRecording, BaseSorting, Templates, estimate_templates
+from spikeinterface.core import BaseRecording, BaseSorting, Templates
 
 from si_crsae.config import CrsaeConfig
+from si_crsae.evaluation.mean_waveforms import mean_waveforms
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import TemplateWindow
 from si_crsae.sorting.folder import (
@@ -30,10 +30,6 @@ from si_crsae.sorting.signal.recording import sortable_segments
 from si_crsae.sorting.sorter import CrsaeSorter
 from si_crsae.sorting.stages import SpikePosterior
 from si_crsae.sorting.whitening import NothingUsableError, whiten_groups
-
-SPIKES_PER_TEMPLATE = 200
-# A channel belongs to an estimated template where the mean waveform exceeds this many of its standard errors.
-MIN_STANDARD_ERRORS = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +231,11 @@ def explain_like(sorting: BaseSorting, reference: SortedRecording, *, name: str)
     atoms = np.zeros((num_units, reference.channel_ids.size, window.width), "float32")
     if reference.whitened is not None:
         used = np.isin(reference.channel_ids, reference.whitened.channel_ids)
-        atoms[:, used] = _mean_waveforms(reference.whitened, spikes, reference.segments, num_units, window)
+        with_traces = spikes[np.isin(spikes["segment_index"], reference.segments)]
+        with_traces["segment_index"] = np.searchsorted(reference.segments, with_traces["segment_index"])
+        atoms[:, used] = mean_waveforms(
+            reference.whitened, with_traces, num_units=num_units, num_before=window.num_before, width=window.width
+        )
     return replace(
         reference,
         name=name,
@@ -283,32 +283,6 @@ def _with_mean_amplitudes(
         sample_offset=np.zeros(len(spikes), "float32"),
         amplitude=scales[spikes["unit_index"]] if len(spikes) else np.zeros(0, "float32"),
     )
-
-
-def _mean_waveforms(
-    whitened: BaseRecording, spikes: np.ndarray, segments: np.ndarray, num_units: int, window: TemplateWindow
-) -> Float[np.ndarray, "unit channel width"]:
-    """Return means over some spikes of each unit, zero on the channels where they do not stand out of the noise."""
-    spikes = spikes[np.isin(spikes["segment_index"], segments)]
-    spikes["segment_index"] = np.searchsorted(segments, spikes["segment_index"])
-    by_unit = np.argsort(spikes["unit_index"], kind="stable")
-    chosen = np.split(by_unit, np.searchsorted(spikes["unit_index"][by_unit], np.arange(1, num_units)))
-    chosen = [mine[np.linspace(0, mine.size - 1, min(mine.size, SPIKES_PER_TEMPLATE)).astype(int)] for mine in chosen]
-    if sum(map(len, chosen)) == 0:
-        return np.zeros((num_units, whitened.get_num_channels(), window.width), "float32")
-    averages: Any = estimate_templates(
-        whitened,
-        spikes[np.sort(np.concatenate(chosen))],
-        np.arange(num_units),
-        window.num_before,
-        window.width - window.num_before,
-        return_in_uV=False,
-        progress_bar=False,
-    )
-    averages = np.nan_to_num(averages).transpose(0, 2, 1)
-    counts = np.array([max(mine.size, 1) for mine in chosen])
-    stands_out = np.abs(averages).max(axis=2) > MIN_STANDARD_ERRORS / np.sqrt(counts)[:, None]
-    return np.where(stands_out[:, :, None], averages, 0).astype("float32")
 
 
 def _locations(

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.lib.stride_tricks import sliding_window_view
 from spikeinterface.core import BaseRecording, ChannelSliceRecording, NumpyRecording
 from spikeinterface.core.channelsaggregationrecording import ChannelsAggregationRecording
 from spikeinterface.preprocessing.common_reference import CommonReferenceRecording
@@ -73,14 +74,16 @@ class WindowReader:
     ) -> Float[np.ndarray, "window sample channel"]:
         """Return windows from their first samples on; with their margins they must lie within the segment."""
         width, wide = self.response.shape
-        windows = np.empty((starts.size, wide, self.source.get_num_channels()), "float32")
-        for row, start in enumerate((starts - self.margin).tolist()):
-            windows[row] = self.source.get_traces(
+        windows = np.empty((wide, starts.size, self.source.get_num_channels()), "float32")
+        for place, start in enumerate((starts - self.margin).tolist()):
+            windows[:, place] = self.source.get_traces(
                 segment_index=segment_index, start_frame=start, end_frame=start + wide
             )
-        windows -= windows[:, wide // 2, None]  # of which the filter leaves nothing, but rounding would
-        filtered = np.matmul(self.response, windows)
-        return self._after(filtered.reshape(-1, filtered.shape[2])).reshape(starts.size, width, -1)
+        windows -= windows[wide // 2]  # of which the filter leaves nothing, but rounding would
+        # One product for all windows: many small ones wait for busy cores, each for itself.
+        filtered = self.response @ windows.reshape(wide, -1)
+        made = self._after(filtered.reshape(width * starts.size, -1))
+        return made.reshape(width, starts.size, -1).swapaxes(0, 1)
 
     def _after(self, filtered: Float[np.ndarray, "sample channel"]) -> Float[np.ndarray, "sample channel"]:
         """Return what the steps after the filter make of its samples, on the wanted channels."""
@@ -138,11 +141,15 @@ def _part_with(recording: BaseRecording, channel_ids: np.ndarray) -> BaseRecordi
 
 
 def _response(filtered: BandpassFilterRecording, margin: int, width: int) -> Float[np.ndarray, "sample wide"]:
-    """Return what a filter makes of a window with its margins: of an impulse at every sample, each on its channel."""
-    impulses = NumpyRecording([np.eye(width + 2 * margin)], filtered.sampling_frequency)
-    answered = type(filtered)(**{**filtered._kwargs, "recording": impulses, "dtype": "float64"})
-    response = answered.get_traces(start_frame=margin, end_frame=margin + width)
-    heights = np.abs(response).max(axis=0)
-    heights = np.maximum(heights, heights[::-1])
-    silent = int(np.argmax(heights > NEGLIGIBLE * heights.max()))
-    return response[:, silent : response.shape[1] - silent].astype("float32")
+    """Return what a filter makes of a window with its margins, at each of its samples."""
+    impulse = np.zeros((2 * margin + 1, 1))
+    impulse[margin] = 1
+    recording = NumpyRecording([impulse], filtered.sampling_frequency)
+    answer = type(filtered)(**{**filtered._kwargs, "recording": recording, "dtype": "float64"}).get_traces()[:, 0]
+    height = np.abs(answer)
+    height = np.maximum(height, height[::-1])
+    silent = int(np.argmax(height > NEGLIGIBLE * height.max()))
+    answer = np.pad(answer[silent : answer.size - silent], width - 1)
+    # A sample is answered by the impulse's answer, reversed, around it.
+    shifted = sliding_window_view(answer[::-1], answer.size - width + 1)[::-1]
+    return shifted.astype("float32", order="C")

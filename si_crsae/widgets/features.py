@@ -21,6 +21,7 @@ from si_crsae.widgets.view_models.spike_features import (
     MAX_READ,
     FeatureSpace,
     Snippets,
+    affordable,
     channels_of,
     evenly_chosen,
     fit_features,
@@ -157,7 +158,7 @@ class FeatureView(WidgetView):
         segment, tested = self.session.segment_index, self.session.tested
         key = unit, leading, segment
         if key not in self._kept:
-            spikes = evenly_chosen(spikes_in_segment(tested, unit, segment), MAX_READ)
+            spikes = evenly_chosen(spikes_in_segment(tested, unit, segment), affordable(MAX_READ, tested))
             self._kept[key] = read_snippets(tested, spikes, channels_of(tested, leading))
         while len(self._kept) > MAX_KEPT:
             del self._kept[next(iter(self._kept))]

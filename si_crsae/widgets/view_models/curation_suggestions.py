@@ -1,7 +1,7 @@
 """Pairs of units that may be one and units that deserve a label, each with its reason in words."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from si_crsae.evaluation.sorted_recording import SortedRecording
 from si_crsae.sorting.assumptions import ASSUMED
 from si_crsae.sorting.convert import samples_in
 from si_crsae.widgets.view_models.curation_state import CurationState, LabelDefinition
-from si_crsae.widgets.view_models.templates import nearest_units
+from si_crsae.widgets.view_models.templates import similarity_to
 from si_crsae.widgets.view_models.unit_activity import spikes_of_units
 from si_crsae.widgets.view_models.words import counted
 
@@ -107,12 +107,11 @@ def _similar_pairs(sorted_recording: SortedRecording) -> Iterator[tuple[tuple[in
     # by Cauchy and Schwarz, channel by channel, no lag makes them more similar than this
     possible = np.triu(norms @ norms.T, 1) >= MIN_SIMILARITY
     for unit in np.flatnonzero(possible.any(axis=1)).tolist():
-        group = [unit, *np.flatnonzero(possible[unit]).tolist()]
-        few = replace(inventory, atoms=inventory.atoms[group], num_before=inventory.num_before[group])
-        others, similarities = nearest_units(replace(sorted_recording, units=few), 0, num_neighbors=len(group))
-        for other, similarity in zip(others, similarities, strict=True):
-            if similarity >= MIN_SIMILARITY:
-                yield (unit, group[other]), similarity
+        others = np.flatnonzero(possible[unit])
+        similarities = similarity_to(sorted_recording, unit, others)
+        alike = np.flatnonzero(similarities >= MIN_SIMILARITY)
+        for place in alike[np.argsort(-similarities[alike], kind="stable")].tolist():
+            yield (unit, int(others[place])), float(similarities[place])
 
 
 def _merge(

@@ -33,10 +33,12 @@ class SimilarityMatrix:
 
 def similarity_of_all(sorted_recording: SortedRecording) -> Float[np.ndarray, "unit other"]:
     """Return how much every unit resembles every other, see `similarity_to`; 0 on the diagonal."""
-    count = sorted_recording.units.num_units
-    found = np.zeros((count, count), "float32")
-    for unit in range(count):
-        found[unit] = similarity_to(sorted_recording, unit)
+    occupied = sorted_recording.units.atoms.any(axis=2).astype("float32")
+    meets = occupied @ occupied.T > 0
+    found = np.zeros(meets.shape, "float32")
+    for unit in np.flatnonzero(meets.diagonal()).tolist():
+        near = np.flatnonzero(meets[unit])
+        found[unit, near] = similarity_to(sorted_recording, unit, near)
     return np.maximum(found, found.T)
 
 

@@ -15,9 +15,9 @@ from si_crsae.widgets.view_models.unit_activity import spikes_of_units
 NUM_COMPONENTS = 3
 # Contacts on which spikes are compared: those where the leading unit is largest.
 MAX_CHANNELS = 8
-# Spikes of each unit that are drawn, evenly chosen: reading the waveform of one takes up to a millisecond.
+# Spikes of each unit that are drawn, and whose mean stands for that of all, evenly chosen, on up to 128 channels: with
+# more, a third at least. Reading one takes a millisecond there, as what is common to all channels is taken from it.
 MAX_READ = 300
-# Spikes whose mean stands for that of all.
 MAX_AVERAGED = 60
 # Waveforms that are kept at once, while more are read.
 BATCH = 500
@@ -63,6 +63,11 @@ def channels_of(sorted_recording: SortedRecording, unit: int) -> Int[np.ndarray,
     heights = np.abs(sorted_recording.units.atoms[unit]).max(axis=1)
     largest = np.argsort(-heights, kind="stable")[:MAX_CHANNELS]
     return largest[heights[largest] > 0]
+
+
+def affordable(number: int, sorted_recording: SortedRecording) -> int:
+    """Return of how many spikes the traces are read where, of few channels, they would be of so many."""
+    return max(min(number, number * 128 // sorted_recording.channel_ids.size), number // 3)
 
 
 def evenly_chosen(spikes: Int[np.ndarray, " spike"], number: int) -> Int[np.ndarray, " chosen"]:
@@ -121,7 +126,7 @@ def fit_features(sorted_recording: SortedRecording, snippets: Sequence[Snippets]
     return FeatureSpace(
         channels=channels,
         depths=sorted_recording.locations[channels, 1],
-        pca=PCA(NUM_COMPONENTS, svd_solver="covariance_eigh").fit(values),
+        pca=PCA(NUM_COMPONENTS, svd_solver="randomized", random_state=0).fit(values),
     )
 
 
@@ -150,10 +155,10 @@ def mean_waveforms(sorted_recording: SortedRecording, units: Sequence[int]) -> W
     """
     if sorted_recording.whitened is None:
         return None
-    parts = []
+    most, parts = affordable(MAX_AVERAGED, sorted_recording), []
     for unit in units:
         waveforms = atom_waveforms(sorted_recording, [unit])
-        spikes = evenly_chosen(spikes_of_units(sorted_recording)[unit], MAX_AVERAGED)
+        spikes = evenly_chosen(spikes_of_units(sorted_recording)[unit], most)
         snippets = read_snippets(sorted_recording, spikes, waveforms.channel)
         if len(snippets.spikes):
             mean = snippets.values.mean(axis=0)

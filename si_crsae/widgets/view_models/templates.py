@@ -275,8 +275,10 @@ def nearest_units(
     return order.tolist(), similarity[order].tolist()
 
 
-def similarity_to(sorted_recording: SortedRecording, unit: int) -> Float[np.ndarray, " other"]:
-    """Return how much every unit resembles one of them, which has 0 itself.
+def similarity_to(
+    sorted_recording: SortedRecording, unit: int, others: Int[np.ndarray, " other"] | None = None
+) -> Float[np.ndarray, " other"]:
+    """Return how much other units resemble one of them, which has 0 itself.
 
     The similarity of two atoms is their cosine, in whitened units, at the lag within half a millisecond of their peaks
     that makes it largest, on the channels that the one unit occupies.
@@ -286,20 +288,23 @@ def similarity_to(sorted_recording: SortedRecording, unit: int) -> Float[np.ndar
     sorted_recording : SortedRecording
     unit : int
         Index of the unit.
+    others : ndarray of int, shape (other,), optional
+        Indices of the other units; all by default.
     """
     inventory = sorted_recording.units
+    others = np.arange(inventory.num_units) if others is None else others
     atoms, width = inventory.atoms, inventory.atoms.shape[2]
     used = np.flatnonzero(atoms[unit].any(axis=1))
     reach = min(nearest_samples(MAX_LAG_MS, sorted_recording.sampling_frequency), width)
-    apart = inventory.num_before - inventory.num_before[unit]
+    apart = inventory.num_before[others] - inventory.num_before[unit]
     lags = np.arange(int(apart.min()) - reach, int(apart.max()) + reach + 1)
     margin = int(np.abs(lags).max())
     padded = np.pad(atoms[unit, used], ((0, 0), (margin, margin)))
     shifted = np.stack([padded[:, margin - lag : margin - lag + width] for lag in lags.tolist()])
-    cosines = atoms[:, used].reshape(len(atoms), -1) @ shifted.reshape(lags.size, -1).T
+    cosines = atoms[np.ix_(others, used)].reshape(others.size, -1) @ shifted.reshape(lags.size, -1).T
     cosines[np.abs(lags - apart[:, None]) > reach] = 0
     similarity = cosines.max(axis=1)
-    similarity[unit] = 0
+    similarity[others == unit] = 0
     return similarity
 
 
