@@ -154,7 +154,4 @@ def report(folder: Path, out: Path | None, trust: bool) -> None:
 @main.command()
 def doctor() -> None:
     """Say what a report of a problem should say about this machine."""
-    facts = si_crsae.doctor()
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {value}")
+    si_crsae.doctor()
