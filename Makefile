@@ -5,12 +5,12 @@ READY := .venv/.ready
 # Compiled kernels outlive a run.
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 
-.PHONY: demo test lint unit docs clean
+.PHONY: demo test lint unit docs dist clean
 
 demo: $(READY)
 	$(BIN)/python -m si_crsae.evaluation.demo
 
-test: lint unit docs
+test: lint unit docs dist
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -27,6 +27,14 @@ unit: $(READY)
 docs: $(READY)
 	rm -rf docs/reference/generated
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+
+# The wheel is built from the sdist, so that what this lacks shows. EMPTY=1: all requirements are fetched, minutes.
+dist: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist . > /dev/null
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python release/try_wheel.py dist/*.whl $(if $(EMPTY),--empty)
 
 # torch first: a later, looser requirement must find it in place rather than fetch another build.
 $(READY): pyproject.toml constraints.txt $(wildcard autoload/*.*)
