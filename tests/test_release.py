@@ -1,16 +1,20 @@
 """What is said of a release in several places is the same everywhere."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import si_crsae
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 FORMS = [path for path in TEMPLATES if path.name != "config.yml"]
+# What conda-forge calls otherwise.
+CONDA_NAMES = {"torch": "pytorch", "neo": "python-neo", "matplotlib": "matplotlib-base"}
 FIELDS = {"input", "textarea", "dropdown", "checkboxes"}
 
 
@@ -47,3 +51,49 @@ def test_problems_and_results_cannot_be_reported_without_it():
         if field.get("id") == "doctor" and field.get("validations", {}).get("required")
     }
     assert required == {"problem", "result"}
+
+
+# ---- conda
+
+
+def conda_requirements(*extras):
+    """Return what pyproject.toml requires as conda says it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+    texts = [*project["dependencies"], *(text for extra in extras for text in project["optional-dependencies"][extra])]
+    parsed = [Requirement(text) for text in texts]
+    required = {f"{CONDA_NAMES.get(each.name, each.name)} {each.specifier}".strip() for each in parsed}
+    return required | {f"python {project['requires-python']}"}
+
+
+@pytest.fixture
+def recipe():
+    """The recipe as rattler-build reads and renders it."""
+    pytest.importorskip("rattler_build")
+    from rattler_build.render import RenderConfig
+    from rattler_build.stage0 import Stage0Recipe
+    from rattler_build.tool_config import PlatformConfig
+    from rattler_build.variant_config import VariantConfig
+
+    rendering = RenderConfig(platform=PlatformConfig(target_platform="linux-64"))
+    (variant,) = Stage0Recipe.from_file(ROOT / "recipe" / "recipe.yaml").render(VariantConfig(), rendering)
+    return variant.recipe.to_dict()
+
+
+def test_the_recipe_is_of_this_version_and_requires_what_the_package_does(recipe):
+    assert recipe["package"] == {"name": "si-crsae", "version": si_crsae.__version__}
+    assert set(recipe["requirements"]["run"]) == conda_requirements()
+    assert recipe["build"]["noarch"] == "python"
+
+
+def test_the_recipe_has_the_commands_of_the_package_and_its_oldest_python(recipe):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+    assert recipe["build"]["python"]["entry_points"] == [f"{name} = {ref}" for name, ref in project["scripts"].items()]
+    oldest = project["requires-python"].removeprefix(">=")
+    assert f"python {oldest}.*" in recipe["requirements"]["host"]
+    assert recipe["source"] == [{"path": f"../dist/si_crsae-{si_crsae.__version__}.tar.gz"}]
+
+
+def test_the_conda_environment_has_what_the_package_and_its_widgets_require():
+    listed = [each for each in read("environment.yml")["dependencies"] if isinstance(each, str)]
+    pinned = {each.partition(",")[0] for each in listed} - {"pip"}
+    assert pinned == conda_requirements("widgets")
