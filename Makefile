@@ -17,6 +17,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 # Tests start processes of their own: these share the cores, so none takes them all.
 unit: export OMP_NUM_THREADS ?= 1
