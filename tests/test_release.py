@@ -1,7 +1,9 @@
 """What is said of a release in several places is the same everywhere."""
 
+import importlib.util
 import re
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,33 @@ def test_the_conda_environment_has_what_the_package_and_its_widgets_require():
     listed = [each for each in read("environment.yml")["dependencies"] if isinstance(each, str)]
     pinned = {each.partition(",")[0] for each in listed} - {"pip"}
     assert pinned == conda_requirements("widgets")
+
+
+# ---- the wheel
+
+
+@pytest.fixture
+def required_by(tmp_path):
+    """Function that says which distributions are linked for a wheel with such requirements."""
+    spec = importlib.util.spec_from_file_location("try_wheel", ROOT / "release" / "try_wheel.py")
+    try_wheel = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(try_wheel)
+
+    def names(*requirements):
+        lines = ["Metadata-Version: 2.1", "Name: a", "Version: 1", *(f"Requires-Dist: {each}" for each in requirements)]
+        with zipfile.ZipFile(tmp_path / "a-1-py3-none-any.whl", "w") as archive:
+            archive.writestr("a-1.dist-info/METADATA", "\n".join(lines))
+        return {each.metadata["Name"].lower() for each in try_wheel.required_by(tmp_path / "a-1-py3-none-any.whl")}
+
+    return names
+
+
+def test_a_wheel_is_tried_with_what_it_requires_and_what_that_requires_only(required_by):
+    found = required_by("scikit-learn", "pytest; extra == 'dev'", "colorama; python_version < '3'")
+    assert {"scikit-learn", "numpy", "scipy", "joblib"} <= found
+    assert not {"pytest", "colorama", "si_crsae", "pandas"} & found
+
+
+def test_a_wheel_that_requires_another_version_is_not_tried(required_by):
+    with pytest.raises(SystemExit, match=r"numpy<1 is required, \d.* is installed"):
+        required_by("numpy<1")
