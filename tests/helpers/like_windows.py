@@ -27,7 +27,7 @@ def open_files_stay():
 
         return call
 
-    with mock.patch.object(files, "OPEN_FILES_STAY", True), mock.patch.object(files, "PATIENCE_S", 0.5):
+    with mock.patch.object(files, "OPEN_FILES_STAY", True), mock.patch.object(files, "PATIENCE_S", 2.0):
         names = ("replace", "rename", "unlink", "remove", "rmdir")
         with mock.patch.multiple(os, **{name: guarded(getattr(os, name)) for name in names}):
             yield refused
