@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from si_crsae.sorting.sorter import CrsaeSorter
     from si_crsae.widgets.report.writing import report
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CrsaeConfig",

@@ -1,6 +1,7 @@
 """The command ``crsae``: sort, resume, view, report, doctor."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,8 +96,15 @@ def _with_probe(recording: Any, path: Path) -> Any:
 
 
 def _say_next(sorting: Any, folder: Path) -> None:
-    click.echo(f"{sorting.get_num_units()} units, {sorting.count_total_num_spikes()} spikes in {folder}")
-    click.echo(f"To look at them: crsae view {folder}; on one page: crsae report {folder}")
+    _say(f"{sorting.get_num_units()} units, {sorting.count_total_num_spikes()} spikes in {folder}")
+    _say(f"To look at them: crsae view {folder}; on one page: crsae report {folder}")
+
+
+def _say(text: str) -> None:
+    """Write a line, whatever characters the folders in it have."""
+    from si_crsae.sorting.runs.texts import printable
+
+    click.echo(printable(text, sys.stdout))
 
 
 @main.command()
@@ -148,13 +156,10 @@ def report(folder: Path, out: Path | None, trust: bool) -> None:
     """Write what the run in FOLDER has found on one page, which opens without the network and prints."""
     with _told():
         path = si_crsae.report(folder, out or folder / "report.html", trust=trust)
-    click.echo(path)
+    _say(str(path))
 
 
 @main.command()
 def doctor() -> None:
     """Say what a report of a problem should say about this machine."""
-    facts = si_crsae.doctor()
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {value}")
+    si_crsae.doctor()

@@ -7,19 +7,30 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from si_crsae import __version__
 from si_crsae.core.compiled import HAS_NUMBA, compile_loops
+from si_crsae.sorting.runs.texts import printable
 
-PACKAGES = ("si_crsae", "spikeinterface", "torch", "numba", "numpy", "scikit-learn")
+PACKAGES = ("spikeinterface", "torch", "numba", "numpy", "scikit-learn")
 
 
 def doctor() -> dict[str, str]:
-    """Return versions, device, number type, where compiled loops are kept and whether SpikeInterface knows the sorter.
+    """Show versions, device, number type, where compiled loops are kept and whether SpikeInterface knows the sorter.
 
     Returns
     -------
     dict of str
-        One line per fact, for reading and for pasting into an issue.
+        What was shown, a line per fact: for pasting into an issue.
     """
+    facts = diagnose()
+    width = max(map(len, facts))
+    lines = "".join(f"{name:<{width}}  {value}\n" for name, value in facts.items())
+    sys.stdout.write(printable(lines, sys.stdout))
+    return facts
+
+
+def diagnose() -> dict[str, str]:
+    """Return what `doctor` shows."""
     import torch
     from spikeinterface.sorters import sorter_dict
 
@@ -27,6 +38,7 @@ def doctor() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "si_crsae": __version__,
         **{name: _version_of(name) for name in PACKAGES},
         "device": f"cuda ({torch.cuda.get_device_name()})" if has_gpu else "cpu",
         "threads": str(torch.get_num_threads()),

@@ -2,12 +2,19 @@
 
 import os
 import shutil
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 UNFINISHED = ".part"
+# File systems allow names of 255 bytes, and a character takes up to four.
+KEPT_OF_NAME = 40
+# On Windows a file that is open anywhere cannot be replaced, renamed or removed; virus scanners open what is new.
+OPEN_FILES_STAY = sys.platform == "win32"
+PATIENCE_S, BETWEEN_TRIES_S = 5.0, 0.05
 
 
 @contextmanager
@@ -22,9 +29,14 @@ def written_whole(path: str | Path, *, before: Callable[[Path], None] | None = N
         In an existing folder.
     before : callable or None, default: None
         Called with the path beside once that is complete.
+
+    Raises
+    ------
+    PermissionError
+        On Windows, if what was there is open in another program and stays so.
     """
     path = Path(path).resolve()
-    unfinished = path.with_name(f"{path.stem}.{uuid4().hex[:8]}{UNFINISHED}{path.suffix}")
+    unfinished = path.with_name(f"{path.stem[:KEPT_OF_NAME]}.{uuid4().hex[:8]}{UNFINISHED}{path.suffix}")
     try:
         yield unfinished
         if unfinished.is_file():
@@ -33,7 +45,8 @@ def written_whole(path: str | Path, *, before: Callable[[Path], None] | None = N
             before(unfinished)
         _replace(unfinished, path)
     except BaseException:
-        _remove(unfinished)
+        with suppress(PermissionError):  # what failed may still have it open
+            _remove(unfinished)
         raise
 
 
@@ -49,20 +62,43 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, if there is one, as soon as nobody reads it."""
+    _patiently(path, lambda: path.unlink(missing_ok=True))
+
+
 def _replace(unfinished: Path, path: Path) -> None:
     if path.is_file():
         shutil.copymode(path, unfinished)
     if not path.is_dir():
-        unfinished.replace(path)
+        _patiently(path, lambda: unfinished.replace(path))
         return
     aside = path.with_name(f"{unfinished.name}.old")
-    path.rename(aside)
+    _patiently(path, lambda: path.rename(aside))
     try:
-        unfinished.rename(path)
+        _patiently(path, lambda: unfinished.rename(path))
     except BaseException:
         aside.rename(path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _patiently(path: Path, act: Callable[[], object]) -> None:
+    """Do what cannot be done on Windows while a file is open, as soon as it is closed."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            act()
+            return
+        except PermissionError as error:
+            if not OPEN_FILES_STAY:
+                raise
+            if time.monotonic() > deadline:
+                raise PermissionError(
+                    f"{path} cannot be replaced or removed: another program, such as a notebook that reads it, has it "
+                    "open; close that, then try again"
+                ) from error
+        time.sleep(BETWEEN_TRIES_S)
 
 
 def _remove(path: Path) -> None:

@@ -1,5 +1,7 @@
 """The command: what it does is what the functions do, and what is refused is one message."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -61,6 +63,14 @@ def test_the_command_says_what_doctor_says():
 def test_the_package_runs_as_a_command():
     done = subprocess.run([sys.executable, "-m", "si_crsae", "--help"], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in main.commands)
+
+
+def test_folders_are_named_where_their_characters_cannot_be_written(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder, tmp_path / "Größe 日本")
+    command = [sys.executable, "-m", "si_crsae", "resume", folder, "--quiet"]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}  # of what is piped on Windows
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert "Größe \\u65e5\\u672c".encode("cp1252") in done.stdout
 
 
 @pytest.mark.parametrize("file_format", ["binary", "zarr"])

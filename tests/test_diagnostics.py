@@ -1,5 +1,6 @@
 """The doctor says what is the matter, also where the matter is that nothing can be written."""
 
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import si_crsae
+from si_crsae import diagnostics
 
 ROOT = Path(__file__).parents[1]
 DOCTOR = """
@@ -18,7 +20,8 @@ warnings.simplefilter("error", UserWarning)
 import spikeinterface.sortingcomponents.matching.main as main
 assert "crsae" in main.matching_methods
 import si_crsae
-json.dump(si_crsae.doctor(), sys.stdout)
+from si_crsae.diagnostics import diagnose
+json.dump(diagnose(), sys.stdout)
 """
 
 
@@ -86,6 +89,22 @@ def test_a_hook_that_python_does_not_run_is_told_from_one_that_it_runs(monkeypat
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     assert si_crsae.doctor()["start-up hook"] == f"not run by {python} at its start: import si_crsae in every process"
+
+
+def test_the_doctor_shows_what_it_returns_a_line_per_fact(capsys):
+    facts = si_crsae.doctor()
+    width = max(map(len, facts))
+    lines = capsys.readouterr().out.splitlines()
+    assert {line[:width].rstrip(): line[width:].strip() for line in lines} == facts
+
+
+def test_the_doctor_shows_a_folder_that_the_terminal_cannot_write(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(diagnostics, "_describe_hook", lambda: "not run by /home/José/python")
+    si_crsae.doctor()
+    terminal.flush()
+    assert b"not run by /home/Jos\\xe9/python" in terminal.buffer.getvalue()
 
 
 def test_the_doctor_says_that_loops_are_not_compiled(ask_doctor):

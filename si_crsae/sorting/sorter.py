@@ -86,8 +86,8 @@ class CrsaeSorter(BaseSorter):
 
     @classmethod
     def use_gpu(cls, params: dict[str, Any]) -> bool:
-        """Tell whether a container should be given the GPU."""
-        return params["device"] != "cpu"
+        """Tell whether a container should be given the GPU; it asks with what the caller has set, without defaults."""
+        return params.get("device", CrsaeConfig().device) != "cpu"
 
     @classmethod
     def initialize_folder(

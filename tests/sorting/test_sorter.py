@@ -40,6 +40,7 @@ def test_spikeinterface_lists_describes_and_versions_the_sorter():
 
 def test_the_gpu_is_asked_for_unless_the_cpu_is_chosen():
     assert CrsaeSorter.use_gpu({"device": "auto"})
+    assert CrsaeSorter.use_gpu({})
     assert not CrsaeSorter.use_gpu({"device": "cpu"})
 
 

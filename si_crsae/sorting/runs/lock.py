@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
-from si_crsae.files import written_whole
+from si_crsae.files import remove_file, written_whole
 
 LOCK_FILE = "crsae.lock"
 # How often, and how long in between (s), a lock is read whose maker has not yet written into it.
@@ -88,7 +88,7 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             if _read(path) == mine:
-                path.unlink(missing_ok=True)
+                remove_file(path)
     finally:
         _held_here.discard(mine.token)
 
@@ -160,7 +160,7 @@ def _take_over(path: Path, holder: Holder, mine: Holder) -> bool:
             unfinished.write_text(json.dumps(asdict(mine)), encoding="utf8")
         return True
     finally:
-        breaking.unlink(missing_ok=True)
+        remove_file(breaking)
 
 
 def _in_use(path: Path, holder: Holder) -> FolderInUseError:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from si_crsae.config import PARAMETER_GROUPS, CrsaeConfig
-from si_crsae.diagnostics import doctor
+from si_crsae.diagnostics import diagnose
 from si_crsae.evaluation.motion import is_motion_followed
 from si_crsae.evaluation.plots import TRACE_COLOR, unit_color
 from si_crsae.evaluation.sorted_recording import SortedRecording
@@ -257,5 +257,5 @@ def parameters_section(shown: SortedRecording) -> str:
 
 def versions_section() -> str:
     """Return the versions with which the report was made."""
-    rows = [(escaped(name), escaped(value)) for name, value in doctor().items() if name != "compiled loops"]
+    rows = [(escaped(name), escaped(value)) for name, value in diagnose().items() if name != "compiled loops"]
     return "<section id='versions'><h2>Made with</h2>" + table_of(("", ""), rows) + "</section>"
