@@ -20,6 +20,7 @@ from si_crsae.widgets.view_models.unit_activity import (
     spikes_of_units,
     thinned_amplitudes,
 )
+from si_crsae.widgets.view_models.unit_figures import searched_s
 
 # Parts of a merge that are drawn beside it; the figures are of all.
 MAX_DRAWN_PARTS = 2
@@ -76,15 +77,20 @@ class Outcome:
 
 def made_units(sorted_recording: SortedRecording, state: CurationState) -> list[MadeUnit]:
     """Return the units that the decisions so far make, merges first."""
-    total_s = max(sum(sorted_recording.num_samples) / sorted_recording.sampling_frequency, 1e-9)
-    found = []
+    seconds, found = searched_s(sorted_recording), []
     for given in (*state.merges, *state.splits):
         units, ids, parts = _parts_of(state, given)
         names = [str(state.unit_ids[unit]) for unit in units]
         for place, (unit_id, count) in enumerate(zip(ids, parts, strict=True)):
             made_of = " + ".join(names) if isinstance(given, Merge) else f"part {place + 1} of {names[0]}"
             found.append(
-                MadeUnit(name=str(unit_id), made_of=made_of, units=units, num_spikes=count, rate_hz=count / total_s)
+                MadeUnit(
+                    name=str(unit_id),
+                    made_of=made_of,
+                    units=units,
+                    num_spikes=count,
+                    rate_hz=count / float(seconds[units[0]]),
+                )
             )
     return found
 
@@ -131,7 +137,11 @@ def outcome_of(
         said=said,
         names=names,
         first_number=first_number,
-        rows=_rows(made, [*names, *(str(state.unit_ids[unit]) for unit in of_units)]),
+        rows=_rows(
+            made,
+            [*names, *(str(state.unit_ids[unit]) for unit in of_units)],
+            seconds=float(searched_s(sorted_recording)[of_units[0]]),
+        ),
         pictures=_pictures(made, len(ids), numbers, is_merge=isinstance(given, Merge), segment_index=segment_index),
     )
 
@@ -230,8 +240,7 @@ def _mean_atom(
     return (mean / norm)[None].astype("float32"), np.array([norm], "float32"), np.array([before])
 
 
-def _rows(made: SortedRecording, names: list[str]) -> list[UnitRow]:
-    total_s = max(sum(made.num_samples) / made.sampling_frequency, 1e-9)
+def _rows(made: SortedRecording, names: list[str], *, seconds: float) -> list[UnitRow]:
     limit = samples_in(ASSUMED.refractory.reported_ms, made.sampling_frequency)
     rows = []
     for unit, name in enumerate(names):
@@ -239,7 +248,7 @@ def _rows(made: SortedRecording, names: list[str]) -> list[UnitRow]:
         intervals = np.diff(spikes["sample_index"])[np.diff(spikes["segment_index"]) == 0]
         share = float(np.mean(intervals < limit)) if intervals.size else 0.0
         rows.append(
-            UnitRow(name=name, num_spikes=spikes.size, rate_hz=spikes.size / total_s, violations_percent=100 * share)
+            UnitRow(name=name, num_spikes=spikes.size, rate_hz=spikes.size / seconds, violations_percent=100 * share)
         )
     return rows
 

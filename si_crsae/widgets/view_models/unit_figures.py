@@ -125,14 +125,21 @@ def units_at_contacts(sorted_recording: SortedRecording) -> Int[np.ndarray, "cha
     return found
 
 
+def searched_s(sorted_recording: SortedRecording) -> Float[np.ndarray, " unit"]:
+    """Return in how much of the recording each unit was looked for (s): a run knows what was silent or excluded."""
+    units = sorted_recording.units
+    total_s = max(sum(sorted_recording.num_samples) / sorted_recording.sampling_frequency, 1e-9)
+    counts = np.bincount(units.spikes["unit_index"], minlength=units.num_units)[: units.num_units]
+    rates = sorted_recording.sorting.get_property("firing_rate") if sorted_recording.folder is not None else None
+    if rates is None:
+        return np.full(units.num_units, total_s)
+    return np.where(counts > 0, counts / np.where(rates > 0, rates, 1), total_s)
+
+
 def _always_known(sorted_recording: SortedRecording) -> list[UnitFigure]:
     units = sorted_recording.units
     counts = np.bincount(units.spikes["unit_index"], minlength=units.num_units)[: units.num_units]
-    total_s = max(sum(sorted_recording.num_samples) / sorted_recording.sampling_frequency, 1e-9)
-    rates = counts / total_s
-    if sorted_recording.folder is not None:  # a run knows what was silent or excluded
-        known = sorted_recording.sorting.get_property("firing_rate")
-        rates = rates if known is None else known
+    rates = counts / searched_s(sorted_recording)
     columns = (
         ("depth", "depth", f"{MICRO}m", "place of the main channel along the probe", _depths(sorted_recording)),
         ("firing_rate", "rate", "Hz", "spikes over the time in which units are looked for", rates),

@@ -1,5 +1,8 @@
 """What merges and splits make: known before they are decided, and the same afterwards."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from curated_units import curated_units
@@ -86,3 +89,15 @@ def test_made_units_are_listed_with_what_they_are_made_of(sorted_recording, stat
 def test_a_merge_that_grows_is_a_preview(sorted_recording, state):
     grown = outcome_of(sorted_recording, merge(state, [0, 1]), [0, 4])
     assert grown.title == "Preview: 0 + 1 + 4 merged → 5"
+
+
+def test_rates_are_over_the_time_in_which_a_run_has_looked_for_its_units(sorted_recording, state):
+    counts = np.bincount(sorted_recording.units.spikes["unit_index"], minlength=5)
+    half_s = sum(sorted_recording.num_samples) / sorted_recording.sampling_frequency / 2
+    sorting = sorted_recording.sorting.select_units(sorted_recording.unit_ids)
+    sorting.set_property("firing_rate", counts / half_s)  # the other half was excluded
+    run = replace(sorted_recording, sorting=sorting, folder=Path("run"))
+    preview = outcome_of(run, state, [0, 1])
+    assert preview.rows[0].rate_hz == pytest.approx(counts[:2].sum() / half_s)
+    assert preview.rows[1].rate_hz == pytest.approx(counts[0] / half_s)
+    assert made_units(run, merge(state, [0, 1]))[0].rate_hz == preview.rows[0].rate_hz
