@@ -91,6 +91,8 @@ class Denoiser:
         What `fit` has learned.
     history : TrainingHistory or None
         Losses and parameters of every epoch of `fit`.
+    pooled_baseline : Tensor or None
+        Of windows of one sample, the natural parameter of the mean of each channel.
 
     Examples
     --------
@@ -110,6 +112,7 @@ class Denoiser:
     device: str = "auto"
     model: ExponentialAutoencoder | None = field(default=None, init=False, repr=False)
     history: TrainingHistory | None = field(default=None, init=False, repr=False)
+    pooled_baseline: Tensor | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be learned."""
@@ -137,7 +140,9 @@ class Denoiser:
         targets : array of the same shape, default: None
             The means that `denoise` should return; if None, the likelihood of the observations decides.
         baseline : array, broadcast to `observed`, default: None
-            Natural parameter where the code is empty; if None, that of the mean of each channel of each window.
+            Natural parameter where the code is empty; if None, that of the mean of each channel of each window. A
+            window of one sample would be its own mean: there it is that of each channel over all windows, which
+            `encode`, `denoise` and `score` then take as well.
         initial_atoms : array, shape (atom, channel, ...), default: None
             Where learning starts; if None, from white noise.
         fitting : Fitting, default: None
@@ -156,7 +161,9 @@ class Denoiser:
             If the observations are none of the likelihood's, or shapes do not fit; nothing learned before is lost.
         """
         fitting = fitting or Fitting()
-        windows, base = self._prepare(observed, baseline)
+        windows = self._checked(observed)
+        pooled = infer_baseline(self.likelihood, windows.transpose(0, 2)) if _is_single(windows) else None
+        base = self._baseline_of(windows, baseline, pooled)
         clean = None if targets is None else as_tensor(targets, name="targets", device=self._torch_device).to(windows)
         if clean is not None and clean.shape != windows.shape:
             raise ValueError(
@@ -170,7 +177,7 @@ class Denoiser:
         trainer = _trainer(model, fitting, is_supervised=clean is not None)
         parts = hold_out(stacked, _VALIDATION_SHARE, generator=generator)
         self.history = train_as_set(trainer, *parts, fitting=fitting, on_epoch=on_epoch)
-        self.model = model
+        self.model, self.pooled_baseline = model, pooled
         return self
 
     @torch.no_grad()
@@ -210,7 +217,7 @@ class Denoiser:
         float
         """
         model, windows, base = self._ready(observed, baseline)
-        compared = windows if held_out is None else self._prepare(held_out, None)[0].to(windows)
+        compared = windows if held_out is None else self._checked(held_out).to(windows)
         natural = model(windows, baseline=base)
         return -float(self.likelihood.negative_log_likelihood(compared, natural).mean())
 
@@ -225,6 +232,7 @@ class Denoiser:
                 "unrolling": unrolling,
                 "width": [int(width) for width in self._widths],
                 "state": model.state_dict(),
+                "pooled_baseline": self.pooled_baseline,
             },
             path,
         )
@@ -253,6 +261,7 @@ class Denoiser:
         model = ExponentialAutoencoder(torch.ones_like(atoms), likelihood, prior, unrolling=unrolling)
         model.load_state_dict(saved["state"])
         denoiser.model = model.to(denoiser._torch_device)
+        denoiser.pooled_baseline = saved.get("pooled_baseline")  # files of version 0.1 have none
         return denoiser
 
     @property
@@ -268,10 +277,16 @@ class Denoiser:
     ) -> tuple[ExponentialAutoencoder, Tensor, Tensor]:
         """Return what was learned, and observations and baseline of its precision, or raise ValueError."""
         model = learned(self.model, Denoiser)
-        windows, base = self._prepare(observed, baseline)
+        windows = self._checked(observed)
         num_channels = model.atoms.shape[1]
         if windows.shape[1] != num_channels:
             raise ValueError(f"observed has {windows.shape[1]} channels: the denoiser has learned from {num_channels}")
+        if baseline is None and self.pooled_baseline is None and _is_single(windows):
+            raise ValueError(
+                f"observed has shape {tuple(windows.shape)}: a window of one sample does not tell its mean, and the "
+                "denoiser has learned from longer ones; pass baseline"
+            )
+        base = self._baseline_of(windows, baseline, self.pooled_baseline)
         return model, windows.to(model.atoms), base.to(model.atoms)
 
     def _first_model(
@@ -289,8 +304,8 @@ class Denoiser:
         prior = with_tensors(prior, {name: tensor.to(windows) for name, tensor in prior_tensors(prior).items()})
         return ExponentialAutoencoder(atoms, self.likelihood, prior, unrolling=self.unrolling).to(windows.device)
 
-    def _prepare(self, observed: ArrayLike | Tensor, baseline: ArrayLike | Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return observations and baseline as tensors, or raise ValueError."""
+    def _checked(self, observed: ArrayLike | Tensor) -> Tensor:
+        """Return observations as a tensor, or raise ValueError."""
         windows = as_tensor(observed, name="observed", device=self._torch_device)
         num_axes = 2 + len(self._widths)
         if windows.ndim != num_axes:
@@ -304,9 +319,19 @@ class Denoiser:
             )
         check_values("observed", windows)
         self.likelihood.check(windows)
-        if baseline is None:
-            return windows, infer_baseline(self.likelihood, windows)
-        return windows, as_baseline(baseline, windows).broadcast_to(windows.shape)
+        return windows
+
+    def _baseline_of(self, windows: Tensor, given: ArrayLike | Tensor | None, pooled: Tensor | None) -> Tensor:
+        if given is not None:
+            return as_baseline(given, windows).broadcast_to(windows.shape)
+        if pooled is not None and _is_single(windows):
+            return pooled.to(windows).expand_as(windows)
+        return infer_baseline(self.likelihood, windows)
+
+
+def _is_single(windows: Tensor) -> bool:
+    """Tell whether every window is a single sample."""
+    return windows[0, 0].numel() == 1
 
 
 def _trainer(model: ExponentialAutoencoder, fitting: Fitting, *, is_supervised: bool) -> Trainer:
