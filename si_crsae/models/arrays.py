@@ -1,5 +1,7 @@
 """Arrays of numpy and tensors at the doors of the models: in as tensors on one device, out as what came in."""
 
+import re
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -10,8 +12,14 @@ from si_crsae.core.checks import check_fit
 Array = np.ndarray | Tensor
 # One number is an array too; checks of types do not take a float for a complex number.
 Values = ArrayLike | Tensor | float
-DEVICES = ("auto", "cpu", "cuda")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _KINDS_OF_NUMBERS = "biuf"
+
+
+def check_device(name: str) -> None:
+    """Raise ValueError for what names no device."""
+    if not isinstance(name, str) or not DEVICE.fullmatch(name):
+        raise ValueError(f"device = {name!r}: it must be one of auto, cpu, cuda, or cuda:N for the GPU number N")
 
 
 def choose_device(name: str) -> torch.device:

@@ -400,3 +400,17 @@ def test_a_gradient_reaches_windows_of_another_precision():
     make_crsae().encode(windows).square().sum().backward()
     assert windows.grad is not None
     assert bool(windows.grad.any())
+
+
+@pytest.mark.parametrize(
+    "model_on",
+    [
+        partial(Denoiser, likelihood=Poisson(), width=3),
+        partial(VariationalSparseCoder, num_atoms=2),
+        partial(LinkedDictionaries, views={"seen": View()}, num_atoms=2, regularization=0.1),
+    ],
+)
+def test_models_take_any_gpu_by_its_number(model_on):
+    assert model_on(device="cuda:1").device == "cuda:1"
+    with pytest.raises(ValueError, match="'cuda:one': it must be one of auto, cpu, cuda, or cuda:N for the GPU number"):
+        model_on(device="cuda:one")

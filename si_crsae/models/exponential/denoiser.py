@@ -9,11 +9,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from si_crsae.core.checks import check_at_least_one, check_one_of, check_positive, check_seed
+from si_crsae.core.checks import check_at_least_one, check_positive, check_seed
 from si_crsae.core.likelihoods import LIKELIHOODS, Likelihood
 from si_crsae.core.priors import PRIORS, Prior, Sparse
 from si_crsae.core.solvers.generalized import Placement, infer_baseline
-from si_crsae.models.arrays import DEVICES, Array, as_atoms, as_tensor, check_values, choose_device, like
+from si_crsae.models.arrays import Array, as_atoms, as_tensor, check_device, check_values, choose_device, like
 from si_crsae.models.checks import learned
 from si_crsae.models.exponential.autoencoder import (
     ExponentialAutoencoder,
@@ -83,7 +83,7 @@ class Denoiser:
     unrolling : Unrolling, default: Unrolling()
         Depth, stride, tied or not, ...
     device : str, default: "auto"
-        "cpu", "cuda", or "auto" for a GPU if there is one.
+        "cpu", "cuda", "cuda:1" for the second GPU, or "auto" for a GPU if there is one.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Denoiser:
         widths = self._widths
         if not 1 <= len(widths) <= 2 or any(not (isinstance(width, Integral) and width >= 1) for width in widths):
             raise ValueError(f"width = {self.width}: it must be one or two numbers of at least 1")
-        check_one_of("device", self.device, DEVICES)
+        check_device(self.device)
 
     def fit(
         self,

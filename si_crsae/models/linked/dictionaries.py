@@ -12,7 +12,7 @@ from torch import Tensor
 from si_crsae.core.checks import check_at_least_one, check_one_of, check_positive
 from si_crsae.core.solvers.by_name import AUTO, solver_names
 from si_crsae.core.solvers.quadratic import LinkedView, Quadratic
-from si_crsae.models.arrays import DEVICES, Array, as_tensor, check_values, choose_device, like
+from si_crsae.models.arrays import Array, as_tensor, check_device, check_values, choose_device, like
 from si_crsae.models.atoms import draw_pieces
 from si_crsae.models.checks import learned
 from si_crsae.models.linked.model import (
@@ -57,7 +57,7 @@ class LinkedDictionaries:
         little needs to be all the stronger. If True, lambda is a number of standard deviations of the noise of the
         views that are given: for spikes.
     device : str, default: "auto"
-        "cpu", "cuda", or "auto" for a GPU if there is one.
+        "cpu", "cuda", "cuda:1" for the second GPU, or "auto" for a GPU if there is one.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class LinkedDictionaries:
         check_one_of("threshold", self.threshold, _THRESHOLDS)
         prior = threshold_prior(hard=self.threshold == "hard")
         check_one_of("solver", self.solver, solver_names(problem=Quadratic, prior=prior))
-        check_one_of("device", self.device, DEVICES)
+        check_device(self.device)
 
     def fit(
         self,

@@ -16,7 +16,7 @@ from torch import Tensor
 from si_crsae.core import bases, code_distribution
 from si_crsae.core.checks import check_at_least_one, check_one_of, check_seed
 from si_crsae.core.code_distribution import CodeDistribution, sparse_prior
-from si_crsae.models.arrays import DEVICES, Array, as_tensor, check_numbers, check_values, choose_device, like
+from si_crsae.models.arrays import Array, as_tensor, check_device, check_numbers, check_values, choose_device, like
 from si_crsae.models.atoms import draw_pieces
 from si_crsae.models.checks import learned
 from si_crsae.models.saving import dataclasses_of, describe_dataclass, load_saved, plain, revive, save_whole
@@ -78,7 +78,7 @@ class VariationalSparseCoder:
     depth : int, default: 8
         Iterations of the unrolled network.
     device : str, default: "auto"
-        "cpu", "cuda", or "auto" for a GPU if there is one.
+        "cpu", "cuda", "cuda:1" for the second GPU, or "auto" for a GPU if there is one.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class VariationalSparseCoder:
         if self.width is not None and not (isinstance(self.width, Integral) and self.width >= 1):
             raise ValueError(f"width = {self.width}: it must be at least 1, or None for windows with one code each")
         check_one_of("network", self.network, _NETWORKS)
-        check_one_of("device", self.device, DEVICES)
+        check_device(self.device)
 
     def fit(
         self,
