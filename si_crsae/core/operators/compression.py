@@ -75,7 +75,8 @@ def _shared_components(
 ) -> Float[Tensor, "component width"]:
     """Return orthonormal components, as many as it takes for each template to lose at most the allowed energy."""
     components = torch.linalg.svd(templates[kept], full_matrices=False).Vh
-    explained = (templates @ components.T).square().sum(dim=1).cumsum(dim=1)
-    lost = templates.square().sum(dim=(1, 2))[:, None] - explained
-    num_components = int((lost > allowed).any(dim=0).sum()) + 1
+    energy = (templates @ components.T).square().sum(dim=1)
+    # summed from the last on: what is left of all by subtraction is less than rounding where nothing may be lost
+    left = energy.flip(1).cumsum(dim=1).flip(1)
+    num_components = int((left > allowed).any(dim=0).sum())
     return components[:num_components].contiguous()
